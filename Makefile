@@ -1,0 +1,46 @@
+# Every target sets up its own virtual environment first; a second call finds it ready.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# On Linux, PyPI's torch brings gigabytes of CUDA along; these small networks train on the CPU.
+# `make TORCH_INDEX= serve` takes PyPI's build. Where the index cannot be reached, pip falls back to PyPI by itself.
+ifeq ($(shell uname -s),Linux)
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+endif
+
+.PHONY: serve lab test lint format notebooks
+
+serve: $(READY)  ## the gallery as dashboards in the browser; ARGS="--port 9000" passes options on
+	$(BIN)/dyntoolkit serve $(ARGS)
+
+lab: $(READY)  ## the notebooks in JupyterLab
+	$(BIN)/dyntoolkit lab $(ARGS)
+
+test: lint  ## everything that must pass before a change goes in
+	$(BIN)/mypy
+	$(BIN)/pytest --ignore=tests/notebooks --ignore=tests/browser
+	$(BIN)/pytest --nbval-lax notebooks
+	$(BIN)/pytest tests/notebooks
+	$(BIN)/pytest tests/browser
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+notebooks: $(READY)  ## run every notebook again and store its text and pictures
+	$(BIN)/python .ci/store_notebooks.py notebooks
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "dyntoolkit needs Python 3.11 or newer, found `$(PYTHON) --version`; say which one: make PYTHON=python3.12"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --no-deps --retries 1 $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) \
+		`grep '^torch==' constraints.txt`
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	touch $@

@@ -1,0 +1,39 @@
+"""Seconds of the default run of each experiment, eager: training, measuring, metrics and claims.
+
+Every repeat has a seed of its own, so no network trained before is remembered.
+"""
+
+import argparse
+import time
+
+import torch
+from _spread import machine, spread
+
+from dyntoolkit.experiment import Experiment
+from dyntoolkit.judge import judge, run_metrics
+from dyntoolkit.phenomena import EXPERIMENTS
+
+
+def seconds(experiment: Experiment, seed: int) -> float:
+    """Seconds from the start of one default run to its verdicts."""
+    begin = time.perf_counter()
+    config = experiment.configure()
+    history = experiment.run(config, [seed])
+    judge(experiment, config, [seed], {config: run_metrics(experiment, history)}, experiment.claims)
+    return time.perf_counter() - begin
+
+
+def main() -> None:
+    """Print the first run of the process apart: it also loads what the later ones find loaded."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=10)
+    repeats = parser.parse_args().repeats
+    torch.set_num_threads(1)
+    print(f"{machine()}; one thread   (to reach: 3 s)")
+    for experiment in EXPERIMENTS:
+        first, *times = [seconds(experiment, seed) for seed in range(repeats + 1)]
+        print(f"{experiment.name}: {spread(times, 's', 2)}, the first one {first:.2f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,306 @@
+"""The command line: list, run, serve, lab.
+
+Exit codes of `run`: 0 every expected claim holds, 1 not, 2 bad input, 130 stopped by Ctrl-C.
+"""
+
+import argparse
+import io
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from dyntoolkit import __version__
+from dyntoolkit.errors import InputError
+
+if TYPE_CHECKING:  # these import torch, which takes a second: only where something is trained
+    from dyntoolkit.claims import Claim
+    from dyntoolkit.config import Config
+    from dyntoolkit.engine.history import Frame, History
+    from dyntoolkit.experiment import Experiment
+
+BAD_INPUT, STOPPED = 2, 130
+MOST_SEEDS = 1000
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with one sentence instead of the usage for a wrong command line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with exit code 2."""
+        self.exit(BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command (default: the process's own arguments); returns its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a sign of a statement still shows the rest
+    options = parser().parse_args(arguments)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill is a Ctrl-C
+    try:
+        code: int = options.command(options)
+        sys.stdout.flush()
+    except InputError as error:
+        print(f"dyntoolkit: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("dyntoolkit: stopped.", file=sys.stderr)
+        return STOPPED
+    except BrokenPipeError:  # `dyntoolkit list | head`: nobody reads on, which is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return code
+
+
+def parser() -> Parser:
+    """The options of every command."""
+    top = Parser(prog="dyntoolkit", description="See small neural networks learn.", allow_abbrev=False)
+    top.add_argument("--version", action="version", version=f"dyntoolkit {__version__}")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+
+    listing = commands.add_parser("list", help="the experiments, their questions and presets", allow_abbrev=False)
+    listing.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    listing.set_defaults(command=list_command)
+
+    run = commands.add_parser(
+        "run", help="train an experiment without a window and judge its claims", allow_abbrev=False
+    )
+    _run_options(run)
+    run.set_defaults(command=run_command)
+
+    serve = commands.add_parser("serve", help="the gallery as dashboards in a browser", allow_abbrev=False)
+    serve.add_argument("--port", type=_port, default=8866, help="default 8866")
+    serve.add_argument("--host", default="127.0.0.1", help="default 127.0.0.1: this machine only")
+    serve.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    serve.add_argument("--token", help="what a visitor must know; made up if the host is not this machine")
+    serve.set_defaults(command=serve_command)
+
+    lab = commands.add_parser("lab", help="the notebooks in JupyterLab", allow_abbrev=False)
+    lab.add_argument("--port", type=_port, default=8888, help="default 8888")
+    lab.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    lab.set_defaults(command=lab_command)
+    return top
+
+
+def _run_options(run: argparse.ArgumentParser) -> None:
+    run.add_argument("name", metavar="NAME", help="experiment, such as label_noise.linear; see `dyntoolkit list`")
+    run.add_argument("--preset", metavar="P", help="settings to start from (default: the experiment's first preset)")
+    run.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", help="settings changed on top"
+    )
+    run.add_argument("--seed", nargs="+", action="extend", metavar="S", help="these seeds (default: 0)")
+    run.add_argument("--seeds", metavar="N", help="the seeds 0 to N-1")
+    run.add_argument(
+        "--claims",
+        nargs="+",
+        action="extend",
+        metavar="ID",
+        help="judge these claims (or: all) with their controls, sweeps and presets, and train what that takes",
+    )
+    run.add_argument("--out", metavar="FILE.nc", help="write all curves to this netCDF file")
+    run.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"takes a whole number from 1 to 65535, got {text!r}")
+    return int(text)
+
+
+def list_command(options: argparse.Namespace) -> int:
+    """`dyntoolkit list`."""
+    from dyntoolkit import report
+    from dyntoolkit.phenomena import EXPERIMENTS
+
+    if options.json:
+        print(json.dumps(report.experiments_document(EXPERIMENTS), allow_nan=False))
+    else:
+        print(report.experiments_table(EXPERIMENTS))
+    return 0
+
+
+def serve_command(options: argparse.Namespace) -> int:
+    """`dyntoolkit serve`."""
+    from dyntoolkit.serve import serve
+
+    return serve(port=options.port, host=options.host, browser=not options.no_browser, token=options.token)
+
+
+def lab_command(options: argparse.Namespace) -> int:
+    """`dyntoolkit lab`."""
+    from dyntoolkit.serve import lab
+
+    return lab(port=options.port, browser=not options.no_browser)
+
+
+def run_command(options: argparse.Namespace) -> int:
+    """`dyntoolkit run`: train, save, judge, print."""
+    from dyntoolkit.claims import select
+    from dyntoolkit.phenomena import find
+
+    experiment = find(options.name)
+    changes = [_assignment(experiment, text) for text in options.set]
+    config = experiment.configure(options.preset, **dict(changes))
+    seeds = _seeds(options)
+    claims = select(experiment.claims, options.claims or ["all"])
+    if options.out is not None:
+        _check_out(Path(options.out))
+    for sentence in config.warnings():
+        print(f"dyntoolkit: note: {sentence}", file=sys.stderr)
+    return _train_and_report(options, experiment, config, seeds, claims)
+
+
+def _assignment(experiment: "Experiment", text: str) -> tuple[str, Any]:
+    """`lr=.1` -> ("lr", 0.1)."""
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise InputError(f"--set takes FIELD=VALUE, got {text!r}.", name)
+    return name, experiment.config.parse(name, value)
+
+
+def _seeds(options: argparse.Namespace) -> tuple[int, ...]:
+    """The seeds of --seed or --seeds."""
+    from dyntoolkit.engine.streams import check_seeds
+
+    if options.seed is not None and options.seeds is not None:
+        raise InputError("--seed lists seeds and --seeds counts them: give one of the two.", "seeds")
+    if options.seeds is not None:
+        count = _whole(options.seeds)
+        if count is None or not 1 <= count <= MOST_SEEDS:
+            raise InputError(f"--seeds takes a whole number from 1 to {MOST_SEEDS}, got {options.seeds!r}.", "seeds")
+        return tuple(range(count))
+    seeds = [text if (seed := _whole(text)) is None else seed for text in options.seed or ["0"]]
+    for seed in seeds:
+        if seeds.count(seed) > 1:
+            raise InputError(f"seed {seed} is given more than once.", "seed")
+    return check_seeds(seeds)
+
+
+def _whole(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:
+        return None
+
+
+def _train_and_report(
+    options: argparse.Namespace,
+    experiment: "Experiment",
+    config: "Config",
+    seeds: Sequence[int],
+    claims: Sequence["Claim"],
+) -> int:
+    import torch
+
+    from dyntoolkit import report
+    from dyntoolkit.judge import judge, needs, run_metrics, succeeded
+    from dyntoolkit.train import pull, train_needed
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)  # networks this small lose time with more
+    began = time.perf_counter()
+    history, frames = experiment.start([config] * len(seeds), seeds)
+    try:
+        with _bar() as watch:
+            pull(history, frames, lambda frame: watch(experiment.name, frame))
+            failure = _save(history, options.out)
+            metrics = {config: run_metrics(experiment, history)}
+            if options.claims:
+                metrics = train_needed(experiment, needs(experiment, config, claims), history, watch)
+            verdicts = judge(experiment, config, seeds, metrics, claims)
+    except KeyboardInterrupt:
+        return _stopped(history, options.out)
+    seconds = time.perf_counter() - began
+    if options.json:
+        preset = options.preset or next(iter(experiment.presets))
+        own = {name: values[: len(seeds)] for name, values in metrics[config].items()}
+        document = report.run_document(preset, history, seconds, own, verdicts, torch.get_num_threads())
+        print(json.dumps(document, allow_nan=False))
+    else:
+        print(report.heading(history, seconds))
+        print(report.claims_table(verdicts))
+    if failure:
+        raise InputError(failure, "out")
+    return 0 if succeeded(verdicts) else 1
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[str, "Frame"], None]]:
+    """A progress bar on stderr, a new one for each new label; without a terminal it is drawn every few seconds only."""
+    from tqdm import tqdm
+
+    bars: dict[str, tqdm[Any]] = {}
+
+    def watch(label: str, frame: "Frame") -> None:
+        if label not in bars:
+            for bar in bars.values():
+                bar.close()
+            pause = 0.1 if sys.stderr.isatty() else 5.0
+            bars[label] = tqdm(total=frame.total, desc=label, unit="step", file=sys.stderr, mininterval=pause)
+        bars[label].update(frame.step - bars[label].n)
+
+    try:
+        yield watch
+    finally:
+        for bar in bars.values():
+            bar.close()
+
+
+def _stopped(history: "History", out: str | None) -> int:
+    """Save what there is after Ctrl-C, and say what became of it."""
+    failure = _save(history, out)
+    if not history.names():
+        kept = "Nothing was computed yet."
+    elif failure:
+        kept = failure
+    else:
+        kept = "The curves so far were not kept (no --out)." if out is None else f"The curves so far are in {out}."
+    where = f"at step {history.step} of {history.total}" if not history.done else "after the run, before its claims"
+    print(f"dyntoolkit: stopped {where}. {kept} The claims were not judged.", file=sys.stderr)
+    return STOPPED
+
+
+def _check_out(path: Path) -> None:
+    """InputError unless a file can be put there; leaves nothing behind and an existing file as it is."""
+    try:
+        if path.is_dir():
+            raise InputError(f"--out takes a file, but {path} is a directory.", "out")
+        if path.exists() and not path.is_file():
+            raise InputError(f"--out takes a file, but {path} is a device or the like.", "out")
+        if path.exists() and not os.access(path, os.W_OK):
+            raise InputError(f"--out: {path} is there already and write-protected.", "out")
+        if not path.resolve().parent.is_dir():
+            raise InputError(f"--out: there is no directory {path.resolve().parent}.", "out")
+        part = _part(path)
+        part.touch(exist_ok=False)
+        part.unlink()
+    except OSError as error:
+        raise InputError(f"--out: {path} cannot be written: {error.strerror}.", "out") from None
+
+
+def _part(path: Path) -> Path:
+    """The file that is written first and takes the place of `path` when it is complete."""
+    return path.resolve().parent / f".dyntoolkit-{os.getpid()}.part"
+
+
+def _save(history: "History", out: str | None) -> str:
+    """Write the history as netCDF, if asked and there is any; returns what went wrong, or "" (results go on)."""
+    if out is None or not history.names():
+        return ""
+    part = _part(Path(out))
+    try:
+        history.to_xarray().to_netcdf(part, engine="h5netcdf")
+        part.replace(Path(out).resolve())
+    except OSError as error:
+        return f"--out: {out} could not be written: {error.strerror or error}."
+    finally:
+        part.unlink(missing_ok=True)
+    return ""

@@ -1,0 +1,82 @@
+"""Real data that comes with scikit-learn, as tables ready for training. Nothing is downloaded.
+
+The handwritten digits: 1797 images of 8x8 pixels, shuffled once for everybody, 1200 to train and 597 to test.
+Everything here is the same for every seed and run, and cached; do not write into what it returns.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.special import cosdg, sindg
+from sklearn.datasets import load_digits
+
+Array = np.ndarray
+
+TRAIN = 1200  # the first 1200 shuffled digits are for training, the last 597 for testing
+CENTRE = 3.5  # of an 8x8 image, in pixels
+MEAN, SPREAD = 0.3, 0.37  # of all pixels, one pair of numbers for every task: never per pixel
+
+
+class Split(NamedTuple):
+    """Images as rows of 64 normalised pixels (float32) with their labels (int64), for training and for testing."""
+
+    train_x: torch.Tensor  # (1200, 64)
+    train_y: torch.Tensor  # (1200,)
+    test_x: torch.Tensor  # (597, 64)
+    test_y: torch.Tensor  # (597,)
+
+
+@lru_cache(maxsize=1)
+def shuffled_images() -> tuple[Array, Array]:
+    """All digits in the order of `RandomState(0).permutation`: images (1797, 8, 8) in [0, 1], labels (1797,)."""
+    digits = load_digits()
+    order = np.random.RandomState(0).permutation(len(digits.target))
+    return digits.images[order] / 16, digits.target[order].astype(np.int64)
+
+
+def rotate(images: Array, degrees: float) -> Array:
+    """Images (n, 8, 8) turned counter-clockwise about their centre, size kept.
+
+    Each output pixel is the bilinear interpolation of the image at the point it came from, 0 where that point lies
+    outside the image. Multiples of 90 degrees are exact.
+    """
+    cos, sin = cosdg(degrees), sindg(degrees)  # exact at the quarter turns
+    i, j = np.mgrid[:8, :8] - CENTRE
+    row, col = CENTRE + cos * i + sin * j, CENTRE - sin * i + cos * j  # where each output pixel came from, (8, 8)
+    inside = (row >= 0) & (row <= 7) & (col >= 0) & (col <= 7)
+    top, left = np.clip(row, 0, 6).astype(int), np.clip(col, 0, 6).astype(int)
+    down, right = row - top, col - left
+    upper = (1 - right) * images[:, top, left] + right * images[:, top, left + 1]  # (n, 8, 8)
+    lower = (1 - right) * images[:, top + 1, left] + right * images[:, top + 1, left + 1]
+    return np.where(inside, (1 - down) * upper + down * lower, 0)
+
+
+@lru_cache(maxsize=64)
+def rotated_digits(degrees: float) -> Split:
+    """The digits rotated by so many degrees, normalised."""
+    images, labels = shuffled_images()
+    pixels = (rotate(images, degrees).reshape(-1, 64) - MEAN) / SPREAD
+    x, y = torch.from_numpy(pixels.astype(np.float32)), torch.from_numpy(labels)
+    return Split(x[:TRAIN], y[:TRAIN], x[TRAIN:], y[TRAIN:])
+
+
+@lru_cache(maxsize=1)
+def pixel_shuffled_digits() -> Split:
+    """The upright digits with the 64 pixels permuted, by one permutation for all images."""
+    digits = rotated_digits(0)
+    order = torch.from_numpy(np.random.RandomState(3).permutation(64))
+    return digits._replace(train_x=digits.train_x[:, order], test_x=digits.test_x[:, order])
+
+
+def noisy_labels(fraction: float) -> torch.Tensor:
+    """The training labels (1200,), each redrawn uniformly from 0-9 with a probability of `fraction`.
+
+    A redrawn label may hit the right one. The points redrawn at one fraction are among those redrawn at a larger one.
+    """
+    labels = shuffled_images()[1][:TRAIN].copy()
+    random = np.random.RandomState(0)
+    redrawn = random.uniform(size=TRAIN) < fraction
+    labels[redrawn] = random.randint(0, 10, redrawn.sum())
+    return torch.from_numpy(labels)

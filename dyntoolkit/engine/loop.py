@@ -1,0 +1,105 @@
+"""The training loop: a generator of frames, cut by step count and never by the clock."""
+
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from dyntoolkit.engine.history import Array, Frame
+
+State = TypeVar("State", bound=tuple[Any, ...])  # a NamedTuple of tensors, each with leading run axis R
+Batch = TypeVar("Batch")
+
+HEARTBEAT = 8  # steps between two chances for the consumer to pause or stop
+BLOCK = 250  # steps whose batches are drawn at once
+
+
+def train(
+    state: State,
+    step: Callable[[State, Batch], State],
+    batches: Callable[[int, int], Iterable[Batch]],
+    record: Sequence[int],
+    measure: Callable[[int, State], Mapping[str, Array]],
+    *,
+    start: int = 0,
+    total: int | None = None,
+    diverged: Array | None = None,
+    block: int = BLOCK,
+) -> Generator[Frame, None, tuple[State, Array]]:
+    """Train R runs and yield a Frame at every step of `record`, with heartbeats (no values) in between.
+
+    state: a NamedTuple of tensors, each with leading run axis R. step: pure, (state, batch) -> state.
+    batches(k0, k1): the batches of updates k0..k1-1, asked for in order. record: increasing steps, the first one is
+    the step of the given state. measure(k, state): name -> (R, ...) arrays.
+    start, total: where this phase begins in, and how long is, a simulation of several phases; record counts within
+    the phase. diverged: (R,) from an earlier phase. block: most steps whose batches are held at once; no number depends
+    on it.
+    Returns the end state and the divergence steps, so phases chain with `yield from`.
+
+    A run that stops being finite is frozen at its last finite state and marked with the step at which it left; the
+    others go on; once none is left, the remaining frames come without training. Checking every step would cost a
+    third of a small network's speed, so a block of steps is checked at its end, and replayed step by step (same
+    batches, same numbers) only if a run left it.
+    """
+    runs = len(state[0])
+    marks = np.full(runs, -1) if diverged is None else diverged
+    end = start + record[-1] if total is None else total
+    k = record[0]
+    yield Frame(start + k, end, measure(k, state), marks)
+    for target in record[1:]:
+        while k < target and (marks < 0).any():
+            stop = min(target, k + block)
+            drawn = list(batches(k, stop))
+            before = state
+            for i, batch in enumerate(drawn, 1):
+                state = step(state, batch)
+                if (k + i) % HEARTBEAT == 0 and k + i < target:  # the step of `target` belongs to the measured frame
+                    yield Frame(start + k + i, end, {}, marks)
+            lost = ~_finite(state) & (marks < 0)
+            if lost.any():
+                heartbeat = Frame(start + min(stop, target - 1), end, {}, marks)
+                state, left = yield from _replay(before, step, drawn, lost, heartbeat)
+                marks = np.where(left > 0, start + k + left, marks)
+            if (marks >= 0).any():
+                alive = torch.from_numpy((marks < 0) | lost)
+                state = _select(alive, state, before)
+            k = stop
+        k = target
+        yield Frame(start + k, end, measure(k, state), marks)
+    return state, marks
+
+
+def _finite(state: tuple[torch.Tensor, ...]) -> Array:
+    """(R,) whether every number of a run is finite."""
+    finite = torch.stack([torch.isfinite(t).flatten(1).all(1) if t.ndim > 1 else torch.isfinite(t) for t in state])
+    return finite.all(0).numpy()
+
+
+def _select(mask: torch.Tensor, yes: State, no: State) -> State:
+    """Run by run, `yes` where mask (R,), else `no`."""
+    chosen = [torch.where(mask.view(-1, *[1] * (a.ndim - 1)), a, b) for a, b in zip(yes, no, strict=True)]
+    return type(yes)(*chosen)  # a NamedTuple of the same kind
+
+
+def _replay(
+    state: State, step: Callable[[State, Batch], State], block: Sequence[Batch], lost: Array, heartbeat: Frame
+) -> Generator[Frame, None, tuple[State, Array]]:
+    """The block again, freezing each lost run before the step that breaks it.
+
+    Returns the state and the steps of the block that broke the lost runs, (R,), counted from 1; 0 for the others.
+    """
+    left = np.zeros(len(lost), dtype=np.int64)
+    for i, batch in enumerate(block, 1):
+        after = step(state, batch)
+        left[(left == 0) & lost & ~_finite(after)] = i
+        state = _select(torch.from_numpy(left == 0), after, state)
+        if i % HEARTBEAT == 0:
+            yield heartbeat
+    return state, left
+
+
+def evenly(steps: int, frames: int, *extra: int) -> tuple[int, ...]:
+    """The steps to record: `frames` >= 2 evenly spaced ones (floor) from 0 to the last, and `extra` ones in between."""
+    spaced = {k * steps // (frames - 1) for k in range(frames)}
+    return tuple(sorted(spaced | {k for k in extra if 0 <= k <= steps}))

@@ -1,0 +1,49 @@
+"""Random numbers: every number of run r comes from the seed of run r alone, in named streams."""
+
+import numbers
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+
+from dyntoolkit.errors import InputError
+
+
+def check_seeds(seeds: Iterable[object]) -> tuple[int, ...]:
+    """The seeds as whole numbers; InputError for none at all, a fraction, a negative number or text."""
+    checked = []
+    for seed in seeds:
+        if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or not 0 <= int(seed) < 2**32:
+            raise InputError(f"seed takes a whole number from 0 to {2**32 - 1}, got {seed!r}.", "seed")
+        checked.append(int(seed))
+    if not checked:
+        raise InputError("seeds: at least one seed is needed, got none.", "seeds")
+    return tuple(checked)
+
+
+class Stream:
+    """One named stream of random numbers per run.
+
+    Runs with the same seed draw the same numbers from a stream of the same name, whatever the other runs and
+    streams do; so a run and its control share data and weights. Draws are sequential: two calls for a and b steps
+    give the numbers of one call for a + b steps.
+    """
+
+    def __init__(self, seeds: Sequence[int], name: str) -> None:
+        key = tuple(name.encode())
+        self.generators = [np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key)) for seed in seeds]
+
+    def normal(self, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        """Standard normal numbers, (R, *shape)."""
+        return self._stack([g.standard_normal(shape) for g in self.generators]).to(dtype)
+
+    def signs(self, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        """Fair signs -1 or +1, (R, *shape)."""
+        return self._stack([g.integers(0, 2, shape) for g in self.generators]).to(dtype) * 2 - 1
+
+    def indices(self, n: int, *shape: int) -> torch.Tensor:
+        """Whole numbers drawn uniformly from 0..n-1 with replacement, int64 (R, *shape)."""
+        return self._stack([g.integers(0, n, shape) for g in self.generators])
+
+    def _stack(self, draws: list[np.ndarray]) -> torch.Tensor:
+        return torch.from_numpy(np.stack(draws))

@@ -1,0 +1,259 @@
+// Draws a dashboard's panels with plotly.js. The kernel sends numbers (one float32 buffer a frame) and, when it is new,
+// the figure's structure; the view says when a frame is drawn. plotly.js itself comes from the kernel, once per page.
+
+const LIBRARY_PATIENCE = 15000; // ms until another board of the page asks for plotly.js again
+const TOUCH = window.matchMedia("(pointer: coarse)").matches; // a finger on a plot scrolls the page, and zooms nothing
+
+// One plotly.js for all boards of a page: a promise, when it was asked for, and what fulfils the promise.
+function sharedLibrary() {
+  if (!globalThis.dyntoolkitPlotly) {
+    const shared = { askedAt: -Infinity, arriving: false };
+    shared.plotly = new Promise((resolve) => (shared.resolve = resolve));
+    globalThis.dyntoolkitPlotly = shared;
+  }
+  return globalThis.dyntoolkitPlotly;
+}
+
+async function unpackLibrary(bytes) {
+  const shared = sharedLibrary();
+  if (shared.arriving) return;
+  shared.arriving = true;
+  try {
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const source = await new Response(stream).text();
+    const module = { exports: {} };
+    new Function("module", source)(module); // a CommonJS module, as far as the file can tell
+    shared.resolve(module.exports);
+  } catch (error) {
+    shared.arriving = false;
+    throw error;
+  }
+}
+
+// The structure with the frame's numbers in the places marked {array: k}. A matrix is an array of its rows.
+function fill(node, arrays) {
+  if (Array.isArray(node)) return node.map((child) => fill(child, arrays));
+  if (node === null || typeof node !== "object") return node;
+  if ("array" in node) return arrays[node.array];
+  return Object.fromEntries(Object.entries(node).map(([key, child]) => [key, fill(child, arrays)]));
+}
+
+function unpackNumbers(view, sizes) {
+  // A message's buffer need not start at a multiple of four.
+  const bytes = view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
+  const numbers = new Float32Array(bytes);
+  let start = 0;
+  const take = (count) => numbers.subarray(start, (start += count));
+  return sizes.map((size) => {
+    if (size.length === 0) return take(1)[0];
+    if (size.length === 1) return take(size[0]);
+    return Array.from({ length: size[0] }, () => take(size[1]));
+  });
+}
+
+// JupyterLab's colours, light or dark; Voila has the same variables.
+function themed(layout, el) {
+  const style = getComputedStyle(el);
+  const color = (name, fallback) => style.getPropertyValue(name).trim() || fallback;
+  const text = color("--jp-ui-font-color1", "#333");
+  const line = color("--jp-border-color1", "#bdbdbd");
+  const grid = color("--jp-border-color2", "#e0e0e0");
+  layout.showlegend = false;
+  if (TOUCH) layout.dragmode = false;
+  layout.font.color = text;
+  layout.font.family = color("--jp-ui-font-family", "sans-serif");
+  for (const axis of [layout.xaxis, layout.yaxis]) {
+    Object.assign(axis, { gridcolor: grid, zerolinecolor: line, linecolor: line, tickcolor: line });
+  }
+  layout.hoverlabel = { bgcolor: color("--jp-layout-color0", "#fff"), bordercolor: line, font: { color: text } };
+  layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: line, activecolor: text };
+  return layout;
+}
+
+function element(tag, className, attributes = {}) {
+  const made = document.createElement(tag);
+  made.className = className;
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  return made;
+}
+
+// Text with plotly's few tags as HTML; anything else in it stays text.
+function rich(text) {
+  const escaped = text.replace(/&/g, "&amp;").replace(/</g, "&lt;");
+  return escaped.replace(/&lt;(\/?(?:sub|sup|i|b))>/g, "<$1>");
+}
+
+// The legend above a plot: a button for each mark, which hides and shows it. In HTML it wraps and takes no room from
+// the plot, which plotly's own legend does.
+function legendButtons(panel, hidden, changed) {
+  const marks = [...panel.data, ...panel.layout.shapes].filter((mark) => mark.showlegend !== false && !mark.colorbar);
+  return marks
+    .sort((a, b) => a.legendrank - b.legendrank)
+    .map((mark) => {
+      const button = element("button", "", { type: "button", "aria-pressed": String(!hidden.has(mark.name)) });
+      const kind = mark.type === "bar" || mark.mode === "markers" ? mark.type : mark.line.dash;
+      const swatch = element("span", `dyntoolkit-swatch dyntoolkit-${kind}`);
+      swatch.style.color = (mark.type === "bar" ? mark.marker : mark.line).color;
+      button.innerHTML = rich(mark.name);
+      button.prepend(swatch);
+      button.addEventListener("click", () => {
+        if (!hidden.delete(mark.name)) hidden.add(mark.name);
+        button.setAttribute("aria-pressed", String(!hidden.has(mark.name)));
+        changed();
+      });
+      return button;
+    });
+}
+
+// The elements of one panel: heading, legend, plot; and the names of the marks that the reader has switched off.
+function makePanel() {
+  const parts = {
+    box: element("div", "dyntoolkit-panel"),
+    heading: element("h3", ""),
+    legend: element("div", "dyntoolkit-legend", { role: "group", "aria-label": "Curves shown" }),
+    plot: element("div", "dyntoolkit-plot", { role: "img" }),
+    hidden: new Set(),
+  };
+  parts.box.append(parts.heading, parts.legend, parts.plot);
+  return parts;
+}
+
+function figure(panel, arrays, hidden, board) {
+  const { data, layout } = fill({ data: panel.data, layout: panel.layout }, arrays);
+  for (const mark of [...data, ...layout.shapes]) if (hidden.has(mark.name)) mark.visible = false;
+  return { data, layout: themed(layout, board) };
+}
+
+function render({ model, el }) {
+  const id = crypto.randomUUID?.() ?? String(Math.random()); // randomUUID exists on secure pages only
+  const shared = sharedLibrary();
+  const board = element("section", "dyntoolkit-board", { "aria-label": model.get("label"), "data-frame": "0" });
+  const problem = element("p", "dyntoolkit-error", { role: "alert" });
+  const grid = element("div", "dyntoolkit-grid");
+  board.append(problem, grid);
+  el.append(board);
+
+  let structure = null; // {number, panels, config}
+  let newest = null; // {frame, step, arrays}
+  let shown = []; // the elements of each panel
+  let drawing = false;
+  let closed = false;
+  let plotly = null;
+
+  const say = (kind, more = {}) => {
+    try {
+      model.send({ kind, view: id, ...more });
+    } catch (error) {
+      console.warn("The kernel is gone, or the page is being left", error);
+    }
+  };
+  const report = (what, error) => {
+    console.error(error);
+    problem.textContent = `${what}: ${error?.message ?? error}`;
+  };
+  const purge = () => plotly && shown.forEach(({ plot }) => plotly.purge(plot));
+
+  function layOut(panels) {
+    if (panels.length !== shown.length) {
+      purge();
+      resizer.disconnect();
+      shown = panels.map(makePanel);
+      grid.replaceChildren(...shown.map(({ box }) => box));
+      shown.forEach(({ plot }) => resizer.observe(plot));
+    }
+    panels.forEach((panel, k) => {
+      shown[k].heading.innerHTML = rich(panel.title);
+      shown[k].legend.replaceChildren(...legendButtons(panel, shown[k].hidden, redraw));
+      shown[k].plot.setAttribute("aria-label", panel.label);
+    });
+  }
+
+  async function draw() {
+    if (drawing || closed) return;
+    drawing = true;
+    let drawn = null;
+    let began = performance.now();
+    try {
+      plotly = await shared.plotly;
+      began = performance.now();
+      while (drawn !== newest && !closed) {
+        drawn = newest;
+        const figures = structure.panels.map((panel, k) => figure(panel, drawn.arrays, shown[k].hidden, board));
+        await Promise.all(figures.map((f, k) => plotly.react(shown[k].plot, f.data, f.layout, structure.config)));
+        // With the keyboard, the zoom buttons of every panel would stand between the reader and the sliders.
+        for (const button of board.querySelectorAll(".modebar-btn")) button.tabIndex = -1;
+        board.dataset.frame = drawn.frame;
+        board.dataset.step = drawn.step;
+        problem.textContent = "";
+      }
+    } catch (error) {
+      report("The figure could not be drawn", error);
+    }
+    drawing = false;
+    if (closed) return purge();
+    // Also after an error: the next frame may be better. The kernel waits for this word, and it comes after a rest as
+    // long as the drawing: on a machine that draws slowly, training and the page's controls need the other half.
+    setTimeout(() => closed || say("drawn", { frame: drawn.frame }), performance.now() - began);
+    if (drawn !== newest) draw();
+  }
+
+  function redraw() {
+    if (!newest) return;
+    newest = { ...newest };
+    draw();
+  }
+
+  function takeFrame(message, numbers) {
+    if (message.panels) {
+      const config = TOUCH ? { ...message.config, displayModeBar: false } : message.config;
+      structure = { number: message.structure, panels: message.panels, config };
+      layOut(structure.panels);
+    }
+    if (structure?.number !== message.structure) return say("attach"); // a structure got lost: ask for it
+    newest = { frame: message.frame, step: message.step, arrays: unpackNumbers(numbers, message.sizes) };
+    draw();
+  }
+
+  async function receive(message, buffers) {
+    try {
+      if (message.kind === "library") await unpackLibrary(buffers[0]);
+      if (message.kind === "frame") takeFrame(message, buffers[0]);
+    } catch (error) {
+      report(message.kind === "library" ? "plotly.js could not be loaded" : "The figure could not be read", error);
+    }
+  }
+
+  function askForLibrary() {
+    if (shared.arriving || Date.now() - shared.askedAt < LIBRARY_PATIENCE) return;
+    shared.askedAt = Date.now();
+    say("library");
+  }
+
+  const resizer = new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      if (plotly && target.clientWidth > 0 && target.classList.contains("js-plotly-plot")) plotly.Plots.resize(target);
+    }
+  });
+  const theme = new MutationObserver(redraw);
+  theme.observe(document.body, { attributes: true, attributeFilter: ["class", "data-jp-theme-name"] });
+  const wake = () => document.visibilityState === "visible" && say("attach"); // frames may have been lost meanwhile
+  document.addEventListener("visibilitychange", wake);
+  model.on("msg:custom", receive);
+  const asking = setInterval(askForLibrary, 1000); // if the board that asked is gone, another one asks again
+  shared.plotly.then(() => clearInterval(asking));
+  say("attach");
+  askForLibrary();
+
+  return () => {
+    closed = true;
+    say("detach");
+    clearInterval(asking);
+    model.off("msg:custom", receive);
+    document.removeEventListener("visibilitychange", wake);
+    theme.disconnect();
+    resizer.disconnect();
+    if (!drawing) purge();
+  };
+}
+
+export default { render };

@@ -1,0 +1,293 @@
+"""The dashboard of any experiment: controls, presets, buttons, the live figure, status and claims."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import ipywidgets as widgets
+from IPython.display import display
+
+from dyntoolkit.config import Config
+from dyntoolkit.engine.history import History
+from dyntoolkit.errors import InputError
+from dyntoolkit.experiment import Experiment
+from dyntoolkit.explore import headless
+from dyntoolkit.explore.board import Board
+from dyntoolkit.explore.claims_view import PENDING, claims_html
+from dyntoolkit.explore.controls import ControlPanel
+from dyntoolkit.explore.monitor import Monitor, divergence_words, seeds_words, sentence
+from dyntoolkit.explore.parameters import MAX_SEEDS
+from dyntoolkit.explore.pin import behind
+from dyntoolkit.explore.plan import Plan
+from dyntoolkit.explore.presets import Presets
+from dyntoolkit.explore.runner import Job, Progress, Runner, Start, State
+from dyntoolkit.judge import Verdict, judge, run_metrics
+from dyntoolkit.panels import Panel
+
+
+class Dashboard:
+    """An experiment with its sliders; moving one trains the network anew, in a thread of its own.
+
+    history: the newest history, growing while a run goes on (None before the first frame). claims: the verdicts on
+    it, [] until the run is finished. config, seeds: of the newest run. box: the widget to display.
+    """
+
+    def __init__(self, experiment: Experiment, config: Any = None, seed: int = 0, n_seeds: int = 1) -> None:
+        self.experiment = experiment
+        self.config: Any = experiment.configure() if config is None else config
+        self.seeds = tuple(range(seed, seed + n_seeds))
+        self.history: History | None = None
+        self.claims: list[Verdict] = []
+        self.runner = Runner()
+        self._said = threading.Lock()  # guards `_work` and what is said about it
+        self._work: object = None  # stands for the newest job; what an older one has to say is not heard any more
+        self._drawn_by: object = None  # the job that `history` is of
+        self._drawing = threading.Lock()  # guards the two below
+        self._panels: list[Panel] = []  # of the newest history
+        self._pinned: list[Panel] = []  # of a run to compare with
+        self._quiet = False  # while widgets are set by the dashboard itself
+        self._start = (seed, n_seeds)
+        self._elsewhere: list[Any] = []  # boxes in other cells that hold widgets of this dashboard
+        self._shown_by = ""  # the execution of a cell that has displayed it
+        self.board = Board(f"{experiment.title}: {experiment.question}")
+        self.sweep_board = Board(f"{experiment.title}: the runs of the claims")
+        self.sweep_board.layout.display = "none"  # until there is something to see
+        self.monitor = Monitor()
+        self.controls = ControlPanel(self.config)
+        self.presets = Presets(experiment, self.apply)
+        self.seed = widgets.BoundedIntText(seed, min=0, max=2**32 - 1, description="Seed")
+        self.n_seeds = widgets.IntSlider(n_seeds, min=1, max=MAX_SEEDS, description="Number of seeds")
+        self.buttons = {name: self._button(name) for name in ("run", "pause", "step", "stop", "reset", "pin")}
+        self.controls_run = self._button("controls-run", "Run the negative controls")
+        self.claims_html = widgets.HTML(claims_html(experiment.claims)).add_class("dyn-claims")
+        self._connect()
+        self.box = self._lay_out()
+
+    # What the buttons and sliders do; also for Python.
+
+    def train(self, *, step: bool = False) -> None:
+        """Train the settings shown, from the start (to the first measured frame with `step`); wrong ones are said."""
+        try:
+            config = self.experiment.config(**self.controls.values())
+        except InputError as problem:
+            self._take_over()
+            self.runner.stop()
+            self.monitor.status.say(str(problem), error=True)
+            return
+        work = self._take_over()
+        self.config, self.seeds = config, tuple(range(self.seed.value, self.seed.value + self.n_seeds.value))
+        self.claims = []
+        self.sweep_board.layout.display = "none"
+        self.presets.highlight(config)
+        self.claims_html.value = claims_html(self.experiment.claims)
+        self.runner.submit(self._job(work, seeds_words(self.seeds), [self._begin()], self._judge), step=step)
+
+    def train_controls(self) -> None:
+        """Train what the claims need beyond the present run, controls and sweeps (and it, if it is not finished)."""
+        plan = Plan(self.experiment, self.config, self.seeds)
+        finished = [self.history] if self.claims and self.history is not None else []
+        stages = plan.stages if finished else [self._begin(), *plan.stages]
+        work = self._take_over()
+        job = self._job(work, "negative controls", stages, partial(self._judge_plan, plan, finished))
+        self.runner.submit(replace(job, on_history=partial(self._draw_plan, plan, list(finished), work)))
+
+    def apply(self, preset: str) -> None:
+        """Set a preset's values and train."""
+        self._set(self.experiment.configure(preset))
+
+    def reset(self) -> None:
+        """Back to the first preset and the first seed."""
+        self._quiet = True
+        self.seed.value, self.n_seeds.value = self._start
+        self._quiet = False
+        self._set(self.experiment.configure())
+
+    def pause(self) -> None:
+        """Pause, or go on after a pause."""
+        if self.runner.progress.state is State.PAUSED:
+            self.runner.resume()
+        else:
+            self.runner.pause()
+
+    def step(self) -> None:
+        """Go on to the next measured frame and pause there; begin a run if there is none."""
+        if self.runner.progress.state in (State.RUNNING, State.PAUSED):
+            self.runner.step()
+        else:
+            self.train(step=True)
+
+    def stop(self) -> None:
+        """End the run; figure and history stay."""
+        self.runner.stop()
+
+    def pin(self) -> None:
+        """Keep the present curves behind those of the next runs, or let go of those that are kept."""
+        with self._drawing:
+            self._pinned = [] if self._pinned else self._panels
+            self.buttons["pin"].description = "Unpin" if self._pinned else "Pin"
+            if self.history is not None:
+                self.board.show(behind(self._panels, self._pinned), self.history.step)
+
+    def close(self) -> None:
+        """End the worker and take the widgets from the page."""
+        self._take_over()
+        self.runner.close()
+        for box in (self.box, *self._elsewhere):
+            _close_all(box)
+
+    def retire(self) -> None:
+        """End the worker; the figure stays in sight, the controls are switched off."""
+        self._take_over()
+        self.runner.close()
+        self.controls.disable()
+        others = (*self.buttons.values(), *self.presets.buttons.values(), self.controls_run, self.seed, self.n_seeds)
+        for widget in others:
+            widget.disabled = True
+        self.monitor.status.say("Ended: its variable now holds something else.")
+
+    def elsewhere(self, widget: Any) -> Any:
+        """A second view of one of this dashboard's widgets, for another cell; it closes with the dashboard."""
+        box = widgets.VBox([widget])
+        self._elsewhere.append(box)
+        return box
+
+    def show(self) -> None:
+        """Display the dashboard in the present cell."""
+        self._shown_by = headless.execution()
+        display(self.box)  # type: ignore[no-untyped-call]
+
+    def _ipython_display_(self) -> None:
+        if not self._shown_by or self._shown_by != headless.execution():
+            self.show()
+
+    def _set(self, config: Config) -> None:
+        if not self.controls.set(config):
+            self.train()
+
+    # What the worker does; everything below up to `_connect` runs in its thread.
+
+    def _begin(self) -> Start:
+        return partial(self.experiment.start, [self.config] * len(self.seeds), self.seeds)
+
+    def _job(self, work: object, what: str, stages: Sequence[Start], end: Callable[..., None]) -> Job:
+        tell, fail = partial(self._tell, work, what), partial(self._fail, work)
+        return Job(stages, partial(self._draw, work), tell, partial(end, work), fail)
+
+    def _draw(self, work: object, history: History) -> None:
+        main = history.seeds == self.seeds and set(history.configs) == {self.config}  # not a control
+        if self._work is work and main:
+            self.history, self._drawn_by = history, work
+            with self._drawing:
+                self._panels = self.experiment.panels(history)
+                self.board.show(behind(self._panels, self._pinned), history.step)
+
+    def _draw_plan(self, plan: Plan, done: list[History], work: object, history: History) -> None:
+        """The own run as ever; and, run by run as they finish, the figure of all of them."""
+        self._draw(work, history)
+        if self._work is work and history.done and self.experiment.sweep_panels is not None:
+            done.append(history)
+            self.sweep_board.show(self.experiment.sweep_panels(plan.rows(done)))
+            self.sweep_board.layout.display = "block"
+
+    def _tell(self, work: object, what: str, progress: Progress) -> None:
+        with self._said:
+            if self._work is not work:
+                return
+            self.monitor.show(progress)
+            self.buttons["pause"].description = "Resume" if progress.state is State.PAUSED else "Pause"
+            trouble = divergence_words(self.history) if self.history and self._drawn_by is work else ""
+            self.monitor.status.say(trouble or self._words(what, progress), error=bool(trouble))
+            if progress.state is State.STOPPED and not self.claims:
+                note = f"stopped at step {progress.step:,}: not judged"
+                self.claims_html.value = claims_html(self.experiment.claims, note=note)
+
+    def _words(self, what: str, progress: Progress) -> str:
+        """The status line of a healthy run."""
+        end = f" after {progress.seconds:.1f} s" if progress.state is State.FINISHED else ""
+        return " ".join([f"{progress.state.value.capitalize()}: {what}{end}.", *self.config.warnings()])
+
+    def _judge(self, work: object, histories: list[History]) -> None:
+        experiment, history = self.experiment, histories[0]
+        metrics = {history.config: run_metrics(experiment, history)}
+        self._show_claims(work, judge(experiment, history.config, history.seeds, metrics, experiment.claims))
+
+    def _judge_plan(self, plan: Plan, finished: list[History], work: object, histories: list[History]) -> None:
+        self._show_claims(work, plan.verdicts([*finished, *histories]))
+
+    def _show_claims(self, work: object, verdicts: list[Verdict]) -> None:
+        with self._said:
+            if self._work is work:
+                self.claims = verdicts
+                self.claims_html.value = claims_html(self.experiment.claims, verdicts, PENDING)
+
+    def _fail(self, work: object, problem: Exception) -> None:
+        with self._said:
+            if self._work is work:
+                self.monitor.status.say(sentence(problem), error=True)
+
+    # How the widgets are made and put together.
+
+    def _take_over(self) -> object:
+        """Make all earlier work unheard."""
+        with self._said:
+            self._work = object()
+            return self._work
+
+    def _repeat(self, _board: object, message: dict[str, Any], _buffers: object) -> None:
+        """What the worker says while a page is being opened may miss it: say it again once its board is there."""
+        if message.get("kind") == "attach":
+            monitor = self.monitor
+            for widget in (monitor.status, monitor.bar, monitor.numbers, self.claims_html, self.buttons["pause"]):
+                widget.send_state()
+
+    def _connect(self) -> None:
+        actions = (self.train, self.pause, self.step, self.stop, self.reset, self.pin)
+        for button, action in zip(self.buttons.values(), actions, strict=True):
+            button.on_click(partial(_call, action))
+        self.controls_run.on_click(partial(_call, self.train_controls))
+        self.controls.on_change(self.train)
+        for name, widget in (("seed", self.seed), ("n_seeds", self.n_seeds)):
+            widget.add_class("dyn-field").add_class(f"dyn-field-{name}")
+            widget.observe(self._seed_moved, "value")
+        self.presets.highlight(self.config)
+        self.board.on_msg(self._repeat)
+
+    def _seed_moved(self, _change: object) -> None:
+        if not self._quiet:
+            self.train()
+
+    def _button(self, name: str, label: str = "") -> Any:
+        return widgets.Button(description=label or name.capitalize()).add_class(f"dyn-{name}")
+
+    def _lay_out(self) -> Any:
+        """Board first; the style sheet puts the controls to its left where there is room."""
+        buttons = widgets.HBox(list(self.buttons.values())).add_class("dyn-buttons")
+        top = widgets.Box([buttons, self.monitor.progress]).add_class("dyn-top")
+        view = widgets.VBox([top, self.monitor.status, self.board.add_class("dyn-board")]).add_class("dyn-view")
+        seeds = widgets.VBox([self.seed, self.n_seeds]).add_class("dyn-seeds")
+        parts = [self.controls.main, self.presets.box, seeds, self.controls.more]
+        controls = widgets.VBox(parts).add_class("dyn-controls")
+        title = widgets.HTML("<h3>Claims</h3>")
+        judged = [title, self.claims_html, self.controls_run, self.sweep_board.add_class("dyn-sweep")]
+        claims = widgets.VBox(judged).add_class("dyn-claims-box")
+        grid = widgets.Box([view, controls, claims]).add_class("dyn-grid")
+        return widgets.Box([grid]).add_class("dyn-dashboard")
+
+
+def _call(action: Callable[[], None], _button: object) -> None:
+    action()
+
+
+def _close_all(widget: Any) -> None:
+    """Close a widget and all that it contains.
+
+    None may be left that refers to a closed one: a page that is opened later would wait for it, and show nothing.
+    """
+    for child in getattr(widget, "children", ()):
+        _close_all(child)
+    for part in (getattr(widget, "style", None), widget.layout):
+        if isinstance(part, widgets.Widget):
+            part.close()
+    widget.close()

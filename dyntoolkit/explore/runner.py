@@ -1,0 +1,270 @@
+"""One worker thread that trains what was asked for last, and can be paused, stepped and stopped between two frames."""
+
+import enum
+import math
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import torch
+
+from dyntoolkit.engine.history import Frame, History
+
+DEBOUNCE = 0.06  # seconds without a newer request before training starts
+DRAW_EVERY = 0.1  # seconds between two drawings
+
+Start = Callable[[], tuple[History, Iterator[Frame]]]  # an empty history and the frames to append to it
+
+
+class State(enum.Enum):
+    """What a runner is doing; the value is the word for the reader."""
+
+    IDLE = "ready"
+    RUNNING = "training"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    FINISHED = "finished"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is.
+
+    rate: steps per second; left: seconds to the end of the stage (NaN: unknown); seconds: spent training. stage,
+    stages: which of the job's trainings this is, counted from 1.
+    """
+
+    state: State
+    step: int = 0
+    total: int = 0
+    rate: float = math.nan
+    left: float = math.nan
+    seconds: float = 0.0
+    stage: int = 1
+    stages: int = 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train, stage after stage, and whom to tell. Everything is called from the worker's thread.
+
+    on_history: the growing history, as soon as two measured frames make a curve (or DRAW_EVERY seconds have passed),
+    then at most every DRAW_EVERY seconds, and at a stage's end.
+    on_end: the histories of all stages, once all are trained. on_error: what went wrong; the next job works.
+    """
+
+    stages: Sequence[Start]
+    on_history: Callable[[History], None]
+    on_progress: Callable[[Progress], None]
+    on_end: Callable[[list[History]], None]
+    on_error: Callable[[Exception], None]
+
+
+class Mode(enum.Enum):
+    """What the person at the buttons wants of the present job."""
+
+    RUN = 1
+    PAUSE = 2
+    STEP = 3  # run to the next measured frame, then pause
+
+
+class Runner:
+    """A mailbox for jobs and the daemon thread that does the newest one.
+
+    All methods return at once and may be called from any thread: they leave the wanted state in the mailbox, and the
+    worker looks there between two frames.
+    """
+
+    def __init__(self) -> None:
+        self.progress = Progress(State.IDLE)
+        self._mail = threading.Condition()
+        self._job: Job | None = None  # the newest one, not begun yet
+        self._generation = 0  # counts requests and stops: work of an older generation drops out
+        self._mode = Mode.RUN
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def submit(self, job: Job, *, step: bool = False) -> None:
+        """Do this job instead of any other; with `step` only up to its first measured frame, where it pauses."""
+        with self._mail:
+            if self._closed:
+                return
+            self._job, self._mode = job, Mode.STEP if step else Mode.RUN
+            self._turn()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="dyntoolkit runner", daemon=True)
+                self._thread.start()
+
+    def pause(self) -> None:
+        """Wait after the present frame."""
+        self._want(Mode.PAUSE)
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        self._want(Mode.RUN)
+
+    def step(self) -> None:
+        """Go on to the next measured frame and pause there."""
+        self._want(Mode.STEP)
+
+    def stop(self) -> None:
+        """Give up the present job; its history stays as it is."""
+        with self._mail:
+            waiting, self._job = self._job, None
+            self._turn()
+        if waiting is not None:
+            self._report(waiting, Progress(State.STOPPED))
+
+    def close(self) -> None:
+        """Stop for good and let the thread end."""
+        with self._mail:
+            self._closed, self._job = True, None
+            self._turn()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been stopped for good."""
+        return self._closed
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the thread of a closed runner has ended."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def _want(self, mode: Mode) -> None:
+        with self._mail:
+            self._mode = mode
+            self._mail.notify_all()
+
+    def _turn(self) -> None:
+        self._generation += 1
+        self._mail.notify_all()
+
+    def _report(self, job: Job, progress: Progress) -> None:
+        self.progress = progress
+        job.on_progress(progress)
+
+    def _work(self) -> None:
+        torch.set_grad_enabled(True)  # grad mode belongs to the thread
+        while (taken := self._take()) is not None:
+            job, generation = taken
+            try:
+                self._do(job, generation)
+            except Exception as problem:  # it is told to the reader, and the next job must work
+                self.progress = Progress(State.FAILED)
+                job.on_error(problem)
+
+    def _take(self) -> tuple[Job, int] | None:
+        """The newest job, once no newer one came for DEBOUNCE seconds; None when closed."""
+        with self._mail:
+            while not self._closed:
+                seen = self._generation
+                changed = self._mail.wait_for(partial(self._is_past, seen), DEBOUNCE if self._job else None)
+                if not changed and self._job is not None:
+                    job, self._job = self._job, None
+                    return job, seen
+            return None
+
+    def _is_past(self, generation: int) -> bool:
+        return self._generation != generation
+
+    def _do(self, job: Job, generation: int) -> None:
+        histories: list[History] = []
+        progress = Progress(State.RUNNING)
+        for stage, start in enumerate(job.stages, 1):
+            training = _Training(self, job, generation, stage, progress.seconds)
+            histories.append(training.run(start))
+            progress = training.progress(State.RUNNING)
+            if self._is_past(generation):
+                self._given_up(training)
+                return
+        job.on_end(histories)
+        self._report(job, replace(progress, state=State.FINISHED))
+
+    def _given_up(self, training: "_Training") -> None:
+        """A stop is reported, with the newest figure; a job that another one replaces ends silently."""
+        with self._mail:
+            replaced = self._closed or self._job is not None
+        if not replaced:
+            self._report(training.job, training.progress(State.STOPPED))
+            training.show()
+
+
+@dataclass
+class _Training:
+    """One stage of a job, pulled frame by frame."""
+
+    runner: Runner
+    job: Job
+    generation: int
+    stage: int
+    before: float  # seconds that the earlier stages took
+    history: History = field(init=False)
+    seconds: float = 0.0  # spent training before `since`
+    since: float = field(default_factory=time.monotonic)
+    told: float = 0.0  # when the job's owner last heard of it
+    news: int = 0  # measured frames that have not been shown yet
+    shown: bool = False
+
+    def run(self, start: Start) -> History:
+        self.history, frames = start()
+        self.since = time.monotonic()
+        self.tell(State.RUNNING)
+        try:
+            for frame in frames:
+                self.history.append(frame)
+                self.news += bool(frame.values)
+                is_curve = not self.shown and self.news > 1
+                if is_curve or time.monotonic() - self.told >= DRAW_EVERY:
+                    self.tell(State.RUNNING)
+                if not self.may_go_on(measured=bool(frame.values)):
+                    break
+        finally:
+            if isinstance(frames, Generator):
+                frames.close()
+        self.seconds += time.monotonic() - self.since
+        self.since = math.inf
+        if self.history.done:
+            self.show()
+        return self.history
+
+    def may_go_on(self, *, measured: bool) -> bool:
+        """Wait while paused; False when the job was given up or replaced."""
+        runner = self.runner
+        if runner._mode is not Mode.RUN and runner._generation == self.generation:
+            with runner._mail:
+                if runner._mode is Mode.STEP and measured:
+                    runner._mode = Mode.PAUSE
+                waits = runner._mode is Mode.PAUSE
+            if waits:
+                self.wait()
+        return runner._generation == self.generation
+
+    def wait(self) -> None:
+        runner = self.runner
+        self.seconds += time.monotonic() - self.since
+        self.since = math.inf
+        self.tell(State.PAUSED)
+        with runner._mail:
+            runner._mail.wait_for(lambda: runner._mode is not Mode.PAUSE or runner._generation != self.generation)
+        self.since = time.monotonic()
+
+    def tell(self, state: State) -> None:
+        self.runner._report(self.job, self.progress(state))
+        self.show()
+        self.told = time.monotonic()
+
+    def show(self) -> None:
+        if self.news:
+            self.job.on_history(self.history)
+            self.news, self.shown = 0, True
+
+    def progress(self, state: State) -> Progress:
+        step, total = self.history.step, self.history.total
+        seconds = self.seconds + max(0.0, time.monotonic() - self.since)
+        rate = step / seconds if step and seconds else math.nan
+        left = (total - step) / rate
+        return Progress(state, step, total, rate, left, self.before + seconds, self.stage, len(self.job.stages))

@@ -1,0 +1,125 @@
+"""`explore`: an experiment in a notebook, live with sliders, or as one picture where nobody is looking."""
+
+import os
+import textwrap
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from IPython.display import Image, display
+
+from dyntoolkit.engine.history import History
+from dyntoolkit.experiment import Experiment
+from dyntoolkit.explore import headless, live
+from dyntoolkit.explore.claims_view import MARKS, claims_text, numbers_words, verdict_words
+from dyntoolkit.explore.dashboard import Dashboard
+from dyntoolkit.explore.monitor import divergence_words, seeds_words
+from dyntoolkit.explore.parameters import run_seeds
+from dyntoolkit.explore.plan import Plan
+from dyntoolkit.explore.runner import Start
+from dyntoolkit.judge import Verdict, judge, run_metrics
+from dyntoolkit.phenomena import find
+from dyntoolkit.picture import picture
+
+
+@dataclass(frozen=True, repr=False)
+class Result:
+    """What a run without a front end gives: its history and the verdicts on its claims."""
+
+    experiment: Experiment
+    history: History
+    claims: list[Verdict]
+    execution: str = ""  # of the cell that has shown it already
+
+    def png(self) -> bytes:
+        """The figure, with the numbers of the expected claims above it."""
+        numbers = [
+            f"{verdict.id} {numbers_words(verdict.value)} {MARKS[verdict_words(verdict)]}"
+            for verdict in self.claims
+            if verdict.expected
+        ]
+        caption = textwrap.fill("   ".join(numbers), 120)
+        title = f"{self.experiment.title}, {seeds_words(self.history.seeds)}\n{caption}"
+        return picture(self.experiment.panels(self.history), title)
+
+    def text(self) -> str:
+        """Warnings and divergence in words, one a line; "" for a healthy run."""
+        lines = [*self.history.config.warnings(), divergence_words(self.history)]
+        return "\n".join(line for line in lines if line)
+
+    def __repr__(self) -> str:
+        return f"Result({self.experiment.name!r}, {seeds_words(self.history.seeds)})"
+
+    def _ipython_display_(self) -> None:
+        if not self.execution or self.execution != headless.execution():
+            display(Image(self.png(), format="png"))  # type: ignore[no-untyped-call]
+            if text := self.text():
+                print(text)
+
+
+def explore(
+    name: str, preset: str | None = None, seed: int = 0, n_seeds: int = 1, **changes: Any
+) -> Dashboard | Result:
+    """Show an experiment and train it at once.
+
+    name: of an experiment, or of a phenomenon for its first one. preset: default the first one; changes: fields of
+    its Config on top. n_seeds: runs side by side with the seeds seed, seed + 1, ...
+
+    With a front end: displays the live dashboard, returns it at once, and trains in the background. Without one
+    (papermill, nbval): trains to the end, displays one picture and the claims in words, returns the Result.
+    Raises InputError for an unknown name or a value out of range.
+    """
+    experiment = find(name)
+    config = experiment.configure(preset, **changes)
+    seeds = run_seeds(seed, n_seeds)
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)  # networks this small lose time with more
+    if headless.is_headless():
+        return _explore_headless(experiment, config, seeds)
+    dashboard = Dashboard(experiment, config, seeds[0], len(seeds))
+    live.enter(dashboard)
+    dashboard.show()
+    dashboard.train()
+    return dashboard
+
+
+def _explore_headless(experiment: Experiment, config: Any, seeds: tuple[int, ...]) -> Result:
+    history = experiment.run(config, seeds)
+    metrics = {config: run_metrics(experiment, history)}
+    verdicts = judge(experiment, config, seeds, metrics, experiment.claims)
+    display(Result(experiment, history, verdicts))  # type: ignore[no-untyped-call]
+    return Result(experiment, history, verdicts, headless.execution())
+
+
+def claims_table(view: Dashboard | Result, *, controls: bool = False) -> Any:
+    """The claims of what `explore` returned, for a cell of its own.
+
+    Live: a second view of the dashboard's claims, which fills itself in when the run ends; with `controls`, a second
+    view of the button that trains those runs. Without a front end: the verdicts in words; with `controls`, those runs
+    are trained first, and the figure of all of them is displayed.
+    """
+    if isinstance(view, Dashboard):
+        return view.elsewhere(view.controls_run if controls else view.claims_html)
+    if not controls:
+        return _Words(view.claims)
+    plan = Plan(view.experiment, view.history.config, view.history.seeds)
+    histories = [view.history, *map(_to_the_end, plan.stages)]
+    if view.experiment.sweep_panels is not None:
+        figure = picture(view.experiment.sweep_panels(plan.rows(histories)))
+        display(Image(figure, format="png"))  # type: ignore[no-untyped-call]
+    return _Words(plan.verdicts(histories))
+
+
+def _to_the_end(start: Start) -> History:
+    history, frames = start()
+    for frame in frames:
+        history.append(frame)
+    return history
+
+
+@dataclass(frozen=True)
+class _Words:
+    verdicts: list[Verdict]
+
+    def __repr__(self) -> str:
+        return claims_text(self.verdicts)

@@ -1,0 +1,111 @@
+"""What a figure shows, as plain data: panels of lines, bars, bands and maps. Renderers draw it (plotly, matplotlib).
+
+A phenomenon describes its figure once, as a function of the history; the live Board, the interactive plotly figure and
+the static picture in a stored notebook all draw that description, with one palette for the whole house.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+Array = np.ndarray
+
+# Okabe and Ito's colour-blind-safe palette. One thing has one colour in every notebook.
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
+GREY = "#8A8A8A"  # theory and reference lines: readable on white and on black
+LAYER1, LAYER2 = BLUE, ORANGE  # weights of the first and the second layer
+TRAIN, TEST = BLUE, RED  # loss or accuracy on training and on test data
+MEASURED, BASELINE = BLUE, ORANGE  # a measured quantity and what it must be compared with
+KERNEL, ALIGNMENT = PURPLE, GREEN  # change of the tangent kernel; alignment with the truth
+SERIES = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)  # things without a colour of their own, in order
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Name with unit, logarithmic or not, and a fixed range (data values) where the data do not set it."""
+
+    label: str
+    log: bool = False
+    range: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve through (x, y), both (N,). NaN breaks it. dash: theory or reference. low, high (N,): a band around it.
+
+    markers: points only ("points"), points joined by lines ("both"), or a bare line ("").
+    legend: False keeps a curve (one of many alike) out of the legend.
+    """
+
+    name: str
+    x: Array
+    y: Array
+    color: str
+    dash: bool = False
+    markers: str = ""
+    low: Array | None = None
+    high: Array | None = None
+    width: float = 2.0
+    legend: bool = True
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Bars of heights y (N,) over the category names x, side by side with the panel's other Bars."""
+
+    name: str
+    x: Sequence[str]
+    y: Array
+    color: str
+
+
+@dataclass(frozen=True)
+class Level:
+    """A dashed straight line across the panel, at height `y` or at position `x`, with a short label in the legend."""
+
+    name: str
+    y: float | None = None
+    x: float | None = None
+    color: str = GREY
+
+
+@dataclass(frozen=True)
+class Heat:
+    """A map of z (len(y), len(x)) with a named colour bar over the cells' centres x, y; low, high: colour range."""
+
+    name: str
+    x: Array
+    y: Array
+    z: Array
+    low: float | None = None
+    high: float | None = None
+    colors: str = "Viridis"
+
+
+Mark = Line | Bars | Level | Heat
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One subplot: title, axes and marks. The list of marks keeps its length and order while a run goes on."""
+
+    title: str
+    x: Axis
+    y: Axis
+    marks: list[Mark] = field(default_factory=list)
+
+
+def median_line(
+    name: str, x: Array, runs: Array, color: str, *, dash: bool = False, markers: str = "", width: float = 2.0
+) -> Line:
+    """The median over runs (N, R) with a band from the smallest to the largest; a bare line for one run.
+
+    A run that is NaN at a point does not count there; where all are, the line has a gap.
+    """
+    if runs.shape[1] == 1:
+        return Line(name, x, runs[:, 0], color, dash=dash, markers=markers, width=width)
+    low, high = np.fmin.reduce(runs, axis=1), np.fmax.reduce(runs, axis=1)
+    known, median = ~np.isnan(low), low.copy()  # nanmedian warns about rows without a number
+    median[known] = np.nanmedian(runs[known], axis=1)
+    return Line(name, x, median, color, dash, markers, low, high, width)

@@ -1,0 +1,16 @@
+"""Every experiment there is. A new one is a new file and a new line here."""
+
+from dyntoolkit.errors import unknown
+from dyntoolkit.experiment import Experiment
+from dyntoolkit.phenomena.cross_task_linearity import digits
+from dyntoolkit.phenomena.label_noise import linear
+
+EXPERIMENTS: tuple[Experiment, ...] = (linear.EXPERIMENT, digits.EXPERIMENT)
+
+
+def find(name: str) -> Experiment:
+    """The experiment of that name; a phenomenon's bare name means its first one. InputError for an unknown name."""
+    for experiment in EXPERIMENTS:
+        if name in (experiment.name, experiment.name.split(".")[0]):
+            return experiment
+    raise unknown("experiment", name, [experiment.name for experiment in EXPERIMENTS])

@@ -1,0 +1,1 @@
+"""Cross-task linearity: when weights, features and tasks can be averaged."""

@@ -1,0 +1,1 @@
+"""Label noise: how fresh noise on the labels changes what a network learns."""

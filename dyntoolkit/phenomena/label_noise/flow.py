@@ -1,0 +1,139 @@
+"""Flow overlay of `label_noise.linear`: where fresh label noise (or SAM) drives the first layer, in d x d numbers.
+
+This project's own derivation. Training fits the data at once and then stays near the solutions s W^T a = beta*; noise
+lets it drift along them. Only G = W^T W and A = |a|^2 enter, with b = beta*/s and S = X^T X/n:
+
+    dG/dt = k (-S G - G S + lam b^T + b lam^T),   dA/dt = k (-2 tr(S) A + 2 b.lam),
+    lam = (G + A I)^-1 (tr(S) b + S b)            (keeps W^T a = b),
+
+per training step, with the rate k of `noise_factor` and `sam_factor`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dyntoolkit.phenomena.label_noise.linear_config import Config
+
+Array = np.ndarray
+FIT_STEPS = 4000  # of clean gradient descent at most
+EULER = 0.02  # largest k tr(S) dt
+BUDGET = 25_000  # Euler steps of one run; beyond that (a very large k) no flow is drawn
+
+
+def noise_is_on(step: Array, period: int) -> Array:
+    """Whether update `step` = 0, 1, ... is made with noise: floor(step/period) even; always for period 0."""
+    return np.ones_like(step, dtype=bool) if period == 0 else step // period % 2 == 0
+
+
+def noise_factor(stretch: Array, dim: int, batch: int) -> Array:
+    """F_n: how much the finite step size speeds up label noise. stretch: (lr/2) l, with l the network's mean gain."""
+    return np.asarray(1 / np.maximum(1 - stretch * (1 + (dim + 1) / batch), 0.05))
+
+
+def sam_factor(stretch: Array, dim: int) -> Array:
+    """F_s: the same for SAM on single samples, whose step overshoots by u times the radius."""
+    c, h = np.sqrt(2 / np.pi), np.minimum(0.9, stretch * (dim + 2))
+    p = c * (1 - 2 * h)
+    u = (-p + np.sqrt(p**2 + 4 * (1 - h) * h)) / (2 * (1 - h))  # positive root of (1-h) u^2 + p u - h = 0
+    return np.asarray(1 + 2 * c * u + u**2)
+
+
+def kick_factor(W2: Array, lr: Array | float, dim: int, width: int) -> Array:
+    """How much the finite step size speeds up kicks to the second layer. W2: |W|_F^2, of any shape."""
+    return np.asarray(1 / (1 - lr / 2 * W2 / (width * dim)))
+
+
+def clean_descent(W: Array, S: Array, beta: Array, lr: Array, scale: float) -> tuple[Array, Array, Array]:
+    """Noise-free full-batch gradient descent from (W, a = 0), until the gradient in beta is below 1e-9 scale.
+
+    W: (R, m, d). S: (R, d, d). beta: (R, d), the truth. lr: (R,). Returns W (R, m, d), a (R, m), and t_fit (R,), the
+    first step with a loss below 1e-3 of the first one (inf: not within FIT_STEPS).
+    """
+    rate, a, t_fit = lr[:, None, None], np.zeros(W.shape[:2]), np.full(len(W), np.inf)
+    first = (beta[:, None] @ S @ beta[:, :, None])[:, 0, 0] / 2  # (R,) loss at a = 0
+    for t in range(FIT_STEPS + 1):
+        error = scale * (a[:, None] @ W)[:, 0] - beta  # (R, d)
+        slope = (error[:, None] @ S)[:, 0]  # (R, d)  gradient in beta
+        loss = (error * slope).sum(1) / 2  # (R,)
+        t_fit = np.where(np.isinf(t_fit) & (loss < 1e-3 * first), t, t_fit)
+        if t == FIT_STEPS or not (np.sqrt((slope**2).sum(1)) >= 1e-9 * scale).any():
+            break
+        g = scale * slope[:, None]  # (R, 1, d)
+        W, a = W - rate * (a[:, :, None] * g), a - rate[:, 0] * (g @ W.mT)[:, 0]
+    return W, a, t_fit
+
+
+@dataclass
+class Flow:
+    """The flow of R runs, advanced from one recorded step to the next; the clock starts with training.
+
+    configs: settings that agree on structural fields. W: (R, m, d) initial first layer. S: (R, d, d). beta: (R, d).
+    None is drawn for kicks, fixed noise, SAM on several samples, runs without noise, runs that clean gradient descent
+    does not fit in FIT_STEPS, and once BUDGET is spent.
+    """
+
+    configs: Sequence[Config]
+    W: Array
+    S: Array
+    beta: Array
+    step: int = 0
+    G: Array = field(init=False)  # (R, d, d)
+    A: Array = field(init=False)  # (R,)
+    left: Array = field(init=False)  # (R,) Euler steps that may still be made; 0: no flow
+    t_fit: Array = field(init=False)  # (R,)
+
+    def at(self, step: int) -> tuple[Array, Array]:
+        """|W|_F^2 and the alignment with beta* at training step `step`, (R,) each.
+
+        NaN before t_fit and where no flow is drawn. To be asked for increasing steps. The clean descent is made at the
+        first step after 0.
+        """
+        wanted = np.array([c.fresh for c in self.configs])
+        if step == 0 or not wanted.any():
+            return np.full(len(wanted), np.nan), np.full(len(wanted), np.nan)
+        with np.errstate(all="ignore"):  # a diverging run makes NaN, which is then not drawn
+            if self.step == 0:
+                self._fit(wanted)
+            self._advance(step)
+            W2 = np.trace(self.G, axis1=1, axis2=2)
+            along = (self.beta[:, None] @ self.G @ self.beta[:, :, None])[:, 0, 0] / (self.beta**2).sum(1)
+            drawn = (self.left > 0) & (step >= self.t_fit) & np.isfinite(W2)
+            return np.where(drawn, W2, np.nan), np.where(drawn, along / W2, np.nan)
+
+    def _fit(self, wanted: Array) -> None:
+        """Start from where noise-free training ends."""
+        lr = np.array([c.lr for c in self.configs])
+        W, a, self.t_fit = clean_descent(self.W, self.S, self.beta, lr, self.configs[0].scale)
+        self.G, self.A = W.mT @ W, (a**2).sum(1)
+        good = wanted & np.isfinite(self.t_fit) & np.isfinite(self.G).all((1, 2)) & np.isfinite(self.A)
+        self.left = np.where(good, BUDGET, 0)
+        self.G[~good], self.A[~good] = np.eye(self.G.shape[1]), 1.0  # a placeholder that can be solved with
+
+    def _advance(self, step: int) -> None:
+        """Euler steps of k tr(S) dt <= EULER up to training step `step`."""
+        on = noise_is_on(np.arange(self.step, step), self.configs[0].noise_period).mean()
+        b = self.beta / self.configs[0].scale  # (R, d)
+        tr = np.trace(self.S, axis1=1, axis2=2)  # (R,)
+        pull = tr[:, None] * b + (self.S @ b[:, :, None])[:, :, 0]  # (R, d)
+        identity = np.eye(b.shape[1])
+        time = np.where(self.left > 0, float(step - self.step), 0.0)  # (R,) still to go
+        while (time > 0).any():
+            k = self._rate(on)
+            dt = np.minimum(time, EULER / (k * tr))
+            lam = np.linalg.solve(self.G + self.A[:, None, None] * identity, pull[:, :, None])  # (R, d, 1)
+            half = lam * b[:, None] - self.S @ self.G  # (R, d, d)  with its transpose: dG/dt over k
+            self.G = self.G + (k * dt)[:, None, None] * (half + half.mT)
+            self.A = self.A + k * dt * (2 * (b * lam[:, :, 0]).sum(1) - 2 * tr * self.A)
+            self.left = self.left - (time > 0)
+            time = np.where(self.left > 0, time - dt, 0.0)
+        self.step = step
+
+    def _rate(self, on: float) -> Array:
+        """k per training step, (R,); on: the fraction of steps with noise."""
+        shared = self.configs[0]
+        lr, tau, rho = (np.array([getattr(c, name) for c in self.configs]) for name in ("lr", "noise_std", "sam_rho"))
+        gain = shared.scale**2 * (np.trace(self.G, axis1=1, axis2=2) / shared.dim + self.A)  # (R,)  l
+        noise = on * (lr * tau) ** 2 / (2 * shared.batch) * noise_factor(lr / 2 * gain, shared.dim, shared.batch)
+        return np.asarray(shared.scale**2 * (noise + lr * rho**2 * sam_factor(lr / 2 * gain, shared.dim)))

@@ -1,0 +1,235 @@
+"""Servers and a browser that may reach nothing outside this machine."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
+
+import dyntoolkit
+
+START = 120  # seconds a server may take on a busy machine
+WAIT = 90_000  # ms the browser waits for a condition, by default
+QUIET = ("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync")
+LOCAL = ("127.0.0.1", "localhost", "")
+
+Server = Callable[[Path], str]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium; without one the test is skipped, or fails where DYNTOOLKIT_REQUIRE_BROWSER is set."""
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if not path:
+        missing = "no chromium on the PATH and none named by CHROMIUM"
+        (pytest.fail if os.environ.get("DYNTOOLKIT_REQUIRE_BROWSER") else pytest.skip)(missing)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=path, args=[*QUIET, "--disable-component-update"], timeout=WAIT
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def outside_requests() -> list[str]:
+    """The addresses outside this machine that the page asked for (each was refused)."""
+    return []
+
+
+@pytest.fixture
+def page_errors() -> list[str]:
+    """The exceptions that nothing on the page caught."""
+    return []
+
+
+@contextmanager
+def guarded(browser: Browser, outside: list[str], errors: list[str], **options: Any) -> Iterator[BrowserContext]:
+    """A fresh profile that reaches nothing outside. At its end no page may have looked there, nor have failed."""
+
+    def guard(route: Route) -> None:
+        if urlsplit(route.request.url).hostname in LOCAL:
+            route.fallback()
+        else:
+            outside.append(route.request.url)
+            route.abort()
+
+    context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+    context.set_default_timeout(WAIT)
+    context.set_default_navigation_timeout(WAIT)
+    context.route("**/*", guard)
+    context.on("weberror", lambda error: errors.append(str(error.error)))
+    yield context
+    context.close()
+    assert outside == []
+    assert errors == []
+
+
+@pytest.fixture
+def browser_context(browser: Browser, outside_requests: list[str], page_errors: list[str]) -> Iterator[BrowserContext]:
+    """A guarded profile, for tests that open several pages."""
+    with guarded(browser, outside_requests, page_errors) as context:
+        yield context
+
+
+@pytest.fixture(scope="module")
+def module_context(browser: Browser) -> Iterator[BrowserContext]:
+    """A guarded profile that the tests of a module share."""
+    with guarded(browser, [], []) as context:
+        yield context
+
+
+@pytest.fixture(scope="module")
+def module_page(module_context: BrowserContext) -> Page:
+    """A page that the tests of a module share, each leaving it as it was."""
+    return module_context.new_page()
+
+
+@pytest.fixture
+def phone_page(browser: Browser, outside_requests: list[str], page_errors: list[str]) -> Iterator[Page]:
+    """A page of 390 x 844 that is touched."""
+    phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+    with guarded(browser, outside_requests, page_errors, **phone) as context:
+        yield context.new_page()
+
+
+@pytest.fixture
+def browser_page(browser_context: BrowserContext) -> Page:
+    """A page of 1280 x 800."""
+    return browser_context.new_page()
+
+
+@pytest.fixture(scope="session")
+def voila_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """voila_server(folder): the address of a Voila that serves the folder's notebooks at `/voila/render/NAME.ipynb`."""
+    options = [
+        "--template=dyntoolkit",
+        "--show_tracebacks=True",
+        '--VoilaConfiguration.extension_allowlist=["@jupyter-widgets/jupyterlab-manager", '
+        '"@voila-dashboards/widgets-manager8", "anywidget"]',
+        "--Voila.ip=127.0.0.1",
+        "--Voila.port_retries=0",
+    ]
+
+    def command(folder: Path, port: int) -> list[str]:
+        return ["voila", str(folder), "--no-browser", f"--port={port}", *options]
+
+    with _servers(command, "voila/render/none.ipynb", tmp_path_factory, _project()) as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """lab_server(folder): the address of a JupyterLab without a token; a notebook is at `/lab/tree/NAME.ipynb`."""
+    options = [
+        "--ServerApp.ip=127.0.0.1",
+        "--ServerApp.port_retries=0",
+        "--ServerApp.allow_root=True",
+        "--IdentityProvider.token=",
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
+        "--LabApp.extension_manager=readonly",
+    ]
+
+    def command(folder: Path, port: int) -> list[str]:
+        return ["jupyterlab", "--no-browser", f"--ServerApp.port={port}", f"--ServerApp.root_dir={folder}", *options]
+
+    with _servers(command, "api/status", tmp_path_factory, _project()) as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def dyntoolkit_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of `dyntoolkit serve`, started as a person would; the gallery is at `/`."""
+
+    def command(_folder: Path, port: int) -> list[str]:
+        return ["dyntoolkit", "serve", "--no-browser", f"--port={port}"]
+
+    with _servers(command, "voila/render/none.ipynb", tmp_path_factory, {}) as start:
+        yield start(Path())
+
+
+@contextmanager
+def _servers(
+    command: Callable[[Path, int], list[str]],
+    probe: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    environment: dict[str, str],
+) -> Iterator[Server]:
+    """Start one server per folder when it is asked for; end them all with the session."""
+    running: dict[Path, tuple[subprocess.Popen[bytes], str]] = {}
+
+    def start(folder: Path) -> str:
+        if folder not in running:
+            home = tmp_path_factory.mktemp("server")
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                port = free.getsockname()[1]
+            arguments = [sys.executable, "-m", *command(folder, port)]
+            with (home / "log").open("wb") as log:
+                process = subprocess.Popen(arguments, env=_own(home) | environment, stdout=log, stderr=log)
+            running[folder] = process, f"http://127.0.0.1:{port}"
+            _wait_until_it_answers(process, f"http://127.0.0.1:{port}/{probe}", home / "log")
+        return running[folder][1]
+
+    yield start
+    for process, _ in running.values():
+        process.terminate()
+    for process, _ in running.values():
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _own(home: Path) -> dict[str, str]:
+    """An environment in which nobody's own settings count."""
+    own = {name: str(home / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR")}
+    lab = {f"JUPYTERLAB_{name}_DIR": str(home / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
+    return {**os.environ, **own, **lab}
+
+
+def _project() -> dict[str, str]:
+    """What `dyntoolkit serve` sets by itself: one thread per kernel, and where the page's template lies."""
+    paths = [str(Path(dyntoolkit.__file__).parent / "share"), os.environ.get("JUPYTER_PATH", "")]
+    return {"JUPYTER_PATH": os.pathsep.join(path for path in paths if path), "OMP_NUM_THREADS": "1"}
+
+
+def _wait_until_it_answers(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+    end = time.monotonic() + START
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=10):
+                return
+        except urllib.error.HTTPError as answer:
+            answer.close()
+            return  # it speaks; "no such notebook" will do
+        except OSError:
+            time.sleep(0.1)
+    pytest.fail(f"the server did not start:\n{log.read_text()[-3000:]}")
+
+
+@pytest.fixture(scope="session")
+def write_notebook() -> Callable[..., Path]:
+    """write_notebook(path, *cells): a notebook with these code cells."""
+    import nbformat
+
+    def write(path: Path, *cells: str) -> Path:
+        kernel: dict[str, Any] = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        code = [nbformat.v4.new_code_cell(source) for source in cells]
+        nbformat.write(nbformat.v4.new_notebook(cells=code, metadata=kernel), path)
+        return path
+
+    return write

@@ -1,0 +1,99 @@
+"""A notebook of the project in JupyterLab: run, used, run again, and reloaded."""
+
+import pytest
+from dashboards import Dashboard
+
+from dyntoolkit.gallery import notebooks
+
+pytestmark = pytest.mark.browser
+
+COUNT = "import threading; print('runners:', sum(t.name == 'dyntoolkit runner' for t in threading.enumerate()))"
+
+
+@pytest.fixture(scope="module")
+def dashboard(module_page, lab_server, tmp_path_factory):
+    """That of label noise in a copy of the notebook with 1,000 steps, after "Run All Cells"."""
+    folder = tmp_path_factory.mktemp("notebooks")
+    text = (notebooks() / "label_noise.ipynb").read_text(encoding="utf-8")
+    assert text.count('"steps = None') == 1
+    (folder / "label_noise.ipynb").write_text(text.replace('"steps = None', '"steps = 1000'), encoding="utf-8")
+    module_page.goto(f"{lab_server(folder)}/lab/tree/label_noise.ipynb?reset")
+    module_page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+    module_page.get_by_role("menuitem", name="Run", exact=True).click()
+    module_page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    dashboard = Dashboard(module_page)
+    dashboard.wait_until_finished()
+    dashboard_cell(module_page).click()  # scrolls there
+    return dashboard
+
+
+def dashboard_cell(page):
+    return page.locator(".jp-CodeCell", has_text="view = explore(").locator(".cm-content")
+
+
+def runners(dashboard):
+    """How many worker threads the kernel has, asked in a new cell."""
+    page = dashboard.page
+    dashboard_cell(page).click()
+    for key in ("Escape", "b", "Enter"):
+        page.keyboard.press(key)
+    page.keyboard.type(COUNT)
+    page.keyboard.press("Control+Enter")
+    answer = page.locator(".jp-OutputArea-output", has_text="runners:")
+    answer.wait_for()
+    text = answer.inner_text()
+    for key in ("Escape", "d", "d"):
+        page.keyboard.press(key)
+    answer.wait_for(state="detached")
+    return int(text.removeprefix("runners:"))
+
+
+def retrains(dashboard):
+    """Whether a slider moved with the keyboard gives new curves, to the end of the run."""
+    before = dashboard.numbers()
+    with dashboard.run_to_the_end():
+        dashboard.press("lr", "ArrowLeft")
+        dashboard.wait_for_new_curve(before)
+    return dashboard.empty_panels() == [] and dashboard.alarm() == ""
+
+
+def test_all_cells_run_and_the_dashboard_is_drawn(dashboard):
+    assert dashboard.status().startswith("Finished: seed 0 after ")
+    assert dashboard.value("steps") == "1000"
+    assert dashboard.empty_panels() == []
+    assert dashboard.page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+
+
+def test_a_slider_moved_with_the_keyboard_trains_anew(dashboard):
+    assert retrains(dashboard)
+
+
+def test_running_the_cell_again_leaves_one_live_dashboard(dashboard):
+    assert runners(dashboard) == 1
+    dashboard_cell(dashboard.page).click()
+    old = dashboard.page.locator(".dyn-dashboard").element_handle()
+    dashboard.page.keyboard.press("Control+Enter")
+    dashboard.page.wait_for_function("(old) => !old.isConnected", arg=old)
+    dashboard.wait_until_finished()
+    assert dashboard.page.locator(".dyn-dashboard").count() == 1
+    assert runners(dashboard) == 1
+    assert retrains(dashboard)
+    before = dashboard.numbers()
+    with dashboard.run_to_the_end():
+        dashboard.page.locator(".dyn-notes").get_by_role("button", name="lazy control").click()
+        dashboard.wait_for_value("noise_std", "0")
+    assert set(dashboard.numbers()) - set(before)
+
+
+def test_after_a_reload_the_widgets_are_alive(dashboard):
+    page = dashboard.page
+    curves, value = dashboard.numbers(), dashboard.value("lr")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+s")
+    page.wait_for_function("!document.querySelector('.jp-mod-dirty')")
+    page.reload()
+    dashboard.wait_until_finished()
+    dashboard_cell(page).click()
+    assert dashboard.value("lr") == value
+    assert dashboard.numbers() == curves  # drawn again from the kernel's newest frame
+    assert retrains(dashboard)

@@ -1,0 +1,385 @@
+"""The notebooks in pages of `dyntoolkit serve`, used as a visitor would."""
+
+import pytest
+from dashboards import Dashboard
+from looks import CUT, FAINT, FOCUSED, INKS, STICKING_OUT, set_width
+
+from dyntoolkit.phenomena import find
+
+pytestmark = pytest.mark.browser
+
+NOTEBOOKS = {"label_noise": "label_noise.linear", "cross_task_linearity": "cross_task_linearity.digits"}
+SHORT = {"label_noise": "steps=500", "cross_task_linearity": "steps=30&pretrain_steps=30"}
+MAIN = [
+    (notebook, field)
+    for notebook, name in NOTEBOOKS.items()
+    for field, control in find(name).config.controls().items()
+    if control.main
+]
+DIVERGING = {  # from the first preset: sliders and keys, in an order in which nothing is refused; what is to be lowered
+    "label_noise": (
+        [(name, "End") for name in ("batch_size", "init_scale", "lr", "dim", "kick_std")],
+        "learning rate η",
+    ),
+    "cross_task_linearity": (
+        [("batch_size", "Home"), ("init_scale", "End"), ("depth", "End"), ("pretrain_lr", "End")],
+        "pretraining learning rate",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def pages(module_context, dyntoolkit_server):
+    """pages(notebook): its dashboard, in a page that the tests of this module share."""
+    opened = {}
+
+    def page(notebook):
+        if notebook not in opened:
+            opened[notebook] = Dashboard(module_context.new_page())
+            opened[notebook].open(f"{dyntoolkit_server}/voila/render/{notebook}.ipynb?{SHORT[notebook]}")
+        opened[notebook].page.bring_to_front()  # a page behind another one is slow
+        return opened[notebook]
+
+    return page
+
+
+@pytest.fixture(params=NOTEBOOKS)
+def notebook(request):
+    return request.param
+
+
+@pytest.fixture
+def dashboard(notebook, pages):
+    """Either notebook's, with a finished run of some settings and one seed."""
+    dashboard = pages(notebook)
+    if not dashboard.status().startswith("Finished: seed "):
+        with dashboard.run_to_the_end():
+            dashboard.button("reset").click()
+    return dashboard
+
+
+@pytest.fixture
+def noise(pages):
+    """That of label noise, with a finished run of 500 steps of the first preset."""
+    dashboard = pages("label_noise")
+    dashboard.button("reset").click()
+    dashboard.wait_for_value("steps", "30000")
+    with dashboard.run_to_the_end():
+        dashboard.press("steps", "Home")
+    return dashboard
+
+
+@pytest.fixture
+def long_run(noise):
+    """That of label noise in the midst of 32 runs of 60,000 steps, with a curve drawn."""
+    before = noise.numbers()
+    noise.press("n_seeds", "End")
+    noise.press("steps", "End")
+    noise.wait_for_new_curve(before)
+    return noise
+
+
+def is_sound(dashboard):
+    """Every panel shows something, and no error is said."""
+    return dashboard.empty_panels() == [] and dashboard.alarm() == "" and dashboard.status() != ""
+
+
+# Opening
+
+
+def test_the_gallery_leads_to_every_notebook_and_back(browser_page, dyntoolkit_server):
+    browser_page.goto(dyntoolkit_server)
+    cards = browser_page.locator(".dyntoolkit-gallery a")
+    cards.first.wait_for()
+    links = {card.inner_text(): card.get_attribute("href") for card in cards.all()}
+    assert sorted(links.values()) == sorted(f"{notebook}.ipynb" for notebook in NOTEBOOKS)
+    pictures = browser_page.locator(".dyntoolkit-gallery img").all()
+    assert len(pictures) == len(links)
+    assert all(picture.evaluate("(picture) => picture.naturalWidth") > 100 for picture in pictures)
+    for title in links:
+        with browser_page.expect_popup() as popup:
+            browser_page.get_by_role("link", name=title).click()
+        popup.value.locator("h1", has_text=title).wait_for()
+        popup.value.get_by_role("link", name="All notebooks").click()
+        popup.value.locator(".dyntoolkit-gallery a").first.wait_for()
+        popup.value.close()
+
+
+def test_a_page_opens_with_a_run_drawn_and_judged(dashboard, notebook):
+    assert is_sound(dashboard)
+    assert dashboard.status().startswith("Finished: seed 0 after ")
+    assert len(dashboard.claims()) == len(find(NOTEBOOKS[notebook]).claims)
+    assert dashboard.page.locator("mjx-container").count() > 5  # formulas are set
+    assert dashboard.page.locator("pre:has-text('def ')").count() >= 2  # the code that runs
+    assert "Traceback" not in dashboard.page.locator("body").inner_text()
+
+
+def test_a_link_sets_the_sliders_and_after_a_reload_everything_works_again(browser_page, dyntoolkit_server):
+    dashboard = Dashboard(browser_page)
+    dashboard.open(f"{dyntoolkit_server}/voila/render/label_noise.ipynb?preset=lazy_control&seed=3&steps=500")
+    shown = {field: dashboard.value(field) for field in ("lr", "noise_std", "init_scale", "steps")}
+    assert shown == {"lr": "0.2", "noise_std": "0", "init_scale": "1.2", "steps": "500"}
+    assert dashboard.page.locator(".dyn-field-seed input").input_value() == "3"
+    assert dashboard.status().startswith("Finished: seed 3 ")
+    before = dashboard.numbers()
+    dashboard.page.reload()
+    dashboard.wait_until_finished()
+    assert dashboard.numbers() == before  # a link replays a run
+    with dashboard.run_to_the_end():
+        dashboard.press("noise_std", "ArrowRight")
+    assert dashboard.numbers() != before
+    assert is_sound(dashboard)
+
+
+def test_a_link_with_a_wrong_value_is_named_and_the_dashboard_opens_without_it(browser_page, dyntoolkit_server):
+    dashboard = Dashboard(browser_page)
+    browser_page.goto(f"{dyntoolkit_server}/voila/render/label_noise.ipynb?noise_std=7")
+    browser_page.get_by_text("This link is not followed: noise_std takes a number from 0 to 4, got 7.").wait_for()
+    dashboard.wait_for_new_curve([])
+    assert dashboard.value("noise_std") == "2"
+
+
+# Sliders and presets
+
+
+def test_a_slider_moved_with_the_keyboard_trains_anew(dashboard):
+    before, value = dashboard.numbers(), dashboard.value("lr")
+    with dashboard.run_to_the_end():
+        dashboard.press("lr", "ArrowLeft")
+        dashboard.wait_for_new_curve(before)
+    assert float(dashboard.value("lr")) < float(value)
+    assert dashboard.slider("lr").get_attribute("aria-valuetext") == dashboard.value("lr")
+    assert is_sound(dashboard)
+    with dashboard.run_to_the_end():
+        dashboard.press("lr", "ArrowRight")
+    assert dashboard.value("lr") == value
+    assert dashboard.numbers() == before  # the same settings and seed give the same numbers
+
+
+@pytest.mark.parametrize(("notebook", "field"), MAIN)
+def test_a_main_slider_at_either_end_gives_curves_or_a_sentence(request, pages, notebook, field):
+    dashboard = request.getfixturevalue("noise") if notebook == "label_noise" else pages(notebook)
+    for key in ("End", "Home"):
+        before, frame = dashboard.numbers(), dashboard.frame()
+        assert dashboard.alarm() == ""
+        dashboard.press(field, key)
+        dashboard.wait_until_finished_or_alarmed(frame)
+        assert dashboard.empty_panels() == []
+        if dashboard.alarm():
+            assert "lower lr or init_scale, or raise batch_size" in dashboard.alarm()
+        else:
+            assert set(dashboard.numbers()) - set(before)
+
+
+def test_preset_buttons_and_words_move_the_sliders(dashboard, notebook):
+    experiment, page = find(NOTEBOOKS[notebook]), dashboard.page
+    first, second = list(experiment.presets)[2:4]
+    word = page.locator(".dyn-notes").get_by_role("button", name=second.replace("_", " "))
+    for preset, button in ((first, page.locator(f"button.dyn-preset-{first}")), (second, word)):
+        before = dashboard.numbers()
+        button.click()
+        for field, value in experiment.configure(preset).asdict().items():
+            if (notebook, field) in MAIN:
+                dashboard.wait_for_value(field, f"{value:.12g}")
+        page.locator(f"button.dyn-preset-{preset}.dyn-active").wait_for()
+        assert page.locator("button.dyn-active").count() == 1
+        dashboard.wait_for_new_curve(before)
+
+
+def test_more_seeds_draw_a_band(noise):
+    assert not any(curve["fill"] for panel in noise.curves() for curve in panel)
+    with noise.run_to_the_end("seeds 0 to 2"):
+        noise.press("n_seeds", "ArrowRight")
+        noise.press("n_seeds", "ArrowRight")
+    (band,) = [curve["y"] for curve in noise.curves()[3] if curve["fill"]]
+    (median,) = [curve["y"] for curve in noise.curves()[3] if not curve["fill"]]
+    assert min(band) < min(median)
+    assert max(band) > max(median)
+    assert noise.page.locator(".dyn-board .dyntoolkit-plot").nth(3).locator("path.js-fill").count() == 1
+    assert "median" in noise.claims()[0]
+    with noise.run_to_the_end():
+        noise.press("n_seeds", "Home")
+
+
+# Stop, pause, step
+
+
+def test_stop_stops(long_run):
+    long_run.button("stop").click()
+    long_run.wait_for_status("Stopped: seeds 0 to 31.")
+    step = long_run.step()
+    assert 0 < step < 60_000
+    long_run.wait_for_text(".dyn-claims", "…")
+    assert f"stopped at step {step:,}: not judged" in long_run.claims()[0]
+    for words in ("Unpin", "Pin"):  # the kernel answers, and no step was made meanwhile
+        long_run.button("pin").click()
+        long_run.wait_for_text("button.dyn-pin", words)
+    assert long_run.step() == step
+    assert long_run.status().startswith("Stopped")
+    assert is_sound(long_run)
+
+
+def test_pause_resume_and_step(long_run):
+    long_run.button("pause").click()
+    long_run.wait_for_status("Paused")
+    long_run.wait_for_text("button.dyn-pause", "Resume")
+    measured = long_run.step() // 500 * 500 + 500  # the next of the 121 steps at which a run is measured
+    long_run.button("step").click()
+    long_run.wait_for_text(".dyn-progress", f"step {measured:,} of 60,000")
+    long_run.wait_for_status("Paused")
+    long_run.button("pause").click()
+    long_run.wait_for_step_after(measured)
+    long_run.wait_for_status("Training")
+    long_run.wait_for_text("button.dyn-pause", "Pause")
+    long_run.button("stop").click()
+    long_run.wait_for_status("Stopped")
+
+
+def test_step_begins_a_run_and_goes_on_frame_by_frame(long_run):
+    long_run.button("stop").click()
+    long_run.wait_for_status("Stopped")
+    long_run.button("step").click()
+    long_run.wait_for_status("Paused")
+    assert long_run.step() == 0
+    for step in (500, 1000):
+        long_run.button("step").click()
+        long_run.wait_for_text(".dyn-progress", f"step {step:,} of 60,000")
+        long_run.wait_for_status("Paused")
+    long_run.button("stop").click()
+    long_run.wait_for_status("Stopped")
+
+
+# Errors
+
+
+def test_refused_settings_are_a_sentence_and_the_next_run_works(noise):
+    with noise.run_to_the_end():
+        noise.press("lr", "End")
+    before = noise.numbers()
+    noise.press("init_scale", "End")
+    noise.wait_for_alarm("lr·init_scale²·(1 + (dim + 1)/batch_size) = 2.72 must stay below 1.8")
+    assert noise.status() == ""
+    assert noise.numbers() == before
+    with noise.run_to_the_end():
+        noise.press("init_scale", "Home")
+        noise.wait_for_new_curve(before)
+    assert is_sound(noise)
+
+
+def test_a_diverged_run_names_its_step_and_what_to_lower_and_the_next_run_works(dashboard, notebook):
+    keys, label = DIVERGING[notebook]
+    dashboard.button("reset").click()
+    dashboard.page.locator(".dyn-preset:first-child .dyn-active").wait_for()
+    dashboard.show_more_settings()
+    for field, key in keys:
+        dashboard.press(field, key)
+    dashboard.wait_for_alarm("The run diverged (seed 0 at step ")
+    assert f"Lower “{label}”, or else “initialization scale”." in dashboard.alarm()
+    with dashboard.run_to_the_end():
+        dashboard.press("init_scale", "Home")
+    assert is_sound(dashboard)
+
+
+# Claims
+
+
+def test_the_negative_controls_fill_in(noise):
+    text = " ".join(noise.claims())
+    assert "needs further runs" not in text
+    assert "control " not in text
+    before = noise.numbers()
+    noise.button("controls-run").click()
+    noise.wait_for_status("Finished: negative controls")
+    judged = [claim for claim in noise.claims() if "not expected here" not in claim]
+    assert len(judged) >= 3
+    assert all("must be" in claim for claim in judged)
+    assert noise.numbers() == before  # the figure stays that of the run
+    inside, outside = (view.locator(".dyn-claim").all_inner_texts() for view in noise.page.locator(".dyn-claims").all())
+    assert inside == outside  # in the dashboard, and in the notebook's own cell
+
+
+# Several pages
+
+
+def test_two_tabs_do_not_disturb_each_other(noise, module_context, dyntoolkit_server):
+    before, frame = noise.numbers(), noise.frame()
+    other = Dashboard(module_context.new_page())
+    other.open(f"{dyntoolkit_server}/voila/render/label_noise.ipynb?steps=500&seed=1")
+    assert set(other.numbers()) - set(before)
+    assert (noise.numbers(), noise.frame()) == (before, frame)
+    noise.press("n_seeds", "End")
+    noise.press("steps", "End")
+    noise.wait_for_status("Training: seeds 0 to 31.")
+    assert (other.value("n_seeds"), other.value("steps")) == ("1", "500")
+    mine = other.numbers()
+    other.press("steps", "End")
+    other.wait_for_new_curve(mine)
+    other.wait_for_status("Training: seed 1.")
+    other.button("stop").click()
+    other.wait_for_status("Stopped: seed 1.")
+    noise.wait_for_step_after(noise.step())  # goes on
+    noise.button("stop").click()
+    noise.wait_for_status("Stopped: seeds 0 to 31.")
+    assert is_sound(other)
+    other.page.close()
+
+
+# Keyboard, widths, colours, touch
+
+
+def test_everything_is_reached_with_the_tab_key_and_shows_it(noise):
+    page = noise.page
+    page.locator("#back").focus()
+    stops = []
+    while len(stops) < 100 and "Run the negative controls" not in [name for name, _ in stops]:
+        page.keyboard.press("Tab")
+        stops.append(page.evaluate(FOCUSED))
+    names = [name for name, _ in stops]
+    fields = find("label_noise.linear").config.controls().values()
+    expected = ["Run", "Pause", "Step", "Stop", "Reset", "Pin", "measured"]
+    expected += [field.label for field in fields if field.main]
+    expected += ["two phase", "fixed noise", "Seed", "Number of seeds", "Run the negative controls"]
+    assert [name for name in names if name in expected] == expected
+    assert any(name.endswith("More settings") for name in names)
+    assert not any("Zoom" in name for name in names)  # eight buttons per panel would stand in the way
+    assert [name for name, marked in stops if not marked] == []
+
+
+def test_buttons_are_pressed_with_the_keyboard(noise):
+    before = noise.numbers()
+    with noise.run_to_the_end():
+        noise.button("run").press("Enter")
+    assert noise.numbers() == before  # the same run again
+    noise.page.locator("button.dyn-preset-lazy_control").press("Space")
+    noise.wait_for_value("noise_std", "0")
+    noise.wait_for_new_curve(before)
+    noise.button("stop").press("Space")
+    noise.show_more_settings()
+    noise.page.get_by_role("button", name="▾ More settings").press("Space")
+    noise.page.locator(".dyn-more .dyn-field").first.wait_for(state="hidden")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_is_cut_off_or_sticks_out(dashboard, width):
+    page = dashboard.page
+    dashboard.show_more_settings()
+    try:
+        set_width(page, width, 844)
+        assert page.evaluate(STICKING_OUT) == []
+        assert page.evaluate(CUT) == []
+        first_slider = page.locator(".dyn-fields [role=slider]").first.bounding_box()
+        first_plot = page.locator(".dyntoolkit-plot").first.bounding_box()
+        assert first_plot["y"] + first_plot["height"] - first_slider["y"] < 844  # what a slider does is in sight
+    finally:
+        set_width(page, 1280, 800)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(dashboard, scheme):
+    dashboard.page.emulate_media(color_scheme=scheme)
+    try:
+        ink = "rgb(255, 255, 255)" if scheme == "dark" else "rgb(0, 0, 0)"
+        dashboard.page.wait_for_function(f"{INKS}.every((ink) => ink === '{ink}')")  # the figures have followed
+        assert dashboard.page.evaluate(FAINT, 4.5) == []
+    finally:
+        dashboard.page.emulate_media(color_scheme="light")

@@ -1,0 +1,310 @@
+"""The dashboard with its real widgets, driven as a browser would drive them."""
+
+from dataclasses import replace
+
+import ipywidgets as widgets
+import pytest
+from ipywidgets.widgets.widget import _instances
+
+from dyntoolkit.explore.dashboard import Dashboard
+from dyntoolkit.explore.runner import State
+
+LONG = {"steps": 1_000_000}
+
+
+@pytest.fixture
+def open_dashboard(tiny):
+    opened = []
+
+    def make(*args, seed=0, n_seeds=1, **changes):
+        dashboard = Dashboard(tiny, tiny.configure(*args, **changes), seed, n_seeds)
+        opened.append(dashboard)
+        return dashboard
+
+    yield make
+    for dashboard in opened:
+        dashboard.close()
+        dashboard.runner.join(10)
+
+
+@pytest.fixture
+def dashboard(open_dashboard):
+    return open_dashboard()
+
+
+def state(dashboard, wanted):
+    return lambda: dashboard.runner.progress.state is wanted
+
+
+def status(dashboard):
+    return dashboard.monitor.status
+
+
+def trained(dashboard):
+    """The settings and seeds of the finished run."""
+    return lambda: state(dashboard, State.FINISHED)() and dashboard.history.done
+
+
+def test_a_run_fills_history_board_and_claims(tiny, dashboard, until):
+    assert "judged at the end of the run" in dashboard.claims_html.value
+    dashboard.train()
+    until(trained(dashboard))
+    assert dashboard.history.config == tiny.configure()
+    assert dashboard.board._newest[1] == 200
+    assert [verdict.id for verdict in dashboard.claims] == ["shrinks", "stays"]
+    assert "✓ holds" in dashboard.claims_html.value
+    assert "– not expected here" in dashboard.claims_html.value
+    assert "threshold &lt; 0.5" in dashboard.claims_html.value
+    assert status(dashboard).text.startswith("Finished: seed 0")
+    assert not status(dashboard).error
+    assert dashboard.monitor.bar.value == 1
+    assert "step 200 of 200" in dashboard.monitor.numbers.value
+
+
+def test_a_claim_that_fails_is_said_in_words(open_dashboard, until):
+    dashboard = open_dashboard("slow")
+    dashboard.train()
+    until(trained(dashboard))
+    assert "✗ does not hold" in dashboard.claims_html.value
+
+
+def test_moving_a_slider_trains_anew(dashboard, until):
+    dashboard.controls.widget("lr").value = 0.2
+    until(trained(dashboard))
+    assert dashboard.history.config.lr == 0.2
+
+
+def test_twenty_quick_moves_start_one_run(tiny, dashboard, until, monkeypatch):
+    started = []
+    simulate = tiny.simulate
+    object.__setattr__(tiny, "simulate", lambda configs, seeds: started.append(configs) or simulate(configs, seeds))
+    try:
+        for k in range(20):
+            dashboard.controls.widget("noise_std").value = 0.02 * (k + 1)
+        until(trained(dashboard))
+    finally:
+        object.__setattr__(tiny, "simulate", simulate)
+    assert [configs[0].noise_std for configs in started] == [0.4]
+
+
+def test_a_preset_moves_the_sliders_and_trains_once(tiny, dashboard, until):
+    dashboard.presets.buttons["slow"].click()
+    until(trained(dashboard))
+    assert dashboard.controls.widget("init_scale").value == 0.73
+    assert dashboard.history.config == tiny.configure("slow")
+    assert "dyn-active" in dashboard.presets.buttons["slow"]._dom_classes
+    assert "dyn-active" not in dashboard.presets.buttons["plain"]._dom_classes
+
+
+def test_the_chosen_preset_can_be_run_again(dashboard, until):
+    dashboard.train()
+    until(trained(dashboard))
+    first = dashboard.history
+    dashboard.presets.buttons["plain"].click()
+    until(lambda: dashboard.history is not first)
+    until(trained(dashboard))
+
+
+def test_seeds_and_their_number(dashboard, until):
+    dashboard.seed.value = 5
+    dashboard.n_seeds.value = 3
+    until(trained(dashboard))
+    assert dashboard.history.seeds == (5, 6, 7)
+    assert "inside for 3 of 3 seeds" in dashboard.claims_html.value
+
+
+def test_stop(open_dashboard, until):
+    dashboard = open_dashboard(**LONG)
+    dashboard.buttons["run"].click()
+    until(state(dashboard, State.RUNNING))
+    dashboard.buttons["stop"].click()
+    until(lambda: "not judged" in dashboard.claims_html.value)
+    step = dashboard.history.step
+    assert f"stopped at step {step:,}: not judged" in dashboard.claims_html.value
+    assert status(dashboard).text.startswith("Stopped")
+    assert dashboard.claims == []
+    assert not dashboard.history.done
+
+
+def test_pause_step_and_resume(open_dashboard, until):
+    dashboard = open_dashboard(steps=100_000)
+    dashboard.buttons["step"].click()
+    until(state(dashboard, State.PAUSED))
+    assert dashboard.history.step == 0
+    assert dashboard.buttons["pause"].description == "Resume"
+    dashboard.buttons["step"].click()
+    until(lambda: dashboard.history.step == 10)
+    dashboard.buttons["pause"].click()
+    until(state(dashboard, State.RUNNING))
+    until(lambda: dashboard.buttons["pause"].description == "Pause")
+    dashboard.buttons["pause"].click()
+    until(state(dashboard, State.PAUSED))
+    dashboard.buttons["run"].click()
+    until(state(dashboard, State.RUNNING))
+
+
+def test_reset(tiny, open_dashboard, until):
+    dashboard = open_dashboard("noisy", seed=3, n_seeds=2)
+    dashboard.seed.value = 9
+    dashboard.buttons["reset"].click()
+    until(trained(dashboard))
+    assert dashboard.history.config == tiny.configure()
+    assert dashboard.history.seeds == (3, 4)
+
+
+def test_a_rule_between_fields_is_said_and_the_next_value_works(dashboard, until):
+    dashboard.train()
+    until(trained(dashboard))
+    before, figure = dashboard.history, dashboard.board._newest
+    dashboard.controls.widget("noise_std").value = 0.9
+    until(lambda: dashboard.history is not before)
+    until(trained(dashboard))
+    before, figure = dashboard.history, dashboard.board._newest
+    dashboard.controls.widget("kind").value = "sam"
+    assert status(dashboard).error
+    assert "at most 0.5" in status(dashboard).text
+    assert dashboard.history is before
+    assert dashboard.board._newest is figure
+    dashboard.controls.widget("noise_std").value = 0.4
+    until(lambda: dashboard.history is not before)
+    until(trained(dashboard))
+    assert not status(dashboard).error
+
+
+def test_an_error_during_a_run_stays_said(open_dashboard, until):
+    dashboard = open_dashboard(kind="sam", **LONG)
+    dashboard.train()
+    until(state(dashboard, State.RUNNING))
+    dashboard.controls.widget("noise_std").value = 0.9
+    until(state(dashboard, State.STOPPED))
+    assert "at most 0.5" in status(dashboard).text
+    assert status(dashboard).error
+
+
+def test_divergence_names_step_and_slider_and_the_next_run_works(dashboard, until):
+    dashboard.controls.widget("steps").value = 2000
+    dashboard.controls.widget("lr").value = 4
+    until(lambda: trained(dashboard)() and dashboard.history.config.lr == 4)
+    until(lambda: status(dashboard).error)
+    lost = int(dashboard.history.diverged[0])
+    assert 0 < lost < 2000
+    assert f"seed 0 at step {lost:,}" in status(dashboard).text
+    assert "Lower “Learning rate”, or else “Initialization scale”" in status(dashboard).text
+    dashboard.controls.widget("lr").value = 0.1
+    until(lambda: trained(dashboard)() and dashboard.history.config.lr == 0.1)
+    assert not status(dashboard).error
+
+
+def test_warnings_of_the_settings_are_shown(open_dashboard, until):
+    dashboard = open_dashboard(lr=1.5)
+    dashboard.train()
+    until(trained(dashboard))
+    assert "lr above 1 oscillates." in status(dashboard).text
+
+
+def test_a_failing_figure_is_told_and_the_next_run_works(tiny, dashboard, until, monkeypatch):
+    def broken(history):
+        raise ZeroDivisionError("no figure")
+
+    panels = tiny.panels
+    object.__setattr__(tiny, "panels", broken)
+    try:
+        dashboard.train()
+        until(lambda: status(dashboard).error)
+        assert "no figure" in status(dashboard).text
+    finally:
+        object.__setattr__(tiny, "panels", panels)
+    dashboard.train()
+    until(trained(dashboard))
+    assert not status(dashboard).error
+
+
+def test_the_negative_controls_fill_in(dashboard, until):
+    dashboard.train()
+    until(trained(dashboard))
+    main = dashboard.history
+    dashboard.controls_run.click()
+    until(lambda: dashboard.claims and dashboard.claims[0].controls)
+    assert "control with tiny steps" in dashboard.claims_html.value
+    assert "as it must be" in dashboard.claims_html.value
+    assert dashboard.history is main
+
+
+def test_the_figure_of_all_runs_fills_in_as_they_finish_and_goes_with_the_next_run(open_dashboard, tiny, until):
+    dashboard = open_dashboard()
+    drawn = []
+    dashboard.experiment = replace(tiny, sweep_panels=lambda rows: drawn.append({c.lr for c, _ in rows}) or [])
+    dashboard.train()
+    until(trained(dashboard))
+    assert dashboard.sweep_board.layout.display == "none"
+    dashboard.controls_run.click()
+    until(lambda: dashboard.claims[0].controls)
+    assert drawn == [{0.05, 0.001}]  # the own run and its control, which shares no loop with it
+    assert dashboard.sweep_board.layout.display == "block"
+    dashboard.train()
+    assert dashboard.sweep_board.layout.display == "none"
+    until(trained(dashboard))
+
+
+def test_the_negative_controls_without_a_finished_run(open_dashboard, until):
+    dashboard = open_dashboard(n_seeds=2)
+    dashboard.controls_run.click()
+    until(lambda: dashboard.claims and dashboard.claims[0].controls)
+    assert len(dashboard.claims[0].value) == 2
+
+
+def test_close_ends_the_worker(open_dashboard, until):
+    dashboard = open_dashboard(**LONG)
+    dashboard.train()
+    until(state(dashboard, State.RUNNING))
+    dashboard.close()
+    dashboard.runner.join(10)
+    assert not dashboard.runner._thread.is_alive()
+
+
+def test_close_leaves_no_widget_behind(tiny):
+    before = set(_instances)
+    dashboard = Dashboard(tiny)
+    dashboard.elsewhere(dashboard.claims_html)
+    assert len(_instances) > len(before) + 20
+    dashboard.close()
+    assert set(_instances) == before
+
+
+def test_a_retired_dashboard_keeps_its_figure_only(open_dashboard, until):
+    dashboard = open_dashboard(**LONG)
+    dashboard.train()
+    until(state(dashboard, State.RUNNING))
+    dashboard.retire()
+    dashboard.runner.join(10)
+    assert status(dashboard).text.startswith("Ended")
+    assert dashboard.controls.widget("lr").disabled
+    assert dashboard.buttons["run"].disabled
+
+
+def test_pin_keeps_the_curves_for_comparison(dashboard, until):
+    dashboard.train()
+    until(trained(dashboard))
+    pinned = dashboard.history["norm"][:, 0]
+    dashboard.buttons["pin"].click()
+    assert dashboard.buttons["pin"].description == "Unpin"
+    dashboard.controls.widget("lr").value = 0.2
+    until(lambda: trained(dashboard)() and dashboard.history.config.lr == 0.2)
+    (panel,) = dashboard.board._newest[0]
+    old, new = panel.marks
+    assert (old.y == pinned).all()
+    assert not (new.y == pinned).all()
+    dashboard.buttons["pin"].click()
+    (panel,) = dashboard.board._newest[0]
+    assert len(panel.marks) == 1
+    assert dashboard.buttons["pin"].description == "Pin"
+
+
+def test_a_page_that_opens_hears_again_what_was_said_meanwhile(dashboard, monkeypatch):
+    sent = []
+    monkeypatch.setattr(widgets.HTML, "send_state", lambda widget, *_: sent.append(widget))
+    dashboard.board._handle_custom_msg({"kind": "drawn", "frame": 1}, [])
+    assert sent == []
+    dashboard.board._handle_custom_msg({"kind": "attach", "view": "v"}, [])
+    assert dashboard.claims_html in sent
+    assert dashboard.monitor.numbers in sent

@@ -1,0 +1,100 @@
+"""The notebooks without a front end: what they store, and what papermill makes of them."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dyntoolkit
+from dyntoolkit.phenomena import find
+
+NOTEBOOKS = Path(dyntoolkit.__file__).parent.parent / "notebooks"
+NAMES = ["label_noise", "cross_task_linearity"]
+SHORT = {"label_noise": {"steps": 500}, "cross_task_linearity": {"steps": 30, "pretrain_steps": 10, "width": 32}}
+
+
+def papermill(name: str, output: Path, **parameters: Any) -> "subprocess.CompletedProcess[str]":
+    options = [text for key, value in parameters.items() for text in ("-p", key, str(value))]
+    command = [sys.executable, "-m", "papermill", "-k", "python3", f"{NOTEBOOKS / name}.ipynb", str(output), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
+
+
+def cells(path: Path) -> list[dict[str, Any]]:
+    loaded: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return loaded
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_are_one_plain_assignment_per_line_and_name_every_field(name):
+    (cell,) = [c for c in cells(NOTEBOOKS / f"{name}.ipynb") if "parameters" in c["metadata"].get("tags", [])]
+    lines = "".join(cell["source"]).splitlines()
+    names = [line.split(" = ")[0] for line in lines]
+    assert sorted(names) == sorted(["preset", "seed", "n_seeds", *find(name).config.controls()])
+    for line in lines:
+        (statement,) = ast.parse(line).body
+        assert isinstance(statement, ast.Assign)
+        ast.literal_eval(statement.value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_cell_with_the_claims_is_compared_strictly_by_nbval(name):
+    (cell,) = [c for c in cells(NOTEBOOKS / f"{name}.ipynb") if "nbval-check-output" in c["metadata"].get("tags", [])]
+    (output,) = cell["outputs"]
+    words = "".join(output["data"]["text/plain"]).split()
+    assert {claim.id for claim in find(name).claims if claim.sweep is None} <= set(words)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "index"])
+def test_stored_notebooks_hold_text_and_still_pictures_only(name):
+    path = NOTEBOOKS / f"{name}.ipynb"
+    assert path.stat().st_size < 300_000
+    assert "widgets" not in json.loads(path.read_text(encoding="utf-8"))["metadata"]
+    outputs = [output for cell in cells(path) for output in cell.get("outputs", [])]
+    assert outputs
+    assert not [output for output in outputs if output["output_type"] == "error"]
+    assert {mime for output in outputs for mime in output.get("data", {})} <= {
+        "image/png",
+        "text/html",
+        "text/markdown",
+        "text/plain",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("label_noise", {"preset": "two_phase"}),
+        ("label_noise", {"noise_std": 0}),
+        ("cross_task_linearity", {"preset": "independent", "n_seeds": 2}),
+    ],
+)
+def test_papermill_runs_it_and_stores_one_small_notebook(tmp_path, name, parameters):
+    output = tmp_path / "out.ipynb"
+    done = papermill(name, output, **SHORT[name], **parameters)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert output.stat().st_size < 300_000
+    found = json.loads(output.read_text(encoding="utf-8"))
+    assert "widgets" not in found["metadata"]
+    pictures = [o for cell in found["cells"] for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
+    assert pictures
+    assert "widget-view" not in output.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        ({"nois_std": 0}, "unknown parameter 'nois_std'. Did you mean 'noise_std'?"),
+        ({"noise_std": 9}, "noise_std takes a number from 0 to 4, got 9."),
+        ({"preset": "two_fase"}, "unknown preset 'two_fase'. Did you mean 'two_phase'?"),
+        ({"lr": "fast"}, "lr takes a number from 0.01 to 0.4, got 'fast'."),
+        ({"seed": -1}, "seed takes a whole number from 0"),
+    ],
+)
+def test_a_wrong_parameter_ends_the_run_with_one_sentence(tmp_path, parameters, sentence):
+    done = papermill("label_noise", tmp_path / "out.ipynb", **parameters)
+    assert done.returncode != 0
+    assert sentence in done.stderr

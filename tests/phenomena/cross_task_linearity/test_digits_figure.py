@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+
+from dyntoolkit.engine.history import History
+from dyntoolkit.panels import Bars, Line, Panel
+from dyntoolkit.phenomena.cross_task_linearity.digits import EXPERIMENT
+from dyntoolkit.phenomena.cross_task_linearity.digits_config import Config
+from dyntoolkit.picture import picture
+
+TINY = Config(pretrain_steps=40, steps=60, width=32)
+
+
+@pytest.fixture(scope="module")
+def history() -> History:
+    """Three runs."""
+    return EXPERIMENT.run(TINY, (0, 1, 2))
+
+
+def lines(panel: Panel) -> dict[str, Line]:
+    return {mark.name: mark for mark in panel.marks if isinstance(mark, Line)}
+
+
+def test_panels_grow_with_the_history_and_keep_their_marks() -> None:
+    history, frames = EXPERIMENT.start([TINY] * 2, (0, 1))
+    names = [[mark.name for mark in panel.marks] for panel in EXPERIMENT.panels(history)]
+    picture(EXPERIMENT.panels(history))
+    drawn = set()
+    for frame in frames:
+        history.append(frame)
+        if frame.values:
+            shown = EXPERIMENT.panels(history)
+            assert [[mark.name for mark in panel.marks] for panel in shown] == names
+            drawn |= {(panel.title, name) for panel in shown for name, line in lines(panel).items() if len(line.x)}
+        if history.step == 40:
+            assert ("Training loss", "pretraining") in drawn
+    assert len(drawn) == sum(len(lines(panel)) for panel in EXPERIMENT.panels(history))
+
+
+def test_the_picture_of_one_run_and_of_three(history: History) -> None:
+    for shown in (history, history.run(0)):
+        assert picture(EXPERIMENT.panels(shown)).startswith(b"\x89PNG")
+
+
+def test_bars_are_medians_of_the_last_frame(history: History) -> None:
+    ctl, base = EXPERIMENT.panels(history)[2].marks
+    assert isinstance(ctl, Bars)
+    assert isinstance(base, Bars)
+    assert list(ctl.x) == ["layer 1", "layer 2", "layer 3", "logits"]
+    np.testing.assert_allclose(ctl.y, np.median(history.last("ctl_l"), 0))
+    np.testing.assert_allclose(base.y, np.median(history.last("base_l"), 0))
+
+
+def test_theory_lines_have_the_slopes_of_the_theory(history: History) -> None:
+    marks = lines(EXPERIMENT.panels(history)[3])
+    ratio = marks["ratio ctl/base, while fine-tuning"]
+    assert np.isnan(ratio.y[0])  # nothing has moved yet
+    for name, slope in (("slope 1", 1.0), ("slope 3/2", 1.5)):
+        law = marks[name]
+        assert law.dash
+        assert np.polyfit(np.log(law.x), np.log(law.y), 1)[0] == pytest.approx(slope)
+    law = marks["slope 1"]
+    assert np.interp(ratio.x[-1], law.x, law.y) == pytest.approx(ratio.y[-1])
+
+
+def test_parabolas_are_those_of_the_layers(history: History) -> None:
+    panel = EXPERIMENT.panels(history.run(1))[4]
+    measured, fitted = panel.marks[:3], panel.marks[3:]
+    for layer, parabola in zip(measured, fitted, strict=True):
+        assert isinstance(layer, Line)
+        assert isinstance(parabola, Line)
+        s = parabola.x * (1 - parabola.x)
+        np.testing.assert_allclose(parabola.y, s * np.sum(s * layer.y) / np.sum(s**2))
+        np.testing.assert_allclose(layer.x, parabola.x)
+    assert [mark.legend for mark in fitted if isinstance(mark, Line)] == [True, False, False]
+
+
+def test_accuracy_curves_go_on_through_both_phases(history: History) -> None:
+    marks = lines(EXPERIMENT.panels(history)[1])
+    assert marks["pretrained"].x[[0, -1]].tolist() == [0, 40]
+    assert marks["weights averaged"].x[[0, -1]].tolist() == [40, 100]
+    own = history["own_acc"]
+    np.testing.assert_allclose(marks["A on A, B on B"].low, own.min(1))
+    np.testing.assert_allclose(marks["A on A, B on B"].y, np.median(own, 1))

@@ -1,0 +1,92 @@
+"""Binder's files, as far as they can be tried without building the image."""
+
+import os
+import re
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from waiting import free_port, wait_for
+
+import dyntoolkit
+
+ROOT = Path(dyntoolkit.__file__).parent.parent
+BINDER = ROOT / "binder"
+pytestmark = pytest.mark.skipif(not BINDER.is_dir(), reason="needs a checkout")
+
+
+def start(*command: str) -> list[str]:
+    return ["bash", str(BINDER / "start"), *command]
+
+
+def environment() -> dict[str, str]:
+    """This environment, with this Python as `python`, as on Binder."""
+    return os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
+def test_requirements_are_the_pinned_cpu_build_and_this_project() -> None:
+    lines = [line for line in (BINDER / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
+    assert "--extra-index-url https://download.pytorch.org/whl/cpu" in lines
+    assert "-c ../constraints.txt" in lines
+    (pin,) = re.findall(r"^torch==.*$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert f"{pin}+cpu" in lines
+    assert "." in lines
+
+
+def test_python_is_one_that_the_package_accepts() -> None:
+    found = re.fullmatch(r"python-3\.(\d+)\n", (BINDER / "runtime.txt").read_text())
+    assert found is not None
+    assert int(found[1]) >= 11
+
+
+@pytest.mark.parametrize("script", ["start", "postBuild"])
+def test_scripts_can_be_run(script: str) -> None:
+    assert os.access(BINDER / script, os.X_OK)
+    assert (BINDER / script).read_text().startswith("#!/bin/bash\n")
+
+
+def test_start_limits_threads_and_hands_over() -> None:
+    command = start("bash", "-c", "echo $OMP_NUM_THREADS; exit 7")
+    result = subprocess.run(command, env=environment(), capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (7, "1\n")
+
+
+def test_build_step_runs(tmp_path: Path) -> None:
+    subprocess.run([str(BINDER / "postBuild")], env=environment() | {"XDG_CACHE_HOME": str(tmp_path)}, check=True)
+    assert list(tmp_path.glob("dyntoolkit/plotly-*.js.gz"))
+
+
+def test_link_opens_the_gallery_in_voila_with_this_projects_page(tmp_path: Path) -> None:
+    port = free_port()
+    address = f"http://127.0.0.1:{port}/voila/render/notebooks/index.ipynb"
+    options = [
+        "--no-browser",
+        "--allow-root",
+        f"--port={port}",
+        "--IdentityProvider.token=",
+        f"--ServerApp.root_dir={ROOT}",
+    ]
+    pages: list[str] = []
+
+    def answers() -> bool:
+        try:
+            with urllib.request.urlopen(address, timeout=60) as response:
+                pages.append(response.read().decode())
+        except (urllib.error.URLError, ConnectionError):
+            return False
+        return True
+
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(start("jupyter", "server", *options), env=environment(), stdout=log, stderr=log)
+        try:
+            wait_for(answers)
+        finally:
+            server.terminate()
+            server.wait(timeout=60)
+    (page,) = pages
+    assert "dyntoolkit-gallery" in page
+    assert 'id="loading_text"' in page  # the project's page, not Voila's
+    assert "import gallery" not in page  # code is hidden

@@ -1,0 +1,345 @@
+"""Every command, example, link and figure of the README, run or checked as it stands there.
+
+A command that is new or changed in the README fails here until this file says how it is run.
+"""
+
+import importlib
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+import xarray as xr
+from PIL import Image
+from waiting import free_port, is_open, wait_for
+
+import dyntoolkit
+from dyntoolkit import phenomena
+from dyntoolkit.cli import main
+from dyntoolkit.explore.dashboard import Dashboard
+from dyntoolkit.picture import picture
+
+ROOT = Path(dyntoolkit.__file__).parent.parent
+pytestmark = pytest.mark.skipif(not (ROOT / "Makefile").is_file(), reason="needs a checkout")
+
+README = (ROOT / "README.md").read_text(encoding="utf-8") if (ROOT / "README.md").is_file() else ""
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+COMMANDS = [line for kind, block in BLOCKS if kind == "sh" for line in block.splitlines()]
+EXAMPLES = [block for kind, block in BLOCKS if kind == "python"]
+PROSE = re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
+
+# How each command is run.
+SETUP = (
+    "python3 -m venv .venv",
+    ".venv/bin/pip install --no-deps --extra-index-url https://download.pytorch.org/whl/cpu torch==2.13.0",
+    ".venv/bin/pip install -c constraints.txt -e '.[dev]'",
+)
+SERVERS = {  # what the page at the printed address holds
+    "make serve": "dyntoolkit-gallery",
+    ".venv/bin/dyntoolkit serve": "dyntoolkit-gallery",
+    ".venv/bin/dyntoolkit serve --port 8866": "dyntoolkit-gallery",
+    ".venv/bin/dyntoolkit lab": "JupyterLab",
+}
+THIS_VERY_RUN = ("make test", ".venv/bin/pytest")
+LIST = ".venv/bin/dyntoolkit list"
+RUN_OUT = ".venv/bin/dyntoolkit run label_noise --preset fast --seeds 4 --out run.nc"
+RUN_JSON = ".venv/bin/dyntoolkit run cross_task_linearity.digits --set pretrain_steps=0 --json"
+RUN_CLAIM = ".venv/bin/dyntoolkit run cross_task_linearity --claims ctl_ratio"
+PAPERMILL = ".venv/bin/papermill notebooks/label_noise.ipynb out.ipynb -p preset two_phase -p noise_std 0"
+BENCHMARKS = {  # what is added to be quick, and words of what it prints
+    ".venv/bin/python benchmarks/board.py": ("", "bytes per frame: "),
+    ".venv/bin/python benchmarks/default_run.py": (" --repeats 1", "label_noise.linear: median"),
+    ".venv/bin/python benchmarks/engine_throughput.py": (" --runs 2 --steps 50 --repeats 1", "run axis"),
+    ".venv/bin/python benchmarks/many_runs.py": (" --repeats 1", "32 runs at once against one: median"),
+}
+BROWSER_BENCHMARKS = {
+    ".venv/bin/python benchmarks/dashboard_latency.py": (" --repeats 1", "Stop to stopped: median"),
+    ".venv/bin/python benchmarks/drawing_cost.py": (" --repeats 1", "lost to live drawing: median"),
+    ".venv/bin/python benchmarks/page_bytes.py": (
+        " --repeats 1 --notebooks label_noise.ipynb",
+        "label_noise.ipynb directly: in all: median",
+    ),
+}
+KNOWN = (*SETUP, *SERVERS, *THIS_VERY_RUN, LIST, RUN_OUT, RUN_JSON, RUN_CLAIM, PAPERMILL)
+IN_PROSE = {"make serve", "make test", "make notebooks", "apt install chromium"}
+
+
+def plain_environment(**more: str) -> dict[str, str]:
+    """Without what an outer `make` passes on; a browser is a program that does nothing."""
+    own = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    return own | {"BROWSER": "true"} | more
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder that looks like a checkout with this environment, ready for `make`; it takes what a command leaves."""
+    for name in ("Makefile", "notebooks", "benchmarks", "constraints.txt", "pyproject.toml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    environment = tmp_path / ".venv"
+    environment.mkdir()
+    for part in Path(sys.prefix).iterdir():
+        if part.name != ".ready":
+            (environment / part.name).symlink_to(part)
+    (environment / ".ready").touch()
+    return tmp_path
+
+
+def shell(command: str, folder: Path, **more: str) -> str:
+    """What a command prints that ends with exit code 0."""
+    environment = plain_environment(**more)
+    done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+@contextmanager
+def serving(command: str, folder: Path, port: int, **more: str) -> Iterator[str]:
+    """The address that the running command prints, once it answers; Ctrl-C at the end."""
+    with subprocess.Popen(
+        command,
+        shell=True,
+        cwd=folder,
+        env=plain_environment(**more),
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            lines = iter(process.stdout.readline, "")
+            address = next((m[0] for line in lines if (m := re.search(rf"http://127.0.0.1:{port}/\S*", line))), None)
+            assert address is not None, "the server ended before it gave an address"
+            wait_for(lambda: is_open(port))
+            yield address
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+
+
+def fetch(address: str) -> str:
+    with urllib.request.urlopen(address, timeout=120) as response:
+        page: str = response.read().decode()
+    return page
+
+
+def test_every_command_is_known_here() -> None:
+    assert sorted(COMMANDS) == sorted([*KNOWN, *BENCHMARKS, *BROWSER_BENCHMARKS])
+    spans = re.findall(r"`((?:make|apt|python3?|pip|dyntoolkit|papermill|pytest|\.venv/bin/\w+) [^`]+)`", PROSE)
+    assert set(spans) == IN_PROSE
+
+
+# Setting up, and the tests themselves.
+
+
+def test_setup_without_make_is_what_make_does(tmp_path: Path) -> None:
+    """Continuous integration runs these steps of `make test` before anything else, downloads included."""
+    steps = shell(f"make -n VENV={tmp_path / '.venv'} serve", ROOT)
+    (pin,) = re.findall(r"^torch==.*$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    made = re.sub(r"\\\n\s*", "", steps.replace(f"{tmp_path}/", "")).replace("`grep '^torch==' constraints.txt`", pin)
+    made = made.replace("python -m pip install -q", "pip install").replace(" --retries 1", "")
+    for command in SETUP:
+        assert command in made
+
+
+def test_setup_gives_an_environment_that_serves_and_tests(tmp_path: Path) -> None:
+    """In a copy of the checkout; pip finds the dependencies of this environment there and does not download them."""
+    for name in ("pyproject.toml", "README.md", "LICENSE", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("dyntoolkit", "notebooks", "tests"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    here = {"PATH": path, "JUPYTER_PATH": str(Path(sys.prefix) / "share" / "jupyter")}
+    make_environment, *installs = SETUP
+    shell(make_environment, tmp_path, **here)
+    (site,) = (tmp_path / ".venv").glob("lib/python*/site-packages")
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    for command in installs:
+        shell(command, tmp_path, **here)
+    code = "import dyntoolkit; print(dyntoolkit.__file__)"
+    assert shell(f'.venv/bin/python -c "{code}"', tmp_path).startswith(str(tmp_path.resolve()))
+    port = free_port()
+    with serving(f".venv/bin/dyntoolkit serve --port {port}", tmp_path, port, **here) as address:
+        assert "dyntoolkit-gallery" in fetch(address)
+    collected = shell(
+        ".venv/bin/python -m pytest --collect-only -q", tmp_path, **here
+    )  # this environment has no script
+    assert "tests/test_readme.py::test_every_command_is_known_here" in collected
+
+
+def test_make_test_runs_all_checks_in_order() -> None:
+    steps = shell(f"make -n -o {sys.prefix}/.ready VENV={sys.prefix} test", ROOT).splitlines()
+    assert steps == [
+        f"{sys.prefix}/bin/{command}"
+        for command in (
+            "ruff check .",
+            "ruff format --check .",
+            "mypy",
+            "pytest --ignore=tests/notebooks --ignore=tests/browser",
+            "pytest --nbval-lax notebooks",
+            "pytest tests/notebooks",
+            "pytest tests/browser",
+        )
+    ]
+
+
+def test_commands_of_the_prose() -> None:
+    steps = shell(f"make -n -o {sys.prefix}/.ready VENV={sys.prefix} notebooks", ROOT)
+    assert steps == f"{sys.prefix}/bin/python .ci/store_notebooks.py notebooks\n"
+    assert re.search(
+        r"missing\+=\(chromium\)\n.*\n.*apt-get update.*\n.*apt-get install", (ROOT / ".ci/run").read_text()
+    )
+
+
+# The ways to open the notebooks.
+
+
+@pytest.mark.parametrize("command", SERVERS)
+def test_command_that_opens_the_notebooks(command: str, checkout: Path) -> None:
+    port = free_port()
+    here = command if command.startswith("make") else f"{command} --port {port}"  # of two ports, the last one counts
+    with serving(here, checkout, port, ARGS=f"--port {port}") as address:
+        assert SERVERS[command] in fetch(address)
+    wait_for(lambda: not is_open(port))
+
+
+def test_link_replays_a_run(checkout: Path) -> None:
+    (link,) = re.findall(r"`(http://127\.0\.0\.1:8866/\S+)`", PROSE)
+    asked = dict(parse_qsl(urlsplit(link).query))
+    experiment = phenomena.find(Path(urlsplit(link).path).stem)
+    fields = {name: text for name, text in asked.items() if name not in ("preset", "seed")}
+    experiment.configure(asked["preset"], **{name: experiment.config.parse(name, fields[name]) for name in fields})
+    port = free_port()
+    with serving(f".venv/bin/dyntoolkit serve --port {port}", checkout, port):
+        page = fetch(link.replace("8866", str(port)))
+    assert "application/vnd.jupyter.widget-view+json" in page
+    assert "There was an error" not in page
+    assert "This link is not followed" not in page
+
+
+# Without a window. Exit code 0 throughout: every claim that is expected there holds for these seeds.
+
+
+def test_list_names_every_experiment(checkout: Path) -> None:
+    printed = shell(LIST, checkout)
+    assert all(f"{experiment.name}: {experiment.title}" in printed for experiment in phenomena.EXPERIMENTS)
+
+
+def test_run_keeps_the_curves(checkout: Path) -> None:
+    printed = shell(RUN_OUT, checkout)
+    assert "4/4" in printed
+    with xr.open_dataset(checkout / "run.nc") as curves:
+        assert curves.sizes["run"] == 4
+        assert curves.attrs["finished"] == 1
+
+
+def test_run_prints_one_document(checkout: Path) -> None:
+    document = json.loads(shell(RUN_JSON, checkout))
+    assert document["config"]["pretrain_steps"] == 0
+    assert document["claims"]
+
+
+def test_run_trains_what_a_claim_needs(checkout: Path) -> None:
+    printed = shell(RUN_CLAIM, checkout)
+    assert "ctl_ratio" in printed
+    assert "control: independent" in printed
+
+
+def test_papermill_writes_the_notebook(checkout: Path) -> None:
+    shell(PAPERMILL, checkout)
+    assert '"image/png"' in (checkout / "out.ipynb").read_text()
+
+
+@pytest.mark.parametrize("command", BENCHMARKS)
+def test_benchmark(command: str, checkout: Path) -> None:
+    short, words = BENCHMARKS[command]
+    assert words in shell(command + short, checkout)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("command", BROWSER_BENCHMARKS)
+def test_benchmark_in_a_browser(command: str, checkout: Path) -> None:
+    if not (os.environ.get("CHROMIUM") or shutil.which("chromium")):
+        (pytest.fail if os.environ.get("DYNTOOLKIT_REQUIRE_BROWSER") else pytest.skip)("no chromium")
+    short, words = BROWSER_BENCHMARKS[command]
+    assert words in shell(command + short, checkout)
+
+
+# The examples in Python.
+
+
+def test_example_of_a_notebook(tmp_path: Path) -> None:
+    (tmp_path / "example.py").write_text(EXAMPLES[0] + "\nprint(view.history.to_xarray().sizes['run'])")
+    printed = shell(f"{sys.executable} example.py", tmp_path)
+    assert "label_noise.linear" in printed
+    assert printed.splitlines()[-1] == "8"
+
+
+def test_example_of_a_phenomenon_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, source = EXAMPLES
+    (tmp_path / "valley.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    experiment = importlib.import_module("valley").EXPERIMENT
+    monkeypatch.setattr(phenomena, "EXPERIMENTS", (*phenomena.EXPERIMENTS, experiment))
+    assert main(["run", "valley", "--seeds", "3", "--claims", "all"]) == 0
+    claim, control = re.findall(r"^ *\+.*(converges|above the limit).* 3/3$", capsys.readouterr().out, re.MULTILINE)
+    assert (claim, control) == ("converges", "above the limit")
+    history = experiment.run(seeds=range(3))
+    assert history.done
+    with Image.open(io.BytesIO(picture(experiment.panels(history), experiment.title))) as drawn:
+        assert len(drawn.getcolors(2**24)) > 10
+    unstable = experiment.run(experiment.configure("unstable"))
+    assert experiment.metrics(unstable)["loss_ratio"][0] > 1
+    dashboard = Dashboard(experiment)
+    assert dashboard.controls.values() == experiment.configure().asdict()
+    dashboard.close()
+
+
+# What the README points to.
+
+
+def test_links_and_pictures_are_there() -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)\)", PROSE)
+    assert any(target.endswith(".png") for target in targets)
+    for target in targets:
+        assert "://" in target or (ROOT / target).exists(), target
+        if target.endswith(".png"):
+            with Image.open(ROOT / target) as shown:
+                shown.verify()
+
+
+def test_files_and_modules_that_it_names_are_there() -> None:
+    named = re.findall(r"`((?:dyntoolkit|notebooks|benchmarks|tests|binder)/[\w./]*)`", PROSE)
+    assert named
+    for path in named:
+        assert (ROOT / path.replace("NAME", "index")).exists(), path
+    for module in re.findall(r"`(dyntoolkit(?:\.\w+)+)`", PROSE):
+        importlib.import_module(module)
+
+
+def test_every_notebook_is_in_the_table() -> None:
+    rows = [line for line in README.splitlines() if line.startswith("|")]
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        about = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("dyntoolkit")
+        if about is not None:
+            (row,) = [row for row in rows if f"](notebooks/{path.name})" in row]
+            assert about["question"] in row
+            assert about["run_time"] in row
+
+
+def test_binder_link_opens_the_gallery() -> None:
+    (link,) = re.findall(r"https://mybinder\.org/[^\s`)]+", PROSE)
+    assert link.endswith("?urlpath=voila/render/notebooks/index.ipynb")
+    assert (ROOT / "notebooks" / "index.ipynb").is_file()

@@ -1,0 +1,122 @@
+"""An experiment of a few microseconds: x <- (1 - lr) x + pull from x = 1 + seed / 10."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dyntoolkit.claims import Bounds, Claim, Control, Sweep
+from dyntoolkit.config import Config, choice, number
+from dyntoolkit.engine.history import Frame
+from dyntoolkit.errors import InputError
+from dyntoolkit.experiment import Experiment, Preset
+
+FRAMES = 10
+
+
+@dataclass(frozen=True)
+class TinyConfig(Config):
+    lr: float = number(0.5, 0.0, 3.0, label="lr", help="step size")
+    pull: float = number(0.0, -1.0, 1.0, label="pull", help="constant force")
+    steps: int = number(20, 10, 1000, log=True, label="steps", help="updates", structural=True)
+    law: str = choice("linear", ["linear", "cubic"], label="law", help="kind of force")
+
+    def check(self):
+        if self.lr == 3.0 and self.pull > 0:
+            raise InputError("lr 3 allows no pull.", "lr")
+
+    def warnings(self):
+        return ["lr above 1 oscillates."] if self.lr > 1 else []
+
+
+def simulate(configs, seeds):
+    """x (R,) at FRAMES + 1 steps; a run with |x| > 1e6 counts as diverged."""
+    steps = configs[0].steps
+    assert {config.steps for config in configs} == {steps}  # runs of one loop agree on structural fields
+    lr, pull = np.array([c.lr for c in configs]), np.array([c.pull for c in configs])
+    x = 1 + np.array(seeds) / 10
+    diverged = np.full(len(seeds), -1)
+    for k in range(steps + 1):
+        if k:
+            x = np.where(diverged < 0, (1 - lr) * x + pull, x)
+            diverged = np.where((diverged < 0) & (np.abs(x) > 1e6), k, diverged)
+        measured = k % (steps // FRAMES) == 0 or k == steps
+        yield Frame(k, steps, {"x": x} if measured else {}, diverged)
+
+
+def metrics(history):
+    x = history["x"]
+    below = np.abs(x) < 0.1
+    first = np.where(below.any(0), history.at("x")[below.argmax(0)], np.nan)
+    return {"end": np.abs(x[-1]), "start": np.abs(x[0]), "t_small": first}
+
+
+def decay(rows):
+    """Per seed: how much larger the end is at lr .1 than at lr .5."""
+    slow, fast = rows
+    return slow["end"] / fast["end"]
+
+
+def pooled(rows):
+    """Over all seeds and settings: the mean end."""
+    return np.array([np.mean([row["end"] for row in rows])])
+
+
+SHRINKS = Claim(
+    "shrinks",
+    "x shrinks",
+    "end",
+    Bounds(high=0.01),
+    expected=lambda c: 0 < c.lr < 2 and c.pull == 0,
+    controls=(
+        Control("lr 0: x stays", {"lr": 0.0}),
+        Control("lr .1: larger", {"lr": 0.1}, exceeds=True),
+        Control("the start, in the mean", {}, Bounds(0.9, 1.5), metric="start", mean=True),
+    ),
+)
+SETTLES = Claim(
+    "settles", "x settles at pull / lr", "end", Bounds(0.9, 1.1), expected=lambda c: c.pull == c.lr, preset="pulled"
+)
+FALLS = Claim(
+    "falls",
+    "a larger lr leaves less",
+    "",
+    Bounds(low=2.0),
+    expected=lambda c: c.pull == 0,
+    sweep=Sweep(({"lr": 0.1}, {"lr": 0.5}), decay),
+    controls=(Control("with a pull", {"pull": 0.1}, Bounds(high=2.0)), Control("refused", {"pull": 0.5, "lr": 3.0})),
+)
+ALL_SMALL = Claim(
+    "all_small",
+    "small in all seeds",
+    "",
+    Bounds(high=0.2),
+    expected=lambda c: c.pull == 0,
+    sweep=Sweep(({"lr": 0.4}, {"lr": 0.6}), pooled, least_seeds=3),
+)
+MEAN = Claim(
+    "mean_start",
+    "the start is near 1",
+    "end",
+    Bounds(high=0.01),
+    expected=lambda c: c.pull == 0 and 0 < c.lr < 2,
+    mean={"start": Bounds(1.15, 1.25)},
+)
+
+TINY = Experiment(
+    name="tiny.decay",
+    title="Decay",
+    question="Does x shrink?",
+    paper="0000.00000",
+    seconds=0.01,
+    config=TinyConfig,
+    presets={
+        "default": Preset("x shrinks"),
+        "still": Preset("x stays", {"lr": 0.0}),
+        "pulled": Preset("x settles at 1", {"lr": 0.5, "pull": 0.5, "steps": 30}),
+        "lost": Preset("x diverges", {"lr": 3.0, "steps": 100}),
+    },
+    simulate=simulate,
+    metrics=metrics,
+    claims=(SHRINKS, SETTLES, FALLS, ALL_SMALL, MEAN),
+    panels=lambda history: [],
+)
