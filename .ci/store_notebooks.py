@@ -16,9 +16,7 @@ WIDGETS = ("application/vnd.jupyter.widget-view+json", "application/vnd.plotly.v
 def store(path: Path) -> None:
     """Run one notebook and write it back. Raises ValueError, and writes nothing, if the result is too large or live."""
     notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
-    client = NotebookClient(
-        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": path.parent}}
-    )
+    client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": path.parent}})
     asyncio.run(client.async_execute())  # `execute()` would leave an event loop open until Python ends
     notebook.metadata = {
         "kernelspec": KERNEL,
