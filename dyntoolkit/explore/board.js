@@ -234,6 +234,8 @@ function render({ model, el }) {
       if (plotly && target.clientWidth > 0 && target.classList.contains("js-plotly-plot")) plotly.Plots.resize(target);
     }
   });
+  const sight = new IntersectionObserver((entries) => entries.some((e) => e.isIntersecting) && say("seen"));
+  sight.observe(board);
   const theme = new MutationObserver(redraw);
   theme.observe(document.body, { attributes: true, attributeFilter: ["class", "data-jp-theme-name"] });
   const wake = () => document.visibilityState === "visible" && say("attach"); // frames may have been lost meanwhile
@@ -250,6 +252,7 @@ function render({ model, el }) {
     clearInterval(asking);
     model.off("msg:custom", receive);
     document.removeEventListener("visibilitychange", wake);
+    sight.disconnect();
     theme.disconnect();
     resizer.disconnect();
     if (!drawing) purge();

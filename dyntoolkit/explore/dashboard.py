@@ -47,6 +47,7 @@ class Dashboard:
         self._drawing = threading.Lock()  # guards the two below
         self._panels: list[Panel] = []  # of the newest history
         self._pinned: list[Panel] = []  # of a run to compare with
+        self._waits = False  # for a first look at it, to train then
         self._quiet = False  # while widgets are set by the dashboard itself
         self._start = (seed, n_seeds)
         self._elsewhere: list[Any] = []  # boxes in other cells that hold widgets of this dashboard
@@ -83,6 +84,11 @@ class Dashboard:
         self.presets.highlight(config)
         self.claims_html.value = claims_html(self.experiment.claims)
         self.runner.submit(self._job(work, seeds_words(self.seeds), [self._begin()], self._judge), step=step)
+
+    def train_when_seen(self) -> None:
+        """Train the settings shown once they scroll into sight (of several dashboards on a page, the visible one)."""
+        self._waits = True
+        self.monitor.status.say("Trains as soon as it is in sight.")
 
     def train_controls(self) -> None:
         """Train what the claims need beyond the present run, controls and sweeps (and it, if it is not finished)."""
@@ -231,12 +237,17 @@ class Dashboard:
 
     def _take_over(self) -> object:
         """Make all earlier work unheard."""
+        self._waits = False
         with self._said:
             self._work = object()
             return self._work
 
-    def _repeat(self, _board: object, message: dict[str, Any], _buffers: object) -> None:
-        """What the worker says while a page is being opened may miss it: say it again once its board is there."""
+    def _listen(self, _board: object, message: dict[str, Any], _buffers: object) -> None:
+        """A board came into sight: train if that was waited for. A board came up on a page: what the worker said
+        while the page was being opened may have missed it, so say it again.
+        """
+        if message.get("kind") == "seen" and self._waits:
+            self.train()
         if message.get("kind") == "attach":
             monitor = self.monitor
             for widget in (monitor.status, monitor.bar, monitor.numbers, self.claims_html, self.buttons["pause"]):
@@ -252,7 +263,7 @@ class Dashboard:
             widget.add_class("dyn-field").add_class(f"dyn-field-{name}")
             widget.observe(self._seed_moved, "value")
         self.presets.highlight(self.config)
-        self.board.on_msg(self._repeat)
+        self.board.on_msg(self._listen)
 
     def _seed_moved(self, _change: object) -> None:
         if not self._quiet:

@@ -21,8 +21,8 @@ class _Entry:
 _live: list[_Entry] = []
 
 
-def enter(dashboard: Dashboard) -> None:
-    """Register a dashboard; those of an earlier execution of the same cell are closed."""
+def enter(dashboard: Dashboard) -> bool:
+    """Register a dashboard; those of an earlier execution of the same cell are closed. Whether it is now the only one."""
     entry = _Entry(dashboard, headless.cell() or dashboard.experiment.name, headless.execution())
     for old in list(_live):
         if old.place == entry.place and (old.execution != entry.execution or not entry.execution):
@@ -32,6 +32,7 @@ def enter(dashboard: Dashboard) -> None:
     shell = get_ipython()
     if shell is not None and _after_cell not in shell.events.callbacks["post_run_cell"]:
         shell.events.register("post_run_cell", _after_cell)
+    return len(_live) == 1
 
 
 def present(dashboard: Dashboard) -> Dashboard:

@@ -11,9 +11,11 @@ from functools import partial
 import torch
 
 from dyntoolkit.engine.history import Frame, History
+from dyntoolkit.explore.floor import FLOOR
 
 DEBOUNCE = 0.06  # seconds without a newer request before training starts
 DRAW_EVERY = 0.1  # seconds between two drawings
+GLANCE = 0.05  # seconds between two looks whether another dashboard's training has ended
 
 Start = Callable[[], tuple[History, Iterator[Frame]]]  # an empty history and the frames to append to it
 
@@ -24,6 +26,7 @@ class State(enum.Enum):
     IDLE = "ready"
     RUNNING = "training"
     PAUSED = "paused"
+    WAITING = "waiting for another dashboard to finish"
     STOPPED = "stopped"
     FINISHED = "finished"
     FAILED = "failed"
@@ -151,11 +154,14 @@ class Runner:
         torch.set_grad_enabled(True)  # grad mode belongs to the thread
         while (taken := self._take()) is not None:
             job, generation = taken
+            FLOOR.enter(self)
             try:
                 self._do(job, generation)
             except Exception as problem:  # it is told to the reader, and the next job must work
                 self.progress = Progress(State.FAILED)
                 job.on_error(problem)
+            finally:
+                FLOOR.leave(self)
 
     def _take(self) -> tuple[Job, int] | None:
         """The newest job, once no newer one came for DEBOUNCE seconds; None when closed."""
@@ -232,15 +238,19 @@ class _Training:
         return self.history
 
     def may_go_on(self, *, measured: bool) -> bool:
-        """Wait while paused; False when the job was given up or replaced."""
+        """Wait while paused, or while another dashboard trains; False when the job was given up or replaced."""
         runner = self.runner
+        if not FLOOR.holds(runner):
+            self.wait_for_the_floor()
         if runner._mode is not Mode.RUN and runner._generation == self.generation:
             with runner._mail:
                 if runner._mode is Mode.STEP and measured:
                     runner._mode = Mode.PAUSE
                 waits = runner._mode is Mode.PAUSE
             if waits:
+                FLOOR.leave(runner)
                 self.wait()
+                FLOOR.enter(runner)
         return runner._generation == self.generation
 
     def wait(self) -> None:
@@ -250,6 +260,15 @@ class _Training:
         self.tell(State.PAUSED)
         with runner._mail:
             runner._mail.wait_for(lambda: runner._mode is not Mode.PAUSE or runner._generation != self.generation)
+        self.since = time.monotonic()
+
+    def wait_for_the_floor(self) -> None:
+        runner = self.runner
+        self.seconds += time.monotonic() - self.since
+        self.since = math.inf
+        self.tell(State.WAITING)
+        while not FLOOR.holds(runner) and runner._mode is Mode.RUN and runner._generation == self.generation:
+            FLOOR.wait(GLANCE)
         self.since = time.monotonic()
 
     def tell(self, state: State) -> None:

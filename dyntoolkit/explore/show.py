@@ -60,7 +60,7 @@ class Result:
 def explore(
     name: str, preset: str | None = None, seed: int = 0, n_seeds: int = 1, **changes: Any
 ) -> Dashboard | Result:
-    """Show an experiment and train it at once.
+    """Show an experiment and train it: the first one of a notebook at once, the others when they scroll into sight.
 
     name: of an experiment, or of a phenomenon for its first one. preset: default the first one; changes: fields of
     its Config on top. n_seeds: runs side by side with the seeds seed, seed + 1, ...
@@ -77,9 +77,12 @@ def explore(
     if headless.is_headless():
         return _explore_headless(experiment, config, seeds)
     dashboard = Dashboard(experiment, config, seeds[0], len(seeds))
-    live.enter(dashboard)
+    alone = live.enter(dashboard)
     dashboard.show()
-    dashboard.train()
+    if alone:
+        dashboard.train()  # without waiting for the page: the curves are there when it opens
+    else:
+        dashboard.train_when_seen()
     return dashboard
 
 

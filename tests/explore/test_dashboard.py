@@ -308,3 +308,16 @@ def test_a_page_that_opens_hears_again_what_was_said_meanwhile(dashboard, monkey
     dashboard.board._handle_custom_msg({"kind": "attach", "view": "v"}, [])
     assert dashboard.claims_html in sent
     assert dashboard.monitor.numbers in sent
+
+
+def test_a_dashboard_further_down_trains_when_its_board_comes_into_sight(dashboard, until):
+    dashboard.train_when_seen()
+    assert "in sight" in status(dashboard).text
+    dashboard.board._handle_custom_msg({"kind": "attach", "view": "v"}, [])
+    assert dashboard.runner.progress.state is State.IDLE
+    dashboard.board._handle_custom_msg({"kind": "seen", "view": "v"}, [])
+    until(trained(dashboard))
+    history = dashboard.history
+    dashboard.board._handle_custom_msg({"kind": "seen", "view": "v"}, [])
+    assert dashboard.runner._job is None  # seen again, it does not train again
+    assert dashboard.history is history

@@ -234,3 +234,62 @@ def test_a_closed_runner_ends_its_thread(until):
     assert bench.closed == 1
     runner.submit(bench.job())
     assert bench.starts == 1
+
+
+def test_the_newest_dashboard_trains_first_and_the_older_one_goes_on_afterwards(runner, until):
+    old, new = Bench([(k, True) for k in range(40)], free=False), Bench([(0, True), (8, True)], free=False)
+    other = Runner()
+    try:
+        runner.submit(old.job())
+        old.gate.release(2)
+        until(lambda: old.pulled == 2)
+        other.submit(new.job())
+        until(lambda: new.starts == 1)
+        old.gate.release()
+        until(lambda: runner.progress.state is State.WAITING)
+        old.gate.release(100)
+        time.sleep(0.3)
+        assert old.pulled == 3
+        new.gate.release(100)
+        until(finished(other))
+        until(finished(runner))
+    finally:
+        other.close()
+        other.join(10)
+
+
+def test_a_paused_dashboard_lets_another_one_train(runner, until):
+    old, new = Bench([(k, True) for k in range(4000)], free=False), Bench([(0, True), (8, True)])
+    other = Runner()
+    try:
+        runner.submit(old.job())
+        old.gate.release(2)
+        until(lambda: old.pulled == 2)
+        runner.pause()
+        old.gate.release()
+        until(lambda: runner.progress.state is State.PAUSED)
+        other.submit(new.job())
+        until(finished(other))
+        assert runner.progress.state is State.PAUSED
+    finally:
+        other.close()
+        other.join(10)
+
+
+def test_a_waiting_dashboard_can_be_stopped(runner, until):
+    old, new = Bench([(k, True) for k in range(40)]), Bench([(0, True), (8, True)], free=False)
+    other = Runner()
+    old.gate = threading.Semaphore(1)
+    try:
+        runner.submit(old.job())
+        until(lambda: old.pulled == 1)
+        other.submit(new.job())
+        until(lambda: new.starts == 1)
+        old.gate.release()
+        until(lambda: runner.progress.state is State.WAITING)
+        runner.stop()
+        until(lambda: runner.progress.state is State.STOPPED)
+    finally:
+        new.gate.release(100)
+        other.close()
+        other.join(10)

@@ -105,6 +105,21 @@ def test_live_returns_a_dashboard_at_once_that_trains(monkeypatch, until):
         dashboard.close()
 
 
+def test_of_two_dashboards_only_the_first_trains_before_it_is_seen(monkeypatch, until):
+    monkeypatch.setenv("DYNTOOLKIT_HEADLESS", "0")
+    monkeypatch.setattr(live, "_live", [])
+    monkeypatch.setattr("dyntoolkit.explore.dashboard.display", lambda _box: None)
+    monkeypatch.setattr(headless, "cell", iter(["first", "second"]).__next__)
+    first, second = explore("tiny"), explore("tiny")
+    try:
+        until(lambda: first.claims)
+        assert second.history is None
+        assert "in sight" in second.monitor.status.text
+    finally:
+        first.close()
+        second.close()
+
+
 def test_the_error_in_a_notebook_is_one_line(capsys):
     shell = InteractiveShell.instance()
     try:
