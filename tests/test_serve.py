@@ -190,7 +190,7 @@ def test_idle_kernel_is_ended_but_not_one_that_is_watched(folder: Path) -> None:
         server.get("/voila/render/index.ipynb")
         wait_for(lambda: len(server.kernels()) == 1)
         assert found[1] in " ".join(server.kernels()[0].cmdline())
-        socket.close()
+        loop.run_sync(socket.close)  # outside its loop it would open another one
         wait_for(lambda: not server.kernels())
         loop.close()
 

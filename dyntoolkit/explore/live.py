@@ -22,7 +22,7 @@ _live: list[_Entry] = []
 
 
 def enter(dashboard: Dashboard) -> bool:
-    """Register a dashboard; those of an earlier execution of the same cell are closed. Whether it is now the only one."""
+    """Register a dashboard; end those of an earlier execution of its cell. Whether it is the only one now."""
     entry = _Entry(dashboard, headless.cell() or dashboard.experiment.name, headless.execution())
     for old in list(_live):
         if old.place == entry.place and (old.execution != entry.execution or not entry.execution):
