@@ -23,6 +23,24 @@ class Preset:
 
 
 @dataclass(frozen=True)
+class Map:
+    """A quantity over two settings, measured by training every pair of their values; all else stays as it is.
+
+    x, y: fields of the Config; xs, ys: their values. simulate: as the experiment's, perhaps with fewer measurements.
+    value(history): (R,) the quantity of each run, also while the runs grow. label: what it is, for the colour bar.
+    """
+
+    title: str
+    label: str
+    x: str
+    y: str
+    xs: Sequence[Any]
+    ys: Sequence[Any]
+    simulate: Callable[[Sequence[Any], Sequence[int]], Iterator[Frame]]
+    value: Callable[[History], Array]
+
+
+@dataclass(frozen=True)
 class Experiment:
     """One experiment of a phenomenon.
 
@@ -31,6 +49,7 @@ class Experiment:
     metrics(history): name -> (R,) float64, every quantity of the recipe; NaN for "never" or "not measurable".
     panels(history): what the figure shows, for one run or a band over several; also for a history that still grows.
     sweep_panels(rows): what the figure of several finished runs shows; None where claims about single runs say it all.
+    map: what to measure over two settings, if there is anything.
     """
 
     name: str
@@ -45,6 +64,7 @@ class Experiment:
     claims: tuple[Claim, ...]
     panels: Callable[[History], list[Panel]]
     sweep_panels: Callable[[Rows], list[Panel]] | None = None
+    map: Map | None = None
 
     def configure(self, preset: str | None = None, **changes: Any) -> Any:
         """The settings of a preset (default: the first one) with changes on top; InputError for wrong ones."""

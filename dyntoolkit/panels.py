@@ -72,11 +72,14 @@ class Level:
 
 @dataclass(frozen=True)
 class Heat:
-    """A map of z (len(y), len(x)) with a named colour bar over the cells' centres x, y; low, high: colour range."""
+    """A map of z (len(y), len(x)) with a named colour bar; low, high: colour range.
+
+    x, y: the cells' centres, or their names (cells of one size, whatever the numbers in the names are).
+    """
 
     name: str
-    x: Array
-    y: Array
+    x: Array | Sequence[str]
+    y: Array | Sequence[str]
     z: Array
     low: float | None = None
     high: float | None = None

@@ -49,19 +49,20 @@ def _draw(ax: Any, panel: Panel) -> None:
             case Level():
                 ax.axhline(mark.y, color=mark.color, ls="--", lw=1.2, label=_plain(mark.name))
             case Heat():
-                mesh = ax.pcolormesh(
-                    mark.x,
-                    mark.y,
-                    mark.z,
-                    vmin=mark.low,
-                    vmax=mark.high,
-                    cmap=mark.colors if mark.colors in colormaps else mark.colors.lower(),
-                    shading="nearest",
-                )
-                ax.figure.colorbar(mesh, ax=ax, label=_plain(mark.name))
+                _draw_heat(ax, mark)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(fontsize=7.5, frameon=False)
     ax.grid(alpha=0.25)
+
+
+def _draw_heat(ax: Any, heat: Heat) -> None:
+    x, y = (ends if isinstance(ends, np.ndarray) else np.arange(len(ends)) for ends in (heat.x, heat.y))
+    colors = heat.colors if heat.colors in colormaps else heat.colors.lower()
+    mesh = ax.pcolormesh(x, y, heat.z, vmin=heat.low, vmax=heat.high, cmap=colors, shading="nearest")
+    ax.figure.colorbar(mesh, ax=ax, label=_plain(heat.name))
+    for which, ends in (("x", heat.x), ("y", heat.y)):
+        if not isinstance(ends, np.ndarray):
+            getattr(ax, f"set_{which}ticks")(range(len(ends)), [_plain(name) for name in ends])
 
 
 def _draw_line(ax: Any, line: Line) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dyntoolkit.panels import Array, Axis, Bars, Heat, Level, Line, Panel
+from dyntoolkit.panels import Array, Axis, Bars, Heat, Level, Line, Mark, Panel
 
 Dict = dict[str, Any]
 GRID = "rgba(128, 128, 128, 0.25)"  # seen on white and on black
@@ -154,7 +154,9 @@ def _level(level: Level, panel: Panel) -> Dict:
 def _heat(heat: Heat) -> Dict:
     title = {"text": heat.name, "side": "right"}
     trace: Dict = {"type": "heatmap", "name": heat.name, "z": np.asarray(heat.z)}
-    trace |= {"x": np.asarray(heat.x), "y": np.asarray(heat.y)}
+    trace |= {
+        axis: ends if isinstance(ends, np.ndarray) else list(ends) for axis, ends in (("x", heat.x), ("y", heat.y))
+    }
     trace["colorbar"] = {"title": title, "thickness": 12, "outlinewidth": 0}
     trace["colorscale"] = _colors(heat.colors)
     if heat.low is not None:
@@ -186,9 +188,16 @@ def _layout(panel: Panel, shapes: list[Dict]) -> Dict:
     layout: Dict = {"autosize": True, "uirevision": panel.title, "hovermode": "closest", "barmode": "group"}
     layout |= {"paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR, "dragmode": "zoom"}
     layout |= {"margin": {"l": 8, "r": 18, "t": 8, "b": 8}, "font": {"size": 12}, "showlegend": True}
-    bars = any(isinstance(mark, Bars) for mark in panel.marks)
-    layout |= {"xaxis": _axis(panel.x, bars), "yaxis": _axis(panel.y)}
+    named = [_names(mark) for mark in panel.marks]
+    layout |= {"xaxis": _axis(panel.x, any(x for x, _ in named)), "yaxis": _axis(panel.y, any(y for _, y in named))}
     return layout | {"legend": legend, "shapes": shapes}
+
+
+def _names(mark: Mark) -> tuple[bool, bool]:
+    """Whether the mark has names, in place of numbers, on the x and on the y axis."""
+    if isinstance(mark, Heat):
+        return not isinstance(mark.x, np.ndarray), not isinstance(mark.y, np.ndarray)
+    return isinstance(mark, Bars), False
 
 
 def _axis(axis: Axis, categories: bool = False) -> Dict:

@@ -17,6 +17,7 @@ from dyntoolkit.explore import headless
 from dyntoolkit.explore.board import Board
 from dyntoolkit.explore.claims_view import PENDING, claims_html
 from dyntoolkit.explore.controls import ControlPanel
+from dyntoolkit.explore.grid import Grid
 from dyntoolkit.explore.monitor import Monitor, divergence_words, seeds_words, sentence
 from dyntoolkit.explore.parameters import MAX_SEEDS
 from dyntoolkit.explore.pin import behind
@@ -55,6 +56,8 @@ class Dashboard:
         self.board = Board(f"{experiment.title}: {experiment.question}")
         self.sweep_board = Board(f"{experiment.title}: the runs of the claims")
         self.sweep_board.layout.display = "none"  # until there is something to see
+        self.map_board = Board(f"{experiment.title}: the map")
+        self.map_board.layout.display = "none"
         self.monitor = Monitor()
         self.controls = ControlPanel(self.config)
         self.presets = Presets(experiment, self.apply)
@@ -62,6 +65,8 @@ class Dashboard:
         self.n_seeds = widgets.IntSlider(n_seeds, min=1, max=MAX_SEEDS, description="Number of seeds")
         self.buttons = {name: self._button(name) for name in ("run", "pause", "step", "stop", "reset", "pin")}
         self.controls_run = self._button("controls-run", "Run the negative controls")
+        self.map_run = self._button("map-run", "Train the map")
+        self.map = widgets.VBox([self.map_run, self.map_board.add_class("dyn-sweep")]).add_class("dyn-map")
         self.claims_html = widgets.HTML(claims_html(experiment.claims)).add_class("dyn-claims")
         self._connect()
         self.box = self._lay_out()
@@ -98,6 +103,15 @@ class Dashboard:
         work = self._take_over()
         job = self._job(work, "negative controls", stages, partial(self._judge_plan, plan, finished))
         self.runner.submit(replace(job, on_history=partial(self._draw_plan, plan, list(finished), work)))
+
+    def train_map(self) -> None:
+        """Train the experiment's map around the settings shown (after their own run, if it is not finished)."""
+        grid = Grid(self.experiment, self.config, self.seeds[0])
+        finished = [self.history] if self.claims and self.history is not None else []
+        stages = grid.stages if finished else [self._begin(), *grid.stages]
+        work = self._take_over()
+        job = self._job(work, "the map", stages, lambda work, histories: self._judge(work, [*finished, *histories]))
+        self.runner.submit(replace(job, on_history=partial(self._draw_map, grid, work)))
 
     def apply(self, preset: str) -> None:
         """Set a preset's values and train."""
@@ -140,7 +154,7 @@ class Dashboard:
         """End the worker and take the widgets from the page."""
         self._take_over()
         self.runner.close()
-        for box in (self.box, *self._elsewhere):
+        for box in (self.box, self.map, *self._elsewhere):
             _close_all(box)
 
     def retire(self) -> None:
@@ -148,8 +162,8 @@ class Dashboard:
         self._take_over()
         self.runner.close()
         self.controls.disable()
-        others = (*self.buttons.values(), *self.presets.buttons.values(), self.controls_run, self.seed, self.n_seeds)
-        for widget in others:
+        others = (*self.buttons.values(), *self.presets.buttons.values(), self.controls_run, self.map_run)
+        for widget in (*others, self.seed, self.n_seeds):
             widget.disabled = True
         self.monitor.status.say("Ended: its variable now holds something else.")
 
@@ -196,6 +210,14 @@ class Dashboard:
             done.append(history)
             self.sweep_board.show(self.experiment.sweep_panels(plan.rows(done)))
             self.sweep_board.layout.display = "block"
+
+    def _draw_map(self, grid: Grid, work: object, history: History) -> None:
+        """The own run as ever; and the cells of the map as they fill in."""
+        if self._work is work and grid.fill(history):
+            self.map_board.show([grid.panel()], history.step)
+            self.map_board.layout.display = "block"
+        else:
+            self._draw(work, history)
 
     def _tell(self, work: object, what: str, progress: Progress) -> None:
         with self._said:
@@ -258,6 +280,7 @@ class Dashboard:
         for button, action in zip(self.buttons.values(), actions, strict=True):
             button.on_click(partial(_call, action))
         self.controls_run.on_click(partial(_call, self.train_controls))
+        self.map_run.on_click(partial(_call, self.train_map))
         self.controls.on_change(self.train)
         for name, widget in (("seed", self.seed), ("n_seeds", self.n_seeds)):
             widget.add_class("dyn-field").add_class(f"dyn-field-{name}")

@@ -13,6 +13,7 @@ from dyntoolkit.experiment import Experiment
 from dyntoolkit.explore import headless, live
 from dyntoolkit.explore.claims_view import MARKS, claims_text, numbers_words, verdict_words
 from dyntoolkit.explore.dashboard import Dashboard
+from dyntoolkit.explore.grid import Grid
 from dyntoolkit.explore.monitor import divergence_words, seeds_words
 from dyntoolkit.explore.parameters import run_seeds
 from dyntoolkit.explore.plan import Plan
@@ -111,6 +112,19 @@ def claims_table(view: Dashboard | Result, *, controls: bool = False) -> Any:
         figure = picture(view.experiment.sweep_panels(plan.rows(histories)))
         display(Image(figure, format="png"))  # type: ignore[no-untyped-call]
     return _Words(plan.verdicts(histories))
+
+
+def trained_map(view: Dashboard | Result) -> Any:
+    """The experiment's map over two settings, around the settings of what `explore` returned, for a cell of its own.
+
+    Live: a button that trains it, and the map that fills in. Without a front end: its picture.
+    """
+    if isinstance(view, Dashboard):
+        return view.elsewhere(view.map)
+    grid = Grid(view.experiment, view.history.config, view.history.seeds[0])
+    for stage in grid.stages:
+        grid.fill(_to_the_end(stage))
+    return Image(picture([grid.panel()]), format="png")  # type: ignore[no-untyped-call]
 
 
 def _to_the_end(start: Start) -> History:

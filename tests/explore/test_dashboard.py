@@ -6,6 +6,7 @@ import ipywidgets as widgets
 import pytest
 from ipywidgets.widgets.widget import _instances
 
+from dyntoolkit.experiment import Map
 from dyntoolkit.explore.dashboard import Dashboard
 from dyntoolkit.explore.runner import State
 
@@ -321,3 +322,30 @@ def test_a_dashboard_further_down_trains_when_its_board_comes_into_sight(dashboa
     dashboard.board._handle_custom_msg({"kind": "seen", "view": "v"}, [])
     assert dashboard.runner._job is None  # seen again, it does not train again
     assert dashboard.history is history
+
+
+def test_the_map_fills_in_and_leaves_run_and_claims_alone(tiny, until):
+    over = Map("Shrinking", "ratio", "lr", "dim", (0.01, 0.1), (1, 3), tiny.simulate, tiny_ratio)
+    dashboard = Dashboard(replace(tiny, map=over), tiny.configure())
+    try:
+        dashboard.map_run.click()  # before its own run: that is trained first
+        until(trained(dashboard))
+        until(lambda: dashboard.claims and state(dashboard, State.FINISHED)())
+        own = dashboard.history
+        assert own.configs == (tiny.configure(),)
+        (panel,) = dashboard.map_board._newest[0]
+        assert panel.marks[0].z.shape == (2, 2)
+        assert (panel.marks[0].z < 1).all()
+        assert dashboard.map_board.layout.display == "block"
+        claims = dashboard.claims
+        dashboard.map_run.click()
+        until(lambda: dashboard.claims is not claims and state(dashboard, State.FINISHED)())
+        assert dashboard.history is own
+        assert [verdict.value for verdict in dashboard.claims] == [verdict.value for verdict in claims]
+    finally:
+        dashboard.close()
+        dashboard.runner.join(10)
+
+
+def tiny_ratio(history):
+    return history["norm"][-1] / history["norm"][0]

@@ -2,15 +2,17 @@
 
 import contextlib
 import io
+from dataclasses import replace
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from dyntoolkit import phenomena
 from dyntoolkit.errors import InputError
+from dyntoolkit.experiment import Map
 from dyntoolkit.explore import headless, live, show
 from dyntoolkit.explore.dashboard import Dashboard
-from dyntoolkit.explore.show import Result, claims_table, explore
+from dyntoolkit.explore.show import Result, claims_table, explore, trained_map
 
 
 @pytest.fixture(autouse=True)
@@ -132,3 +134,11 @@ def test_the_error_in_a_notebook_is_one_line(capsys):
 def test_a_result_has_a_short_repr():
     assert repr(explore("tiny", n_seeds=3)) == "Result('tiny.one', seeds 0 to 2)"
     assert isinstance(explore("tiny"), Result)
+
+
+def test_the_map_headless_is_a_picture(tiny, monkeypatch):
+    over = Map(
+        "Shrinking", "ratio", "lr", "dim", (0.01, 0.1), (1, 3), tiny.simulate, lambda history: history.last("norm")
+    )
+    monkeypatch.setattr(phenomena, "EXPERIMENTS", (replace(tiny, map=over),))
+    assert trained_map(explore("tiny")).data.startswith(b"\x89PNG")
