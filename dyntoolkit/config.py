@@ -18,6 +18,7 @@ class Control:
 
     low, high: the closed range of a number (unused for switches and choices).
     log: the slider is logarithmic; `low` may be 0 for whole numbers ("log, 0 allowed").
+    near_one: the slider is logarithmic in 1 - value, for memories such as beta2.
     main: shown in sight; the others are under "More settings".
     structural: runs that share one training loop must agree on it (sizes, step counts, choices of data).
     """
@@ -27,6 +28,7 @@ class Control:
     low: float = 0.0
     high: float = 0.0
     log: bool = False
+    near_one: bool = False
     unit: str = ""
     options: tuple[str, ...] = ()
     main: bool = False
@@ -41,12 +43,13 @@ def number(
     label: str,
     help: str,
     log: bool = False,
+    near_one: bool = False,
     unit: str = "",
     main: bool = False,
     structural: bool = False,
 ) -> Any:
     """A number field in [low, high]; whole numbers only where `default` is an int."""
-    control = Control(label, help, low, high, log=log, unit=unit, main=main, structural=structural)
+    control = Control(label, help, low, high, log, near_one, unit, main=main, structural=structural)
     return dataclasses.field(default=default, metadata={"control": control})
 
 

@@ -47,6 +47,22 @@ class Adam(NamedTuple):
         return cls(theta, torch.zeros_like(theta), torch.zeros_like(theta), none)
 
 
+class AmsGrad(NamedTuple):
+    """What AMSGrad remembers: as Adam, and the largest bias-corrected mean square so far (R, P)."""
+
+    theta: torch.Tensor
+    mean: torch.Tensor
+    square: torch.Tensor
+    peak: torch.Tensor
+    updates: torch.Tensor
+
+    @classmethod
+    def start(cls, theta: torch.Tensor) -> Self:
+        """Before the first update."""
+        theta, mean, square, updates = Adam.start(theta)
+        return cls(theta, mean, square, torch.zeros_like(theta), updates)
+
+
 def sgd(state: Sgd, gradient: torch.Tensor, lr: PerRun, weight_decay: PerRun | None = None) -> Sgd:
     """theta - lr (g + weight_decay theta), as torch.optim.SGD. gradient: (R, P)."""
     gradient = _decayed(gradient, state.theta, weight_decay)
@@ -91,6 +107,33 @@ def adam(
     root = torch.sqrt(1 - b2**t)  # (R, 1)
     step = mean / (torch.sqrt(square) / root.to(theta.dtype) + _column(eps, theta))  # (R, P)
     return Adam(torch.addcmul(theta, scale.to(theta.dtype), step, value=-1), mean, square, updates)
+
+
+def amsgrad(
+    state: AmsGrad, gradient: torch.Tensor, lr: PerRun, beta1: PerRun = 0.9, beta2: PerRun = 0.999, eps: PerRun = 1e-8
+) -> AmsGrad:
+    """Adam whose denominator never shrinks: sqrt of the largest bias-corrected mean square so far. gradient: (R, P).
+
+    After Reddi, Kale and Kumar 2018 (arXiv 1904.09237), who correct no bias; torch.optim.Adam(amsgrad=True) takes the
+    maximum before the correction, so that its first steps have other sizes.
+    """
+    theta = state.theta
+    rate, b1, b2 = (_column(value, theta, torch.float64) for value in (lr, beta1, beta2))  # (R, 1)
+    updates = state.updates + 1  # (R,)
+    t = updates.view(-1, 1)
+    mean = torch.lerp(state.mean, gradient, (1 - b1).to(theta.dtype))  # (R, P)
+    square = torch.addcmul(state.square * b2.to(theta.dtype), gradient * (1 - b2).to(theta.dtype), gradient)  # (R, P)
+    peak = torch.maximum(state.peak, square / (1 - b2**t).to(theta.dtype))  # (R, P)
+    scale = (rate / (1 - b1**t)).to(theta.dtype)  # (R, 1)
+    step = mean / (torch.sqrt(peak) + _column(eps, theta))  # (R, P)
+    return AmsGrad(torch.addcmul(theta, scale, step, value=-1), mean, square, peak, updates)
+
+
+def clip(gradient: torch.Tensor, limit: PerRun) -> torch.Tensor:
+    """The gradient (R, P), shortened to the length `limit` in the runs where it is longer; limit 0 leaves it alone."""
+    most = _column(limit, gradient)
+    norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)  # (R, 1)
+    return torch.where((most > 0) & (norm > most), gradient * (most / norm), gradient)
 
 
 def sam(

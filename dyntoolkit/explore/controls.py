@@ -110,6 +110,10 @@ def _stops(control: Control, like: float) -> list[float]:
         first = math.log10(low or 1)  # "log, 0 allowed": 0, then from 1 on
         exponents = [first + (math.log10(high) - first) * k / STOPS for k in range(STOPS)]
         inner = [float(f"{10**exponent:.2g}") for exponent in exponents]
+    elif control.near_one:
+        first, last = math.log10(1 - low), math.log10(1 - high)
+        exponents = [first + (last - first) * k / STOPS for k in range(STOPS)]
+        inner = [1 - float(f"{10**exponent:.2g}") for exponent in exponents]
     else:
         step = _nice(high - low)
         inner = [low + step * k for k in range(math.ceil((high - low) / step))]

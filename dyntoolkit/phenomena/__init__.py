@@ -4,8 +4,9 @@ from dyntoolkit.errors import unknown
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.phenomena.cross_task_linearity import digits
 from dyntoolkit.phenomena.label_noise import linear
+from dyntoolkit.phenomena.loss_spikes import mlp
 
-EXPERIMENTS: tuple[Experiment, ...] = (linear.EXPERIMENT, digits.EXPERIMENT)
+EXPERIMENTS: tuple[Experiment, ...] = (linear.EXPERIMENT, digits.EXPERIMENT, mlp.EXPERIMENT)
 
 
 def find(name: str) -> Experiment:

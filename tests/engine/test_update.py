@@ -3,7 +3,7 @@ import torch
 
 from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.layers import MLP
-from dyntoolkit.engine.update import Adam, Momentum, Sgd, adam, momentum, sam, sgd
+from dyntoolkit.engine.update import Adam, AmsGrad, Momentum, Sgd, adam, amsgrad, clip, momentum, sam, sgd
 
 STEPS = 30
 NETWORK = MLP((3, 8, 2), torch.tanh)
@@ -181,3 +181,23 @@ def test_a_run_alone_equals_the_same_run_among_sixteen(rule):
             alone = update(alone, gradients(alone.theta)[1], lr[r : r + 1])
         for ours, theirs in zip(alone, together, strict=True):
             torch.testing.assert_close(ours[0], theirs[r], rtol=1e-11, atol=1e-13)
+
+
+def test_amsgrad_divides_by_the_largest_corrected_mean_square():
+    theta = start(2)
+    mean, square, peak = (torch.zeros_like(theta) for _ in range(3))
+    expected = theta
+    for t, g in enumerate(given_gradients(theta), 1):
+        mean = 0.9 * mean + 0.1 * g
+        square = 0.99 * square + 0.01 * g**2
+        peak = torch.maximum(peak, square / (1 - 0.99**t))
+        expected = expected - 0.05 * mean / (1 - 0.9**t) / (peak.sqrt() + 1e-6)
+    found = trained(AmsGrad.start(theta), amsgrad, lr=0.05, beta1=0.9, beta2=0.99, eps=1e-6)
+    torch.testing.assert_close(found, expected, **CLOSE[torch.float64])
+
+
+def test_clip_shortens_what_is_longer_than_the_runs_own_limit():
+    gradient = torch.tensor([[3.0, 4.0], [3.0, 4.0], [3.0, 4.0]], dtype=torch.float64)
+    clipped = clip(gradient, row([1.0, 10.0, 0.0]))
+    torch.testing.assert_close(clipped, torch.tensor([[0.6, 0.8], [3.0, 4.0], [3.0, 4.0]], dtype=torch.float64))
+    assert torch.isfinite(clip(torch.zeros(1, 2), 1.0)).all()

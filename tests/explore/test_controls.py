@@ -6,8 +6,9 @@ import math
 import ipywidgets as widgets
 import pytest
 
+from dyntoolkit.config import Control
 from dyntoolkit.errors import InputError
-from dyntoolkit.explore.controls import ControlPanel
+from dyntoolkit.explore.controls import ControlPanel, _stops
 
 
 @pytest.fixture
@@ -122,3 +123,11 @@ def test_a_rule_between_fields_is_left_to_the_config(tiny, panel):
     panel.widget("noise_std").value = 0.9
     with pytest.raises(InputError, match="at most"):
         tiny.config(**panel.values())
+
+
+def test_a_memory_has_its_stops_close_to_one():
+    control = Control("beta2", "memory", 0.5, 0.9999, near_one=True)
+    stops = _stops(control, 0.999)
+    assert (stops[0], stops[-1]) == (0.5, 0.9999)
+    assert stops == sorted(stops)
+    assert sum(stop > 0.99 for stop in stops) > 30

@@ -1,0 +1,1 @@
+"""Adam's loss spikes and their relatives: curvature, the edge of stability, exploding attention logits."""
