@@ -8,8 +8,16 @@ from dyntoolkit.phenomena import find
 
 pytestmark = pytest.mark.browser
 
-NOTEBOOKS = {"label_noise": "label_noise.linear", "cross_task_linearity": "cross_task_linearity.digits"}
-SHORT = {"label_noise": "steps=500", "cross_task_linearity": "steps=30&pretrain_steps=30"}
+NOTEBOOKS = {
+    "label_noise": "label_noise.linear",
+    "cross_task_linearity": "cross_task_linearity.digits",
+    "loss_spikes": "loss_spikes.mlp",
+}
+SHORT = {
+    "label_noise": "steps=500",
+    "cross_task_linearity": "steps=30&pretrain_steps=30",
+    "loss_spikes": "steps=500&width=5&n_train=20",
+}
 MAIN = [
     (notebook, field)
     for notebook, name in NOTEBOOKS.items()
@@ -266,6 +274,7 @@ def test_refused_settings_are_a_sentence_and_the_next_run_works(noise):
     assert is_sound(noise)
 
 
+@pytest.mark.parametrize("notebook", DIVERGING)  # Adam on the sines diverges nowhere
 def test_a_diverged_run_names_its_step_and_what_to_lower_and_the_next_run_works(dashboard, notebook):
     keys, label = DIVERGING[notebook]
     dashboard.button("reset").click()
