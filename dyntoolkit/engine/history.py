@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import threading
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +12,10 @@ import numpy as np
 import xarray as xr
 
 Array = np.ndarray
+
+MEMORY = 100_000_000  # bytes that a history may take before its pictures are thinned
+PICTURE = 256  # numbers per run and moment from which on a quantity is a picture
+_TAKING = threading.Lock()  # held while a frame goes in; of all histories: one with its own could not be pickled
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,10 @@ class History:
 
     `history[name]` is (T, R, ...), measured at the steps `history.at(name)` (T,). A quantity that is measured only in
     a phase, or only at the end, has fewer rows. A figure, the metrics and the claims are pure functions of a History.
+
+    Memory: a quantity of PICTURE or more numbers per run (a map, a point cloud) is a picture. Once all rows take more
+    than MEMORY bytes, every second row of the largest picture is let go of, again and again; its first and its newest
+    row stay. So metrics may rest on the whole course of any smaller quantity, and on a picture's first and last row.
     """
 
     def __init__(self, experiment: str, configs: Sequence[Any], seeds: Sequence[int]) -> None:
@@ -43,6 +53,10 @@ class History:
         self.diverged: Array = np.full(len(self.seeds), -1)
         self._rows: dict[str, list[Array]] = {}
         self._steps: dict[str, list[int]] = {}
+        self._bytes = 0  # of all rows
+        self._every: dict[str, int] = {}  # of a thinned picture, each so-manyth row is kept
+        self._taken: dict[str, int] = {}  # rows of it so far, with those not kept
+        self._let_go: set[int] = set()  # steps at which a row is missing
 
     @property
     def config(self) -> Any:
@@ -54,12 +68,67 @@ class History:
         """Whether the last frame of the simulation is in."""
         return self.total > 0 and self.step >= self.total
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that all rows take."""
+        return self._bytes
+
+    @property
+    def steps(self) -> list[int]:
+        """The steps at which something was measured and nothing has been let go of, in order, without repetition."""
+        with _TAKING:
+            return sorted(set().union(*self._steps.values()) - self._let_go)
+
     def append(self, frame: Frame) -> None:
         """Take over a frame's values."""
-        self.step, self.total, self.diverged = frame.step, frame.total, frame.diverged
-        for name, value in frame.values.items():
-            self._rows.setdefault(name, []).append(np.asarray(value))
-            self._steps.setdefault(name, []).append(frame.step)
+        with _TAKING:
+            self.step, self.total, self.diverged = frame.step, frame.total, frame.diverged
+            for name, value in frame.values.items():
+                self._take(name, frame.step, np.asarray(value))
+            while self._bytes > MEMORY and self._thin_largest():
+                pass
+
+    def _take(self, name: str, step: int, row: Array) -> None:
+        rows, steps = self._rows.setdefault(name, []), self._steps.setdefault(name, [])
+        if name in self._every:
+            if (self._taken[name] - 1) % self._every[name]:
+                self._let_go.add(steps.pop())  # it was kept only as the newest
+                self._bytes -= rows.pop().nbytes
+            self._taken[name] += 1
+        rows.append(row)
+        steps.append(step)
+        self._bytes += row.nbytes
+
+    def _thin_largest(self) -> bool:
+        """Let go of every second row of the picture that takes most; False where no picture has a row to spare."""
+        pictures = [name for name, rows in self._rows.items() if len(rows) > 2 and rows[0][0].size >= PICTURE]
+        if not pictures:
+            return False
+        name = max(pictures, key=lambda name: len(self._rows[name]) * self._rows[name][0].nbytes)
+        rows, steps = self._rows[name], self._steps[name]
+        self._taken.setdefault(name, len(rows))
+        self._every[name] = 2 * self._every.get(name, 1)
+        kept = [*range(0, len(rows) - 1, 2), len(rows) - 1]
+        self._let_go |= set(steps) - {steps[k] for k in kept}
+        self._bytes -= sum(row.nbytes for row in rows) - sum(rows[k].nbytes for k in kept)
+        self._rows[name], self._steps[name] = [rows[k] for k in kept], [steps[k] for k in kept]
+        return True
+
+    def until(self, step: int) -> "History":
+        """What was known after `step`: a history cut there, with the same arrays. It is done only at the very end.
+
+        May be called from another thread while this history grows; the cut one grows no more.
+        """
+        cut = History(self.experiment, self.configs, self.seeds)
+        with _TAKING:
+            cut.step, cut.total = min(step, self.step), self.total
+            cut.diverged = np.where(self.diverged > step, -1, self.diverged)
+            for name, steps in self._steps.items():
+                if known := bisect_right(steps, step):
+                    cut._rows[name], cut._steps[name] = self._rows[name][:known], steps[:known]
+            cut._let_go = {missing for missing in self._let_go if missing <= step}
+        cut._bytes = sum(row.nbytes for rows in cut._rows.values() for row in rows)
+        return cut
 
     def __contains__(self, name: str) -> bool:
         return name in self._rows
@@ -86,6 +155,8 @@ class History:
         alone.step, alone.total, alone.diverged = self.step, self.total, self.diverged[r : r + 1]
         alone._rows = {name: [row[r : r + 1] for row in rows] for name, rows in self._rows.items()}
         alone._steps = {name: list(steps) for name, steps in self._steps.items()}
+        alone._bytes = sum(row.nbytes for rows in alone._rows.values() for row in rows)
+        alone._let_go = set(self._let_go)
         return alone
 
     def to_xarray(self) -> xr.Dataset:

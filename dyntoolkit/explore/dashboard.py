@@ -24,6 +24,7 @@ from dyntoolkit.explore.pin import behind
 from dyntoolkit.explore.plan import Plan
 from dyntoolkit.explore.presets import Presets
 from dyntoolkit.explore.runner import Job, Progress, Runner, Start, State
+from dyntoolkit.explore.time_lapse import TimeLapse
 from dyntoolkit.judge import Verdict, judge, run_metrics
 from dyntoolkit.panels import Panel
 
@@ -59,6 +60,7 @@ class Dashboard:
         self.map_board = Board(f"{experiment.title}: the map")
         self.map_board.layout.display = "none"
         self.monitor = Monitor()
+        self.lapse = TimeLapse(self._look_back)
         self.controls = ControlPanel(self.config)
         self.presets = Presets(experiment, self.apply)
         self.seed = widgets.BoundedIntText(seed, min=0, max=2**32 - 1, description="Seed")
@@ -144,15 +146,17 @@ class Dashboard:
 
     def pin(self) -> None:
         """Keep the present curves behind those of the next runs, or let go of those that are kept."""
+        step = self.lapse.step  # its lock is never taken inside the other one
         with self._drawing:
             self._pinned = [] if self._pinned else self._panels
             self.buttons["pin"].description = "Unpin" if self._pinned else "Pin"
             if self.history is not None:
-                self.board.show(behind(self._panels, self._pinned), self.history.step)
+                self.board.show(behind(self._panels, self._pinned), step)
 
     def close(self) -> None:
         """End the worker and take the widgets from the page."""
         self._take_over()
+        self.lapse.pause()
         self.runner.close()
         for box in (self.box, self.map, *self._elsewhere):
             _close_all(box)
@@ -198,10 +202,22 @@ class Dashboard:
     def _draw(self, work: object, history: History) -> None:
         main = history.seeds == self.seeds and set(history.configs) == {self.config}  # not a control
         if self._work is work and main:
+            if self._drawn_by is not work:
+                self.lapse.restart()
             self.history, self._drawn_by = history, work
-            with self._drawing:
-                self._panels = self.experiment.panels(history)
-                self.board.show(behind(self._panels, self._pinned), history.step)
+            self.lapse.extend(history.steps)
+            if self.lapse.follows:
+                self._show(history)
+
+    def _show(self, history: History) -> None:
+        with self._drawing:
+            self._panels = self.experiment.panels(history)
+            self.board.show(behind(self._panels, self._pinned), history.step)
+
+    def _look_back(self, step: int) -> None:
+        """Show the run as it was at a recorded step."""
+        if self.history is not None:
+            self._show(self.history if step >= self.history.step else self.history.until(step))
 
     def _draw_plan(self, plan: Plan, done: list[History], work: object, history: History) -> None:
         """The own run as ever; and, run by run as they finish, the figure of all of them."""
@@ -299,7 +315,8 @@ class Dashboard:
         """Board first; the style sheet puts the controls to its left where there is room."""
         buttons = widgets.HBox(list(self.buttons.values())).add_class("dyn-buttons")
         top = widgets.Box([buttons, self.monitor.progress]).add_class("dyn-top")
-        view = widgets.VBox([top, self.monitor.status, self.board.add_class("dyn-board")]).add_class("dyn-view")
+        view = widgets.VBox([top, self.monitor.status, self.board.add_class("dyn-board"), self.lapse.box])
+        view.add_class("dyn-view")
         seeds = widgets.VBox([self.seed, self.n_seeds]).add_class("dyn-seeds")
         parts = [self.controls.main, self.presets.box, seeds, self.controls.more]
         controls = widgets.VBox(parts).add_class("dyn-controls")

@@ -183,13 +183,13 @@ def test_preset_buttons_and_words_move_the_sliders(dashboard, notebook):
     experiment, page = find(NOTEBOOKS[notebook]), dashboard.page
     first, second = list(experiment.presets)[2:4]
     word = page.locator(".dyn-notes").get_by_role("button", name=second.replace("_", " "))
-    for preset, button in ((first, page.locator(f"button.dyn-preset-{first}")), (second, word)):
+    for preset, button in ((first, page.locator(f'[class~="dyn-preset-{first}"]')), (second, word)):
         before = dashboard.numbers()
         button.click()
         for field, value in experiment.configure(preset).asdict().items():
             if (notebook, field) in MAIN:
                 dashboard.wait_for_value(field, f"{value:.12g}")
-        page.locator(f"button.dyn-preset-{preset}.dyn-active").wait_for()
+        page.locator(f'.dyn-active[class~="dyn-preset-{preset}"]').wait_for()
         assert page.locator("button.dyn-active").count() == 1
         dashboard.wait_for_new_curve(before)
 
@@ -287,6 +287,24 @@ def test_a_diverged_run_names_its_step_and_what_to_lower_and_the_next_run_works(
     with dashboard.run_to_the_end():
         dashboard.press("init_scale", "Home")
     assert is_sound(dashboard)
+
+
+def test_the_time_lapse_looks_back_with_the_keyboard_and_plays(dashboard):
+    page = dashboard.page
+    with dashboard.run_to_the_end():
+        dashboard.button("reset").click()
+    handle, end = page.locator(".dyn-lapse-slider [role=slider]"), dashboard.step()
+    step = "Number(document.querySelector('.dyn-board .dyntoolkit-board').dataset.step)"
+    handle.press("ArrowLeft")
+    page.wait_for_function(f"{step} < {end}")
+    dashboard.wait_for_text(".dyn-lapse-note", "The figures look back; the claims refer to the end of the run.")
+    handle.press("Home")
+    page.wait_for_function(f"{step} < {end} / 5")
+    assert dashboard.empty_panels() == []
+    page.locator("button.dyn-play").press("Enter")
+    page.wait_for_function(f"{step} === {end}")
+    dashboard.wait_for_text("button.dyn-play", "Play")
+    assert page.locator(".dyn-lapse-note").inner_text().strip() == ""
 
 
 # Claims

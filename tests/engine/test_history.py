@@ -111,3 +111,98 @@ def test_xarray_of_a_run_that_was_stopped_before_its_first_frame(tmp_path):
     dataset.to_netcdf(tmp_path / "run.nc", engine="h5netcdf")
     assert dataset.attrs["finished"] == 0
     assert dataset["seed"].values.tolist() == [3]
+
+
+def test_until_is_the_history_of_that_moment():
+    history = History("x", [None], [0])
+    for step in (0, 10, 20, 30):
+        values = {"a": np.array([step])} | ({"b": np.array([[step, 1]])} if step >= 20 else {})
+        history.append(Frame(step, 30, values, np.array([25 if step > 25 else -1])))
+    past = history.until(20)
+    assert past["a"][:, 0].tolist() == [0, 10, 20]
+    assert past.at("b").tolist() == [20]
+    assert (past.step, past.total, past.done) == (20, 30, False)
+    assert past.diverged.tolist() == [-1]
+    assert "b" not in history.until(10)
+    assert history.until(30).done
+    assert history.until(30).diverged.tolist() == [25]
+    assert history.steps == [0, 10, 20, 30]
+
+
+def test_only_pictures_are_thinned_and_their_ends_stay(monkeypatch):
+    monkeypatch.setattr("dyntoolkit.engine.history.MEMORY", 40_000)
+    history = History("x", [None], [0])
+    for step in range(101):
+        history.append(Frame(step, 100, {"map": np.full((1, 300), step), "loss": np.array([step])}, np.array([-1])))
+        assert history.nbytes <= 40_000
+    assert history["loss"][:, 0].tolist() == list(range(101))
+    kept = history.at("map").tolist()
+    assert (kept[0], kept[-1]) == (0, 100)
+    assert len(set(np.diff(kept[:-1]))) == 1
+    assert history["map"][:, 0, 0].tolist() == kept
+    assert history.steps == kept
+
+
+def test_a_cut_history_knows_what_was_known_then(history):
+    cut = history.until(20)
+    assert (cut.step, cut.total, cut.done) == (20, 40, False)
+    assert cut.seeds == history.seeds
+    assert cut.configs == history.configs
+    assert cut.at("loss").tolist() == [0, 20, 20]
+    assert cut["map"].shape == (1, 2, 2, 3)
+    assert "final" not in cut
+    assert cut.diverged.tolist() == [-1, -1]
+    assert cut.last("loss") is history._rows["loss"][2]  # the same array: looking back takes no memory
+    assert history.until(33).diverged.tolist() == [-1, 33]
+
+
+@pytest.mark.parametrize("step", [40, 1000])
+def test_a_history_cut_at_its_end_is_the_whole_one(history, step):
+    cut = history.until(step)
+    assert cut.done
+    assert cut.step == 40
+    assert cut.names() == history.names()
+    xr.testing.assert_identical(cut.to_xarray(), history.to_xarray())
+
+
+def test_a_cut_history_does_not_grow(history):
+    cut = history.until(40)
+    history.append(Frame(41, 41, {"loss": loss(41), "new": loss(0)}, HEALTHY))
+    assert cut.at("loss").tolist() == [0, 20, 20, 40]
+    assert "new" not in cut
+    assert cut.diverged.tolist() == [-1, 33]
+
+
+def test_the_steps_with_something_to_see(history):
+    assert history.steps == [0, 20, 40]  # not the heartbeats
+    assert history.until(36).steps == [0, 20]
+    assert History("demo.one", [Settings()], (3,)).steps == []
+
+
+@pytest.mark.parametrize("n_frames", [9, 40, 41, 100])
+def test_pictures_are_thinned_to_the_memory_bound_and_curves_are_not(n_frames, monkeypatch):
+    monkeypatch.setattr("dyntoolkit.engine.history.MEMORY", 40_000)
+    history = History("demo.one", [Settings()], (3,))
+    for k in range(n_frames):
+        values = {"map": np.full((1, 16, 16), k, float), "points": np.full((1, 128, 4), k, float), "loss": np.ones(1)}
+        history.append(Frame(10 * k, 1000, values, np.array([-1])))
+        kept = [row.nbytes for name in history.names() for row in history[name]]
+        assert history.nbytes == sum(kept) <= 40_000
+        for name in ("map", "points"):
+            assert {history.at(name)[0], history.at(name)[-1]} == {0, 10 * k}
+            assert (history[name][:, 0].reshape(len(kept := history.at(name)), -1)[:, 0] * 10 == kept).all()
+            gaps = np.diff(history.at(name))
+            assert len(set(gaps[:-1])) <= 1  # evenly, up to the newest
+            assert len(gaps) >= 3 or k < 4
+    assert history.at("loss").tolist() == list(range(0, 10 * n_frames, 10))
+    whole = set(history.at("map")) & set(history.at("points"))
+    assert history.steps == sorted(whole)
+    assert len(whole) >= 4
+
+
+def test_curves_are_kept_whatever_they_take(monkeypatch):
+    monkeypatch.setattr("dyntoolkit.engine.history.MEMORY", 100)
+    history = History("demo.one", [Settings()], (3,))
+    for k in range(50):
+        history.append(Frame(k, 50, {"loss": np.ones((1, 255))}, np.array([-1])))
+    assert history.steps == list(range(50))

@@ -41,10 +41,10 @@ class Config(config.Config):
 
 PRESETS = {
     "spikes": Preset("Long memory of the squared gradients: alarms, and after each of them a spike."),
-    "beta2_0_9": Preset("Short memory: small bumps at most, and never an alarm.", {"beta2": 0.9}),
-    "eps_0_1": Preset("A large ε keeps the steps from growing: no spikes.", {"eps": 0.1}),
+    "beta2_0.9": Preset("Short memory: small bumps at most, and never an alarm.", {"beta2": 0.9}),
+    "eps_0.1": Preset("A large ε keeps the steps from growing: no spikes.", {"eps": 0.1}),
     "amsgrad": Preset("The denominator may not shrink: no spikes.", {"amsgrad": True}),
-    "lr_0_003": Preset("A tenth of the learning rate: smooth, but slower.", {"lr": 0.003}),
-    "noise_0_2": Preset("Noisy labels: the gradient never gets small, and nothing spikes.", {"noise_std": 0.2}),
-    "beta2_0_9999": Preset("An even longer memory: few spikes, but tall ones.", {"beta2": 0.9999}),
+    "lr_0.003": Preset("A tenth of the learning rate: smooth, but slower.", {"lr": 0.003}),
+    "noise_0.2": Preset("Noisy labels: the gradient never gets small, and nothing spikes.", {"noise_std": 0.2}),
+    "beta2_0.9999": Preset("An even longer memory: few spikes, but tall ones.", {"beta2": 0.9999}),
 }
