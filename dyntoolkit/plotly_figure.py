@@ -190,6 +190,8 @@ def _layout(panel: Panel, shapes: list[Dict]) -> Dict:
     layout |= {"margin": {"l": 8, "r": 18, "t": 8, "b": 8}, "font": {"size": 12}, "showlegend": True}
     named = [_names(mark) for mark in panel.marks]
     layout |= {"xaxis": _axis(panel.x, any(x for x, _ in named)), "yaxis": _axis(panel.y, any(y for _, y in named))}
+    if any(isinstance(mark, Bars) for mark in panel.marks):
+        layout["yaxis"]["rangemode"] = "tozero"  # also where all bars are empty
     return layout | {"legend": legend, "shapes": shapes}
 
 

@@ -51,21 +51,38 @@ def test_at_its_end_it_follows_a_growing_run(lapse):
 
 def test_elsewhere_it_stays_while_the_run_goes_on_and_says_what_the_claims_refer_to(lapse):
     lapse.extend([0, 10, 20])
-    lapse.slider.value = 1
+    lapse.slider.value = 480  # the nearest of three frames is in the middle
     assert lapse.looked == [10]
+    assert lapse.slider.value == 500
     lapse.extend([0, 10, 20, 30])
     assert not lapse.follows
     assert lapse.step == 10
+    assert lapse.slider.value == 333
     assert lapse.moment.value == "step 10"
     assert lapse.note.value == CLAIMS_NOTE
-    lapse.slider.value = 3
+    lapse.slider.value = 1000
     assert lapse.follows
     assert lapse.note.value == ""
 
 
+def test_an_arrow_key_moves_by_one_frame(lapse):
+    lapse.extend(range(0, 50, 10))
+    for key, step in ((-1, 30), (-1, 20), (1, 30), (1, 40), (-1, 30)):
+        lapse.slider.value += key
+        assert lapse.step == step
+    assert lapse.looked == [30, 20, 30, 40, 30]
+
+
+def test_the_range_of_the_slider_never_changes(lapse):
+    before = (lapse.slider.min, lapse.slider.max)
+    lapse.extend(range(0, 5000, 10))
+    lapse.restart()
+    assert (lapse.slider.min, lapse.slider.max) == before
+
+
 def test_a_thinned_history_leaves_it_at_the_nearest_earlier_step(lapse):
     lapse.extend([0, 10, 20, 30, 40])
-    lapse.slider.value = 3
+    lapse.slider.value = 750
     lapse.extend([0, 20, 40])
     assert lapse.step == 20
 
@@ -95,16 +112,16 @@ def test_playing_can_be_paused_and_goes_on_from_there(lapse, until):
 def test_the_figure_is_that_of_the_chosen_step_and_the_claims_stay(dashboard):
     claims = dashboard.claims_html.value
     assert shown(dashboard) == list(range(0, 201, 10))
-    dashboard.lapse.slider.value = 3
+    dashboard.lapse.slider.value = 150
     assert shown(dashboard) == [0, 10, 20, 30]
     assert dashboard.board._newest[1] == 30
     assert dashboard.claims_html.value == claims
-    dashboard.lapse.slider.value = dashboard.lapse.slider.max
+    dashboard.lapse.slider.value = 1000
     assert shown(dashboard) == list(range(0, 201, 10))
 
 
 def test_a_new_run_is_followed_again(dashboard, until):
-    dashboard.lapse.slider.value = 3
+    dashboard.lapse.slider.value = 150
     dashboard.controls.widget("lr").value = 0.1
     until(lambda: dashboard.history.config.lr == 0.1 and dashboard.history.done and dashboard.claims)
     assert dashboard.lapse.follows
@@ -113,7 +130,7 @@ def test_a_new_run_is_followed_again(dashboard, until):
 
 def test_a_pinned_curve_stays_behind_while_one_looks_back(dashboard):
     dashboard.pin()
-    dashboard.lapse.slider.value = 3
+    dashboard.lapse.slider.value = 150
     (panel,) = dashboard.board._newest[0]
     assert panel.marks[0].name == "pinned"
     assert len(panel.marks[0].x) == 21
