@@ -4,9 +4,14 @@ from dyntoolkit.errors import unknown
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.phenomena.cross_task_linearity import digits
 from dyntoolkit.phenomena.label_noise import linear
-from dyntoolkit.phenomena.loss_spikes import mlp
+from dyntoolkit.phenomena.loss_spikes import edge_of_stability, mlp
 
-EXPERIMENTS: tuple[Experiment, ...] = (linear.EXPERIMENT, digits.EXPERIMENT, mlp.EXPERIMENT)
+EXPERIMENTS: tuple[Experiment, ...] = (
+    linear.EXPERIMENT,
+    digits.EXPERIMENT,
+    mlp.EXPERIMENT,
+    edge_of_stability.EXPERIMENT,
+)
 
 
 def find(name: str) -> Experiment:

@@ -14,7 +14,6 @@ import torch
 
 from dyntoolkit.engine import update
 from dyntoolkit.engine.history import Array, Frame, History
-from dyntoolkit.engine.loop import train
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam, AmsGrad
 from dyntoolkit.experiment import Experiment, Map
@@ -23,7 +22,7 @@ from dyntoolkit.phenomena.loss_spikes.mlp_config import PRESETS, Config
 from dyntoolkit.phenomena.loss_spikes.mlp_figure import panels
 from dyntoolkit.phenomena.loss_spikes.sines import Data, draw_data, hessian, initial_theta, loss_and_gradient
 from dyntoolkit.phenomena.loss_spikes.spikes import find_spikes
-from dyntoolkit.phenomena.loss_spikes.trace import BLOCK, padded, trace
+from dyntoolkit.phenomena.loss_spikes.trace import trace, traced
 from dyntoolkit.probes.gradient_curvature import gradient_curvature
 from dyntoolkit.probes.preconditioned_sharpness import momentum_factor, preconditioned_sharpness
 from dyntoolkit.probes.sharpness import sharpness
@@ -37,9 +36,6 @@ class Moment(NamedTuple):
 
     theta: Tensor
     v: Tensor
-
-
-Probe = Callable[[list[Moment], int], dict[str, Tensor]]  # moments, number of the first -> name -> (T, R)
 
 
 def per_run(configs: Sequence[Config], name: str) -> Tensor:
@@ -91,13 +87,13 @@ def corrected(state: State, beta2: Tensor) -> Tensor:
     return state.square / (1 - beta2**state.updates).unsqueeze(1)
 
 
-def losses_only(data: Data, moments: list[Moment], first: int) -> dict[str, Tensor]:
+def losses_only(data: Data, moments: Sequence[Moment], first: int) -> dict[str, Tensor]:
     """The loss at every step, (T, R)."""
     theta = torch.stack([moment.theta for moment in moments])  # (T, R, P)
     return {"loss": loss_and_gradient(theta, data)[0]}
 
 
-def curvatures(configs: Sequence[Config], data: Data, moments: list[Moment], first: int) -> dict[str, Tensor]:
+def curvatures(configs: Sequence[Config], data: Data, moments: Sequence[Moment], first: int) -> dict[str, Tensor]:
     """Loss, gradient norm, mean sqrt(v) and the three curvatures at every step, each (T, R).
 
     sharpness: lambda_max(H). preconditioned: mu lambda_max(D^1/2 H D^1/2). along_gradient: mu g^T D H g / g^T g, with
@@ -126,45 +122,29 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     Names as in `curvatures`. The probes only read: `simulate_untraced` trains the same networks bit by bit.
     """
     data = draw_data(configs, seeds)
-    return traced(configs, seeds, data, partial(curvatures, configs, data))
+    return _train(configs, seeds, data, partial(curvatures, configs, data))
 
 
 def simulate_untraced(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]:
     """The same training, but only the loss is measured."""
     data = draw_data(configs, seeds)
-    return traced(configs, seeds, data, partial(losses_only, data))
+    return _train(configs, seeds, data, partial(losses_only, data))
 
 
-def traced(
+def _train(
     configs: Sequence[Config],
     seeds: Sequence[int],
     data: Data,
-    probe: Probe,
-    see: Callable[[int, State], None] = lambda k, state: None,
+    probe: Callable[[Sequence[Moment], int], dict[str, Tensor]],
 ) -> Iterator[Frame]:
-    """Train, and every BLOCK steps let the probe measure all of them at once. see(k, state): called before update k+1.
-
-    The loss at index i belongs to the weights before update i + 1, whose v holds the gradient of that very step.
-    """
-    state, beta2, steps = initial_state(configs, seeds), per_run(configs, "beta2"), configs[0].steps
-    moments: list[Moment] = []
-    before = state
-
-    def measure(k: int, state: State) -> dict[str, Array]:
-        nonlocal before
-        if k > 0:
-            moments.append(Moment(before.theta, corrected(state, beta2)))
-        if k < steps:
-            see(k, state)
-        before = state
-        if not moments or (k % BLOCK and k < steps):
-            return {}
-        measured = probe(moments, k - len(moments))
-        moments.clear()
-        return {name: padded(values) for name, values in measured.items()}
-
+    """The loss at index i belongs to the weights before update i + 1, whose v holds the gradient of that very step."""
+    state, beta2 = initial_state(configs, seeds), per_run(configs, "beta2")
     batches = make_batches(configs, seeds, state.theta.shape[1])
-    return train(state, make_step(configs, data), batches, range(steps + 1), measure)
+
+    def moment(before: State, after: State) -> Moment:
+        return Moment(before.theta, corrected(after, beta2))
+
+    return traced(state, make_step(configs, data), batches, configs[0].steps, moment, probe)
 
 
 def spike_count(history: History) -> Array:

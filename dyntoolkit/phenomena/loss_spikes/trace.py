@@ -1,10 +1,17 @@
 """Quantities that are measured at every step, carried block by block in frames that come every 50 steps."""
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
 import numpy as np
 import torch
 
-from dyntoolkit.engine.history import Array, History
+from dyntoolkit.engine.history import Array, Frame, History
+from dyntoolkit.engine.loop import train
 
+State = TypeVar("State", bound=tuple[Any, ...])
+Moment = TypeVar("Moment")
+Batch = TypeVar("Batch")
 BLOCK = 50  # steps between two frames
 
 
@@ -20,3 +27,32 @@ def trace(history: History, name: str) -> Array:
     blocks = history[name]  # (T, R, BLOCK)
     runs = blocks.shape[1]
     return blocks.transpose(0, 2, 1).reshape(-1, runs)[: history.at(name)[-1]]
+
+
+def traced(
+    state: State,
+    step: Callable[[State, Batch], State],
+    batches: Callable[[int, int], Iterable[Batch]],
+    steps: int,
+    moment: Callable[[State, State], Moment],
+    probe: Callable[[Sequence[Moment], int], dict[str, torch.Tensor]],
+) -> Iterator[Frame]:
+    """Train, and every BLOCK steps let the probe measure all of them at once.
+
+    moment(before, after): what the probe needs of one update. probe(moments, index of the first): name -> (T, R).
+    """
+    moments: list[Moment] = []
+    before = state
+
+    def measure(k: int, state: State) -> dict[str, Array]:
+        nonlocal before
+        if k > 0:
+            moments.append(moment(before, state))
+        before = state
+        if not moments or (k % BLOCK and k < steps):
+            return {}
+        measured = probe(moments, k - len(moments))
+        moments.clear()
+        return {name: padded(values) for name, values in measured.items()}
+
+    return train(state, step, batches, range(steps + 1), measure)
