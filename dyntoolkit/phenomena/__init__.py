@@ -4,12 +4,13 @@ from dyntoolkit.errors import unknown
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.phenomena.cross_task_linearity import digits
 from dyntoolkit.phenomena.label_noise import linear
-from dyntoolkit.phenomena.loss_spikes import edge_of_stability, mlp
+from dyntoolkit.phenomena.loss_spikes import edge_of_stability, mlp, quadratic
 
 EXPERIMENTS: tuple[Experiment, ...] = (
     linear.EXPERIMENT,
     digits.EXPERIMENT,
     mlp.EXPERIMENT,
+    quadratic.EXPERIMENT,
     edge_of_stability.EXPERIMENT,
 )
 
