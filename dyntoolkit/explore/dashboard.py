@@ -146,12 +146,11 @@ class Dashboard:
 
     def pin(self) -> None:
         """Keep the present curves behind those of the next runs, or let go of those that are kept."""
-        step = self.lapse.step  # its lock is never taken inside the other one
         with self._drawing:
             self._pinned = [] if self._pinned else self._panels
             self.buttons["pin"].description = "Unpin" if self._pinned else "Pin"
             if self.history is not None:
-                self.board.show(behind(self._panels, self._pinned), step)
+                self.board.show(behind(self._panels, self._pinned), self.lapse.step)
 
     def close(self) -> None:
         """End the worker and take the widgets from the page."""
@@ -207,17 +206,23 @@ class Dashboard:
             self.history, self._drawn_by = history, work
             self.lapse.extend(history.steps)
             if self.lapse.follows:
-                self._show(history)
+                self._show()
 
-    def _show(self, history: History) -> None:
+    def _show(self) -> None:
+        """Show the moment that the time-lapse is at; every drawing does this, so the last one shows the last choice."""
         with self._drawing:
-            self._panels = self.experiment.panels(history)
-            self.board.show(behind(self._panels, self._pinned), history.step)
+            history = self.history
+            if history is not None:
+                past = history.until(history.step if self.lapse.follows else self.lapse.step)
+                self._panels = self.experiment.panels(past)
+                self.board.show(behind(self._panels, self._pinned), past.step)
 
-    def _look_back(self, step: int) -> None:
-        """Show the run as it was at a recorded step."""
-        if self.history is not None:
-            self._show(self.history if step >= self.history.step else self.history.until(step))
+    def _look_back(self) -> None:
+        """The reader moved to another step of the run."""
+        try:
+            self._show()
+        except Exception as problem:  # told to the reader, and the next step must work
+            self.monitor.status.say(sentence(problem), error=True)
 
     def _draw_plan(self, plan: Plan, done: list[History], work: object, history: History) -> None:
         """The own run as ever; and, run by run as they finish, the figure of all of them."""

@@ -2,33 +2,45 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
+import anywidget
 import ipywidgets as widgets
+import traitlets
 
 SPEEDS = {"slow": 5.0, "medium": 15.0, "fast": 40.0}  # frames per second
-END = 1000
 CLAIMS_NOTE = "The figures look back; the claims refer to the end of the run."
+
+
+class FrameSlider(anywidget.AnyWidget):
+    """A slider over the frames number 0 to `max`. text: what its place stands for, for screen readers."""
+
+    _esm = Path(__file__).parent / "time_lapse.js"
+    label = traitlets.Unicode().tag(sync=True)
+    text = traitlets.Unicode().tag(sync=True)
+    value = traitlets.Int(0).tag(sync=True)
+    max = traitlets.Int(1).tag(sync=True)
+    disabled = traitlets.Bool(True).tag(sync=True)
 
 
 class TimeLapse:
     """Chooses which recorded step the figures show.
 
-    The slider's range is always the same, END places for however many frames: a browser that learns of another range
-    sends the value back that it had before, as if somebody had moved the slider.
-
-    look(step): called when the reader, or playing, moves to another recorded step; in the thread that moved. While the
+    look(): called when the reader, or playing, has moved to another recorded step, and shows that `step`. It is called
+    in a thread of its own, as drawing takes a while; of several moves meanwhile only the last one is shown. While the
     slider stands at its right end it follows a run that goes on; elsewhere it stays where it is.
     """
 
-    def __init__(self, look: Callable[[int], None]) -> None:
-        self._look = look
-        self._lock = threading.RLock()  # guards the steps and the slider that counts them
+    def __init__(self, look: Callable[[], None]) -> None:
+        self._look = _Newest(look)
+        self._lock = threading.RLock()  # guards the steps and the place among them
         self._steps: list[int] = [0]
         self._at = 0  # which of them is shown
-        self._quiet = False
+        self._setter = 0  # the thread that sets the slider, which is then not a move of the reader
         self._playing = threading.Event()
-        self.slider = widgets.IntSlider(END, 0, END, description="Time-lapse", readout=False, disabled=True)
-        self.slider.add_class("dyn-lapse-slider").observe(self._moved, "value")
+        self.slider = FrameSlider(label="Time-lapse").add_class("dyn-lapse-slider")
+        self.slider.observe(self._moved, "value")
         self.moment = widgets.Label("").add_class("dyn-moment")
         self.play = widgets.Button(description="Play", disabled=True).add_class("dyn-play")
         self.play.on_click(lambda _button: self.pause() if self._playing.is_set() else self.start())
@@ -47,7 +59,8 @@ class TimeLapse:
     @property
     def follows(self) -> bool:
         """Whether the newest frame is to be shown."""
-        return self._at == len(self._steps) - 1 and not self._playing.is_set()
+        with self._lock:
+            return self._at == len(self._steps) - 1 and not self._playing.is_set()
 
     def restart(self) -> None:
         """Another run begins: forget the old one's frames, and follow."""
@@ -73,7 +86,7 @@ class TimeLapse:
             self.play.description = "Pause"
             if self._at == len(self._steps) - 1:
                 self._go(0)
-        self._look(self.step)
+        self._look.ask()
         threading.Thread(target=self._run, args=(self._playing,), name="dyntoolkit time-lapse", daemon=True).start()
 
     def pause(self) -> None:
@@ -92,26 +105,50 @@ class TimeLapse:
                 self._go(min(self._at + 1, len(self._steps) - 1))
                 if self._at == len(self._steps) - 1:
                     self.pause()
-            self._look(self.step)
+            self._look.ask()
 
     def _go(self, at: int) -> None:
         """Show frame number `at` of the recorded ones on the widgets. The lock is held."""
-        self._at, self._quiet = at, True
-        self.slider.value = self._place(at)
-        self._quiet = False
-        self.moment.value = f"step {self._steps[at]:,}"
+        self._at, self._setter = at, threading.get_ident()
+        text = f"step {self._steps[at]:,}"
+        with self.slider.hold_sync():  # the new end and the place must reach the browser together
+            self.slider.max = max(len(self._steps) - 1, 1)
+            self.slider.value, self.slider.text = at, text
+        self._setter = 0
+        self.moment.value = text
         self.note.value = CLAIMS_NOTE if at < len(self._steps) - 1 else ""
 
-    def _place(self, at: int) -> int:
-        """Where a frame stands on the slider; the last one at its end."""
-        return round(END * at / (len(self._steps) - 1)) if len(self._steps) > 1 else END
-
-    def _moved(self, change: dict[str, int]) -> None:
-        """The reader moved the slider: with an arrow key to the next frame, else to the nearest one."""
-        if self._quiet:
+    def _moved(self, change: dict[str, Any]) -> None:
+        """The reader moved the slider."""
+        if self._setter == threading.get_ident():
             return
         with self._lock:
-            last, moved = len(self._steps) - 1, change["new"] - self._place(self._at)
-            at = self._at + moved if abs(moved) == 1 else round(last * change["new"] / END)
-            self._go(min(max(at, 0), last))
-        self._look(self.step)
+            self._go(min(max(change["new"], 0), len(self._steps) - 1))
+        self._look.ask()
+
+
+class _Newest:
+    """Calls `act` in a thread of its own once for the newest of all requests that came while it was busy."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act = act
+        self._lock = threading.Lock()  # guards the two below
+        self._asked = False
+        self._busy = False
+
+    def ask(self) -> None:
+        """Call it soon; returns at once."""
+        with self._lock:
+            self._asked, starts = True, not self._busy
+            self._busy = True
+        if starts:
+            threading.Thread(target=self._work, name="dyntoolkit look back", daemon=True).start()
+
+    def _work(self) -> None:
+        while self._is_asked():
+            self._act()
+
+    def _is_asked(self) -> bool:
+        with self._lock:
+            self._busy, self._asked = self._asked, False
+            return self._busy

@@ -1,5 +1,8 @@
 """Looking back at a run, by setting the real widgets."""
 
+import threading
+from dataclasses import replace
+
 import pytest
 
 from dyntoolkit.explore.dashboard import Dashboard
@@ -10,7 +13,7 @@ from dyntoolkit.explore.time_lapse import CLAIMS_NOTE, TimeLapse
 @pytest.fixture
 def lapse():
     looked = []
-    lapse = TimeLapse(looked.append)
+    lapse = TimeLapse(lambda: looked.append(lapse.step))
     lapse.looked = looked
     yield lapse
     lapse.pause()
@@ -49,51 +52,58 @@ def test_at_its_end_it_follows_a_growing_run(lapse):
     assert lapse.note.value == ""
 
 
-def test_elsewhere_it_stays_while_the_run_goes_on_and_says_what_the_claims_refer_to(lapse):
+def test_elsewhere_it_stays_while_the_run_goes_on_and_says_what_the_claims_refer_to(lapse, until):
     lapse.extend([0, 10, 20])
-    lapse.slider.value = 480  # the nearest of three frames is in the middle
-    assert lapse.looked == [10]
-    assert lapse.slider.value == 500
+    lapse.slider.value = 1
+    until(lambda: lapse.looked == [10])
     lapse.extend([0, 10, 20, 30])
     assert not lapse.follows
     assert lapse.step == 10
-    assert lapse.slider.value == 333
-    assert lapse.moment.value == "step 10"
+    assert (lapse.slider.value, lapse.slider.max) == (1, 3)
+    assert lapse.moment.value == lapse.slider.text == "step 10"
     assert lapse.note.value == CLAIMS_NOTE
-    lapse.slider.value = 1000
+    lapse.slider.value = 3
     assert lapse.follows
     assert lapse.note.value == ""
 
 
-def test_an_arrow_key_moves_by_one_frame(lapse):
-    lapse.extend(range(0, 50, 10))
-    for key, step in ((-1, 30), (-1, 20), (1, 30), (1, 40), (-1, 30)):
-        lapse.slider.value += key
-        assert lapse.step == step
-    assert lapse.looked == [30, 20, 30, 40, 30]
+def test_a_slow_figure_is_drawn_outside_the_callback_and_only_for_the_newest_place(until):
+    free, looked = threading.Event(), []
+
+    def slow():
+        looked.append(lapse.step)
+        free.wait(20)
+
+    lapse = TimeLapse(slow)
+    lapse.extend(range(10))
+    lapse.slider.value = 8
+    until(lambda: looked == [8])
+    for place in (7, 6, 5, 4):  # as an arrow key that is held down: every one counts
+        lapse.slider.value = place
+        assert lapse.step == place
+    free.set()
+    until(lambda: looked == [8, 4])
 
 
-def test_the_range_of_the_slider_never_changes(lapse):
-    before = (lapse.slider.min, lapse.slider.max)
-    lapse.extend(range(0, 5000, 10))
-    lapse.restart()
-    assert (lapse.slider.min, lapse.slider.max) == before
+def test_a_place_beyond_the_frames_is_the_last_one(lapse):
+    lapse.extend([0, 10, 20])
+    lapse.slider.value = 7
+    assert (lapse.slider.value, lapse.step) == (2, 20)
 
 
 def test_a_thinned_history_leaves_it_at_the_nearest_earlier_step(lapse):
     lapse.extend([0, 10, 20, 30, 40])
-    lapse.slider.value = 750
+    lapse.slider.value = 3
     lapse.extend([0, 20, 40])
     assert lapse.step == 20
 
 
 def test_playing_goes_from_the_first_frame_to_the_last(lapse, until):
     lapse.extend(range(0, 60, 10))
-    lapse.speed.value = 40.0
     lapse.play.click()
     assert lapse.play.description == "Pause"
     until(lambda: lapse.play.description == "Play")
-    assert lapse.looked == [0, 10, 20, 30, 40, 50]
+    until(lambda: lapse.looked == [0, 10, 20, 30, 40, 50])
 
 
 def test_playing_can_be_paused_and_goes_on_from_there(lapse, until):
@@ -109,28 +119,60 @@ def test_playing_can_be_paused_and_goes_on_from_there(lapse, until):
     assert lapse.looked == sorted(lapse.looked)
 
 
-def test_the_figure_is_that_of_the_chosen_step_and_the_claims_stay(dashboard):
+def test_the_figure_is_that_of_the_chosen_step_and_the_claims_stay(dashboard, until):
     claims = dashboard.claims_html.value
     assert shown(dashboard) == list(range(0, 201, 10))
-    dashboard.lapse.slider.value = 150
-    assert shown(dashboard) == [0, 10, 20, 30]
+    dashboard.lapse.slider.value = 3
+    until(lambda: shown(dashboard) == [0, 10, 20, 30])
     assert dashboard.board._newest[1] == 30
     assert dashboard.claims_html.value == claims
-    dashboard.lapse.slider.value = 1000
-    assert shown(dashboard) == list(range(0, 201, 10))
+    dashboard.lapse.slider.value = dashboard.lapse.slider.max
+    until(lambda: shown(dashboard) == list(range(0, 201, 10)))
+
+
+def test_looking_back_during_a_run_stays_there_and_training_goes_on(tiny, until):
+    dashboard = Dashboard(tiny, tiny.configure(steps=1_000_000))
+    dashboard.train()
+    until(lambda: dashboard.lapse.step >= 100)
+    dashboard.lapse.slider.value = 3
+    until(lambda: shown(dashboard) == [0, 10, 20, 30])
+    step = dashboard.history.step
+    until(lambda: dashboard.history.step > step + 100)
+    dashboard.stop()
+    until(lambda: dashboard.runner.progress.state is State.STOPPED)
+    until(lambda: dashboard.lapse._steps[-1] == dashboard.history.step // 10 * 10)
+    assert shown(dashboard) == [0, 10, 20, 30]
+    dashboard.lapse.slider.value = dashboard.lapse.slider.max
+    until(lambda: shown(dashboard) == dashboard.history.at("norm").tolist())
+    dashboard.close()
+    dashboard.runner.join(10)
+
+
+def test_a_figure_that_fails_is_told_and_the_next_step_works(dashboard, tiny, until):
+    def broken(history):
+        raise ZeroDivisionError("no figure")
+
+    experiment, dashboard.experiment = dashboard.experiment, replace(tiny, panels=broken)
+    dashboard.lapse.slider.value = 3
+    until(lambda: dashboard.monitor.status.error)
+    assert "no figure" in dashboard.monitor.status.text
+    dashboard.experiment = experiment
+    dashboard.lapse.slider.value = 4
+    until(lambda: shown(dashboard) == [0, 10, 20, 30, 40])
 
 
 def test_a_new_run_is_followed_again(dashboard, until):
-    dashboard.lapse.slider.value = 150
+    dashboard.lapse.slider.value = 3
     dashboard.controls.widget("lr").value = 0.1
     until(lambda: dashboard.history.config.lr == 0.1 and dashboard.history.done and dashboard.claims)
     assert dashboard.lapse.follows
     assert shown(dashboard) == list(range(0, 201, 10))
 
 
-def test_a_pinned_curve_stays_behind_while_one_looks_back(dashboard):
+def test_a_pinned_curve_stays_behind_while_one_looks_back(dashboard, until):
     dashboard.pin()
-    dashboard.lapse.slider.value = 150
+    dashboard.lapse.slider.value = 3
+    until(lambda: shown(dashboard) == [0, 10, 20, 30])
     (panel,) = dashboard.board._newest[0]
     assert panel.marks[0].name == "pinned"
     assert len(panel.marks[0].x) == 21
