@@ -106,6 +106,15 @@ def test_playing_goes_from_the_first_frame_to_the_last(lapse, until):
     until(lambda: lapse.looked == [0, 10, 20, 30, 40, 50])
 
 
+def test_a_run_of_many_frames_is_played_in_strides_up_to_its_end(lapse, until):
+    lapse.extend(range(5000))
+    lapse.slider.value = 4985
+    lapse.play.click()
+    until(lambda: lapse.play.description == "Play")
+    assert lapse.follows
+    assert lapse.looked == [4985, 4999]
+
+
 def test_playing_can_be_paused_and_goes_on_from_there(lapse, until):
     lapse.extend(range(2000))
     lapse.play.click()
