@@ -100,10 +100,13 @@ def test_a_thinned_history_leaves_it_at_the_nearest_earlier_step(lapse):
 
 def test_playing_goes_from_the_first_frame_to_the_last(lapse, until):
     lapse.extend(range(0, 60, 10))
+    places = []
+    lapse.slider.observe(lambda change: places.append(change["new"]), "value")
     lapse.play.click()
     assert lapse.play.description == "Pause"
     until(lambda: lapse.play.description == "Play")
-    until(lambda: lapse.looked == [0, 10, 20, 30, 40, 50])
+    assert places == [0, 1, 2, 3, 4, 5]
+    until(lambda: lapse.looked[-1] == 50)
 
 
 def test_a_run_of_many_frames_is_played_in_strides_up_to_its_end(lapse, until):
@@ -112,7 +115,8 @@ def test_a_run_of_many_frames_is_played_in_strides_up_to_its_end(lapse, until):
     lapse.play.click()
     until(lambda: lapse.play.description == "Play")
     assert lapse.follows
-    assert lapse.looked == [4985, 4999]
+    until(lambda: lapse.looked[-1] == 4999)
+    assert set(lapse.looked) == {4985, 4999}
 
 
 def test_playing_can_be_paused_and_goes_on_from_there(lapse, until):
