@@ -67,10 +67,10 @@ def make_step(configs: Sequence[Config], data: Data) -> Callable[[State, Tensor 
 
 
 def make_batches(
-    configs: Sequence[Config], seeds: Sequence[int], parameters: int
+    configs: Sequence[Config], seeds: Sequence[int], parameters: int, name: str = "gradient noise"
 ) -> Callable[[int, int], Iterable[Tensor | None]]:
-    """The noise on the gradients of updates k0..k1-1, each (R, P); None where there is none."""
-    std, stream = per_run(configs, "grad_noise_std"), Stream(seeds, "gradient noise")
+    """The noise on the gradients of updates k0..k1-1, each (R, P), from the stream `name`; None where there is none."""
+    std, stream = per_run(configs, "grad_noise_std"), Stream(seeds, name)
     if not std.any():
         return lambda k0, k1: repeat(None, k1 - k0)
 

@@ -63,7 +63,7 @@ def _most(rows: Sequence[Metrics]) -> Array:
     return np.asarray(np.max([row["spikes"] for row in rows], axis=0))
 
 
-def _spiky(c: Config) -> bool:
+def spiky(c: Config) -> bool:
     """Where the recipe saw at least five spikes in every run, 5000 steps."""
     plain = not c.amsgrad and c.grad_noise_std == 0 and c.grad_clip == 0 and c.noise_std == 0
     sizes = c.steps >= 5000 and 15 <= c.width <= 40 and 0.5 <= c.init_scale <= 1.5 and c.n_train >= 50
@@ -78,7 +78,7 @@ CLAIMS = (
         "Adam spikes at β₂ = 0.999: at least 5 times the loss rises tenfold.",
         "spikes",
         Bounds(low=4.5),
-        _spiky,
+        spiky,
         controls=(Control("β₂ = 0.9", {"beta2": 0.9}, Bounds(high=0.5)),),
     ),
     Claim(
@@ -86,7 +86,7 @@ CLAIMS = (
         "An alarm, curvature along the gradient above 2/η for three steps, precedes each tenfold spike.",
         "recall",
         Bounds(low=0.9 - 1e-9),
-        _spiky,
+        spiky,
         controls=(
             Control("arbitrary moments", {}, Bounds(high=0.9), metric="chance"),
             Control("β₂ = 0.9 gives no alarm", {"beta2": 0.9}, Bounds(high=0.5), metric="alarms"),
@@ -97,7 +97,7 @@ CLAIMS = (
         "The alarm comes when the loss is at its minimum: at most 3 steps apart, in the median.",
         "onset_lead",
         Bounds(-3 - 1e-9, 3 + 1e-9),
-        _spiky,
+        spiky,
         controls=(Control("λmax of the preconditioned Hessian as alarm", metric="onset_lead_eigenvalue"),),
     ),
     Claim(
@@ -105,7 +105,7 @@ CLAIMS = (
         "Above 2/η the loss rises within five steps.",
         "rise",
         Bounds(low=0.8),
-        _spiky,
+        spiky,
         controls=(Control("below 2/η", {}, Bounds(high=0.35), metric="rise_below"),),
     ),
     Claim(
@@ -113,7 +113,7 @@ CLAIMS = (
         "It is not the plain sharpness: λmax(H)·η/2 stays below 1.",
         "sharpness_max",
         Bounds(high=1.0),
-        _spiky,
+        spiky,
         controls=(Control("curvature along the gradient", metric="along_gradient_max"),),
     ),
     Claim(
@@ -121,7 +121,7 @@ CLAIMS = (
         "ε = 0.1, AMSGrad, η = 0.003 and β₁ = 0.99 each prevent every tenfold spike.",
         "spikes",
         Bounds(high=0.5),
-        _spiky,
+        spiky,
         controls=(Control("untouched", {"eps": 1e-8, "amsgrad": False, "lr": 0.03, "beta1": 0.9}),),
         sweep=Sweep(MITIGATIONS, _most),
     ),

@@ -37,6 +37,17 @@ def excess(loss: Array) -> Array:
     return above
 
 
+def usual(losses: Array) -> float:
+    """The lower median of the log10 of some losses (N,)."""
+    logs = np.sort(np.log10(np.maximum(losses, FLOOR)))
+    return float(logs[(len(logs) - 1) // 2])
+
+
+def height(losses: Array, level: Array | float) -> Array:
+    """Decades by which the largest of losses (..., N) lies above a level (log10); NaN where a loss is NaN."""
+    return np.asarray(np.log10(np.maximum(losses.max(-1), FLOOR)) - level)
+
+
 def find_spikes(loss: Array, least: float = TEN, skip: int = 300) -> list[Spike]:
     """The spikes of more than `least` decades from index `skip` on."""
     above = excess(loss)

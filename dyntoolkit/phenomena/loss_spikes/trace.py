@@ -36,10 +36,13 @@ def traced(
     steps: int,
     moment: Callable[[State, State], Moment],
     probe: Callable[[Sequence[Moment], int], dict[str, torch.Tensor]],
+    *,
+    total: int | None = None,
 ) -> Iterator[Frame]:
     """Train, and every BLOCK steps let the probe measure all of them at once.
 
     moment(before, after): what the probe needs of one update. probe(moments, index of the first): name -> (T, R).
+    total: updates of the whole simulation, where this is not all of it.
     """
     moments: list[Moment] = []
     before = state
@@ -55,4 +58,4 @@ def traced(
         moments.clear()
         return {name: padded(values) for name, values in measured.items()}
 
-    return train(state, step, batches, range(steps + 1), measure)
+    return train(state, step, batches, range(steps + 1), measure, total=total)

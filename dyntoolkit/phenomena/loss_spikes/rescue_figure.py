@@ -1,0 +1,90 @@
+"""The figure of `loss_spikes.rescue`."""
+
+import numpy as np
+
+from dyntoolkit.claims import Array
+from dyntoolkit.engine.history import History
+from dyntoolkit.panels import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, Axis, Bars, Level, Line, Panel, median_line
+from dyntoolkit.phenomena.loss_spikes import spikes as find
+from dyntoolkit.phenomena.loss_spikes.rescue_claims import excesses
+from dyntoolkit.phenomena.loss_spikes.rescue_config import BRANCHES
+from dyntoolkit.phenomena.loss_spikes.trace import trace
+
+BEFORE = find.WINDOW  # steps shown before the alarm
+LOOKS = {  # colour and width: one colour for one setting of Adam
+    "none": (RED, 3.0),
+    "lr_2": (BLUE, 1.2),
+    "lr_4": (BLUE, 2.4),
+    "eps_0.01": (GREEN, 1.2),
+    "eps_0.1": (GREEN, 2.4),
+    "beta1_0.97": (PURPLE, 1.8),
+    "clip_0.001": (SKY, 1.8),
+    "beta2_0.99": (ORANGE, 1.2),
+    "beta2_0.9": (ORANGE, 2.4),
+}
+
+
+def panels(history: History) -> list[Panel]:
+    """The run with its alarms and the one where it is branched; the branches; their excess."""
+    return [_run(history), _branches(history), _excess(history)]
+
+
+def _run(history: History) -> Panel:
+    """Loss of all runs; alarms of the first one."""
+    runs = len(history.seeds)
+    names = ("loss", "along_gradient")
+    loss, along = (trace(history, name) if name in history else np.empty((0, runs)) for name in names)
+    state = find.alarm_state(along[:, 0], history.config.lr)
+    alarms = np.array([first for first, _ in find.alarm_groups(state)], dtype=int)
+    chosen = float(history.last("alarm")[0]) if "alarm" in history else np.nan
+    at = np.array([int(chosen)] if np.isfinite(chosen) else [], dtype=int)
+    return Panel(
+        "Loss",
+        Axis("step"),
+        Axis("mean squared error", log=True),
+        [
+            median_line("loss", np.arange(len(loss)), loss, BLUE, width=1.2),
+            Line("alarm", alarms, loss[alarms, 0], ORANGE, markers="points"),
+            Line("branched here", at, loss[at, 0], RED, markers="points"),
+        ],
+    )
+
+
+def _branches(history: History) -> Panel:
+    """Loss of each branch in units of what was usual before the alarm; the median over several runs."""
+    x, courses = _courses(history)
+    marks = [
+        Line(branch.label, x, courses[:, k], LOOKS[name][0], width=LOOKS[name][1])
+        for k, (name, branch) in enumerate(BRANCHES.items())
+    ]
+    level = Level("ten times", y=10.0, color=GREY)
+    return Panel("Branches", Axis("steps from the alarm"), Axis("loss / median before", log=True), [*marks, level])
+
+
+def _courses(history: History) -> tuple[Array, Array]:
+    """Steps from the alarm (N,), and loss over the usual loss (N, B), median over the runs that are branched."""
+    x = np.arange(-BEFORE, history.config.horizon)
+    known = np.isfinite(history.last("alarm")) if "alarm" in history else np.zeros(1, dtype=bool)
+    if not known.any():
+        return x, np.full((len(x), len(BRANCHES)), np.nan)
+    loss, runs = trace(history, "loss"), np.flatnonzero(known)
+    starts = history.last("alarm")[runs].astype(int)
+    before = np.stack([loss[i - BEFORE : i, r] for i, r in zip(starts, runs, strict=True)])  # (S, 100)
+    after = history.last("branches")[runs]  # (S, B, horizon)
+    shared = np.broadcast_to(before[:, None], (*after.shape[:2], BEFORE))
+    whole = np.concatenate([shared, after], axis=2) / 10 ** history.last("usual")[runs, None, None]
+    return x, np.median(whole, axis=0).T
+
+
+def _excess(history: History) -> Panel:
+    """Decades above the usual loss; the median over several runs."""
+    found = np.stack(list(excesses(history).values()))  # (B, R)
+    known = found[:, np.isfinite(found[0])]
+    heights = np.median(known, axis=1) if known.size else np.full(len(found), np.nan)
+    labels = [branch.label for branch in BRANCHES.values()]
+    return Panel(
+        "Excess",
+        Axis("branch"),
+        Axis("log₁₀ of largest loss / median before"),
+        [Bars("excess", labels, heights, BLUE), Level("a tenfold spike", y=1.0), Level("prevented", y=0.3)],
+    )
