@@ -103,3 +103,8 @@ def evenly(steps: int, frames: int, *extra: int) -> tuple[int, ...]:
     """The steps to record: `frames` >= 2 evenly spaced ones (floor) from 0 to the last, and `extra` ones in between."""
     spaced = {k * steps // (frames - 1) for k in range(frames)}
     return tuple(sorted(spaced | {k for k in extra if 0 <= k <= steps}))
+
+
+def geometrically(steps: int, frames: int) -> tuple[int, ...]:
+    """The steps to record: 0, and the distinct rounded values of a geometric grid of `frames` points from 1 to `steps`."""
+    return (0, *np.unique(np.geomspace(1, steps, frames).round().astype(int)).tolist())

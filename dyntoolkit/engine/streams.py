@@ -45,5 +45,13 @@ class Stream:
         """Whole numbers drawn uniformly from 0..n-1 with replacement, int64 (R, *shape)."""
         return self._stack([g.integers(0, n, shape) for g in self.generators])
 
+    def uniform(self, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        """Numbers drawn uniformly from [-1, 1), (R, *shape)."""
+        return self._stack([g.uniform(-1, 1, shape) for g in self.generators]).to(dtype)
+
+    def permutations(self, n: int) -> torch.Tensor:
+        """The numbers 0..n-1 in random order, int64 (R, n)."""
+        return self._stack([g.permutation(n) for g in self.generators])
+
     def _stack(self, draws: list[np.ndarray]) -> torch.Tensor:
         return torch.from_numpy(np.stack(draws))

@@ -9,6 +9,7 @@ from dyntoolkit.errors import InputError
 DRAWS = {
     "normal": lambda stream, steps: stream.normal(steps, 5),
     "signs": lambda stream, steps: stream.signs(steps, 5),
+    "uniform": lambda stream, steps: stream.uniform(steps, 5),
     "indices": lambda stream, steps: stream.indices(7, steps, 5),
 }
 kinds = pytest.mark.parametrize("kind", list(DRAWS))
@@ -65,6 +66,23 @@ def test_signs_are_plus_and_minus_one_equally_often():
     signs = Stream((1,), "x").signs(20_000)
     assert signs.abs().eq(1).all()
     assert signs.mean().abs() < 0.03
+
+
+def test_uniform_numbers_fill_the_interval_evenly():
+    numbers = Stream((3,), "init").uniform(40_000)
+    assert -1 <= numbers.min() < -0.99
+    assert 0.99 < numbers.max() < 1
+    assert abs(numbers.mean()) < 0.02
+    assert abs(numbers.square().mean() - 1 / 3) < 0.01
+
+
+def test_permutations_hold_every_number_once_and_differ_between_runs_and_draws():
+    stream = Stream((1, 2, 1), "split")
+    first, second = stream.permutations(50), stream.permutations(50)
+    assert torch.equal(first.sort(1).values, torch.arange(50).expand(3, 50))
+    assert torch.equal(first[0], first[2])
+    assert not torch.equal(first[0], first[1])
+    assert not torch.equal(first, second)
 
 
 def test_indices_cover_the_whole_range_evenly():
