@@ -71,6 +71,16 @@ class Level:
 
 
 @dataclass(frozen=True)
+class Spans:
+    """Shaded stretches of the x axis, from low to high (N,), as tall as the panel; its y axis has a fixed range."""
+
+    name: str
+    low: Array
+    high: Array
+    color: str
+
+
+@dataclass(frozen=True)
 class Heat:
     """A map of z (len(y), len(x)) with a named colour bar; low, high: colour range.
 
@@ -86,7 +96,7 @@ class Heat:
     colors: str = "Viridis"
 
 
-Mark = Line | Bars | Level | Heat
+Mark = Line | Bars | Level | Spans | Heat
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dyntoolkit.panels import Axis, Bars, Heat, Level, Line, Panel
+from dyntoolkit.panels import Axis, Bars, Heat, Level, Line, Panel, Spans
 
 
 def picture(panels: Sequence[Panel], title: str = "", *, columns: int = 2, dpi: int = 80) -> bytes:
@@ -48,21 +48,34 @@ def _draw(ax: Any, panel: Panel) -> None:
                 ax.axvline(mark.x, color=mark.color, ls="--", lw=1.2, label=_plain(mark.name))
             case Level():
                 ax.axhline(mark.y, color=mark.color, ls="--", lw=1.2, label=_plain(mark.name))
+            case Spans():
+                for k, (low, high) in enumerate(zip(mark.low, mark.high, strict=True)):
+                    ax.axvspan(low, high, color=mark.color, alpha=0.2, lw=0, label="" if k else _plain(mark.name))
             case Heat():
-                _draw_heat(ax, mark)
+                _draw_heat(ax, mark, panel)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(fontsize=7.5, frameon=False)
     ax.grid(alpha=0.25)
 
 
-def _draw_heat(ax: Any, heat: Heat) -> None:
-    x, y = (ends if isinstance(ends, np.ndarray) else np.arange(len(ends)) for ends in (heat.x, heat.y))
+def _draw_heat(ax: Any, heat: Heat, panel: Panel) -> None:
+    x, y = _edges(heat.x, panel.x.log), _edges(heat.y, panel.y.log)
     colors = heat.colors if heat.colors in colormaps else heat.colors.lower()
-    mesh = ax.pcolormesh(x, y, heat.z, vmin=heat.low, vmax=heat.high, cmap=colors, shading="nearest")
+    mesh = ax.pcolormesh(x, y, heat.z, vmin=heat.low, vmax=heat.high, cmap=colors, shading="flat")
     ax.figure.colorbar(mesh, ax=ax, label=_plain(heat.name))
     for which, ends in (("x", heat.x), ("y", heat.y)):
         if not isinstance(ends, np.ndarray):
             getattr(ax, f"set_{which}ticks")(range(len(ends)), [_plain(name) for name in ends])
+
+
+def _edges(centres: np.ndarray | Sequence[str], log: bool) -> np.ndarray:
+    """The borders of cells with these centres, halfway between them on their axis; of cells with names, of width 1."""
+    if not isinstance(centres, np.ndarray):
+        return np.arange(len(centres) + 1) - 0.5
+    at = np.log(centres) if log else centres.astype(np.float64)
+    half = np.diff(at) / 2 if len(at) > 1 else np.full(1, 0.5)
+    edges = np.concatenate([at[:1] - half[:1], at[:-1] + half[: len(at) - 1], at[-1:] + half[-1:]])
+    return np.asarray(np.exp(edges)) if log else edges
 
 
 def _draw_line(ax: Any, line: Line) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dyntoolkit.panels import Array, Axis, Bars, Heat, Level, Line, Mark, Panel
+from dyntoolkit.panels import Array, Axis, Bars, Heat, Level, Line, Mark, Panel, Spans
 
 Dict = dict[str, Any]
 GRID = "rgba(128, 128, 128, 0.25)"  # seen on white and on black
@@ -36,6 +36,8 @@ def panel_to_dict(panel: Panel) -> Dict:
                 lines.append(_bars(mark) | {"legendrank": rank})
             case Level():
                 shapes.append(_level(mark, panel) | {"legendrank": rank})
+            case Spans():
+                bands.append(_spans(mark, panel.y) | {"legendrank": rank})
             case Heat():
                 bands.append(_heat(mark))
     return {"data": [*bands, *lines, *theory], "layout": _layout(panel, shapes)}
@@ -127,6 +129,18 @@ def _band(line: Line, low: Array, high: Array, log: bool) -> Dict:
     trace |= {"line": {"width": 0}, "hoverinfo": "skip", "showlegend": False, "name": line.name}
     trace["x"] = np.concatenate([x, x[::-1]]) if len(x) else _GAP
     trace["y"] = np.concatenate([high, low[::-1]]) if len(x) else _GAP
+    return trace
+
+
+def _spans(spans: Spans, y: Axis) -> Dict:
+    """All stretches as one trace: a rectangle after the other, with gaps between them."""
+    assert y.range is not None, f"the panel with {spans.name!r} has no fixed range"
+    bottom, top = y.range
+    n, gap = len(spans.low), np.full(len(spans.low), np.nan)
+    trace: Dict = {"type": "scatter", "mode": "lines", "fill": "toself", "fillcolor": _faint(spans.color)}
+    trace |= {"line": {"width": 0}, "hoverinfo": "skip", "showlegend": True, "name": spans.name}
+    trace["x"] = np.stack([spans.low, spans.low, spans.high, spans.high, gap], axis=1).ravel() if n else _GAP
+    trace["y"] = np.tile([bottom, top, top, bottom, np.nan], n) if n else _GAP
     return trace
 
 

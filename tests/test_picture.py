@@ -1,10 +1,11 @@
 import io
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from dyntoolkit.panels import BLUE, GREY, RED, Axis, Bars, Heat, Level, Line, Panel, median_line
-from dyntoolkit.picture import _plain, picture
+from dyntoolkit.panels import BLUE, GREY, RED, Axis, Bars, Heat, Level, Line, Panel, Spans, median_line
+from dyntoolkit.picture import _edges, _plain, picture
 
 X = np.arange(1.0, 6.0)
 
@@ -39,6 +40,22 @@ def test_two_columns_and_as_many_rows_as_needed():
 def test_a_map_has_its_colour_range():
     panel = Panel("t", Axis("x"), Axis("y"), [Heat("z", X, X, np.full((5, 5), 1.0), low=0, high=1)])
     assert has_color(pixels([panel]), "#FDE725")  # the top of viridis
+
+
+def test_the_cells_of_a_map_meet_halfway_on_their_axis():
+    assert _edges(np.array([1.0, 2.0, 4.0]), log=False).tolist() == [0.5, 1.5, 3.0, 5.0]
+    assert _edges(np.array([1.0, 4.0, 16.0]), log=True) == pytest.approx([0.5, 2, 8, 32])
+    assert _edges(np.array([3.0]), log=False).tolist() == [2.5, 3.5]
+    assert _edges(["a", "b"], log=False).tolist() == [-0.5, 0.5, 1.5]
+
+
+def test_stretches_are_shaded_where_they_are():
+    axes = Axis("x", range=(0, 10)), Axis("y", range=(0, 1))
+    shades = [Spans("stage", np.array([0.0, 4.0]), np.array([1.0, 6.0]), RED), Spans("none", X[:0], X[:0], BLUE)]
+    bare, shaded = pixels([Panel("t", *axes)]), pixels([Panel("t", *axes, shades)])
+    changed = (bare != shaded).any(2).mean(0) > 0.6  # columns of pixels
+    assert np.abs(np.diff(changed.astype(int))).sum() == 4
+    assert 0.2 < changed.mean() < 0.4
 
 
 def test_html_in_labels_becomes_plain_text():

@@ -2,7 +2,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from dyntoolkit.panels import BLUE, GREY, ORANGE, Axis, Bars, Heat, Level, Line, Panel, median_line
+from dyntoolkit.panels import BLUE, GREY, ORANGE, Axis, Bars, Heat, Level, Line, Panel, Spans, median_line
 from dyntoolkit.plotly_figure import describe, panel_to_dict, plotly_figure
 
 X = np.arange(1.0, 6.0)
@@ -22,7 +22,8 @@ LOSS = Panel(
 NORMS = Panel("Norms", Axis("layer"), Axis("norm"), [Bars("before", ["1", "2"], X[:2], BLUE)])
 MAP = Panel("Map", Axis("i"), Axis("j"), [Heat("w", X, X[:3], np.outer(X[:3], X), low=0, colors="RdBu")])
 POINTS = Panel("Points", Axis("x", log=True), Axis("y"), [Line("p", X, X, BLUE, markers="points")])
-ALL = [LOSS, NORMS, MAP, POINTS]
+STAGES = Panel("Stages", Axis("x"), Axis("y", log=True, range=(0.1, 10)), [Spans("late", X[:2], X[:2] + 0.5, BLUE)])
+ALL = [LOSS, NORMS, MAP, POINTS, STAGES]
 
 
 @pytest.mark.parametrize("panel", ALL, ids=lambda panel: panel.title)
@@ -57,6 +58,13 @@ def test_a_band_skips_what_is_unknown_and_what_has_no_logarithm():
     band = panel_to_dict(Panel("t", Axis("x"), Axis("y", log=True), marks))["data"][0]
     np.testing.assert_array_equal(band["x"], [1, 2, 2, 1])
     np.testing.assert_array_equal(band["y"], [5, 5, 1, 1])
+
+
+def test_stretches_are_rectangles_as_tall_as_the_panel_with_gaps_between_them():
+    (trace,) = panel_to_dict(STAGES)["data"]
+    assert trace["fill"] == "toself"
+    np.testing.assert_array_equal(trace["x"], [1, 1, 1.5, 1.5, np.nan, 2, 2, 2.5, 2.5, np.nan])
+    np.testing.assert_array_equal(trace["y"], [0.1, 10, 10, 0.1, np.nan] * 2)
 
 
 def test_a_level_spans_the_panel_and_stands_in_the_legend():

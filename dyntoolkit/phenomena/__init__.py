@@ -4,13 +4,16 @@ from dyntoolkit.errors import unknown
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.phenomena.cross_task_linearity import digits
 from dyntoolkit.phenomena.label_noise import linear
-from dyntoolkit.phenomena.loss_spikes import edge_of_stability, mlp, quadratic
+from dyntoolkit.phenomena.loss_spikes import digits as spikes_digits
+from dyntoolkit.phenomena.loss_spikes import edge_of_stability, mlp, quadratic, rescue
 
 EXPERIMENTS: tuple[Experiment, ...] = (
     linear.EXPERIMENT,
     digits.EXPERIMENT,
     mlp.EXPERIMENT,
     quadratic.EXPERIMENT,
+    rescue.EXPERIMENT,
+    spikes_digits.EXPERIMENT,
     edge_of_stability.EXPERIMENT,
 )
 

@@ -26,5 +26,5 @@ class Config(config.Config):
 
 PRESETS = {
     "spikes": Preset("Long memory of the squared gradients: after an alarm the loss of real images bumps up."),
-    "beta2_0_8": Preset("Short memory: a smooth curve, and never an alarm.", {"beta2": 0.8}),
+    "beta2_0.8": Preset("Short memory: a smooth curve, and never an alarm.", {"beta2": 0.8}),
 }

@@ -116,7 +116,7 @@ def test_metrics_claims_and_figure_of_a_default_run():
     assert metrics["rise_below"][0] < 0.35
     assert metrics["recall3"][0] > metrics["chance"][0]
     assert all(claim.expected(history.config) for claim in EXPERIMENT.claims)
-    assert not any(claim.expected(EXPERIMENT.configure("beta2_0_8")) for claim in EXPERIMENT.claims)
+    assert not any(claim.expected(EXPERIMENT.configure("beta2_0.8")) for claim in EXPERIMENT.claims)
     loss, _, curvature, timing = EXPERIMENT.panels(history)
     assert len(loss.marks[2].x) == metrics["spikes3"][0]
     assert len(loss.marks[1].x) == metrics["alarms"][0]
