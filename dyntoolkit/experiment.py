@@ -41,6 +41,17 @@ class Map:
 
 
 @dataclass(frozen=True)
+class Actions:
+    """What may be done in the middle of a run, in the moments at which its frames ask.
+
+    when: these moments in words, such as "At the next alarm". labels: name of each action -> what its button says.
+    """
+
+    when: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Experiment:
     """One experiment of a phenomenon.
 
@@ -50,6 +61,7 @@ class Experiment:
     panels(history): what the figure shows, for one run or a band over several; also for a history that still grows.
     sweep_panels(rows): what the figure of several finished runs shows; None where claims about single runs say it all.
     map: what to measure over two settings, if there is anything.
+    actions: what a reader may do in the middle of a run, if there is anything.
     """
 
     name: str
@@ -65,6 +77,7 @@ class Experiment:
     panels: Callable[[History], list[Panel]]
     sweep_panels: Callable[[Rows], list[Panel]] | None = None
     map: Map | None = None
+    actions: Actions | None = None
 
     def configure(self, preset: str | None = None, **changes: Any) -> Any:
         """The settings of a preset (default: the first one) with changes on top; InputError for wrong ones."""

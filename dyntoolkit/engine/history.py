@@ -25,12 +25,14 @@ class Frame:
     step: updates done so far; total: updates of the whole simulation.
     values: name -> array with leading run axis (R, ...). Empty: a heartbeat, work went on but nothing was measured.
     diverged: (R,) the step at which a run stopped being finite, -1 for a healthy run.
+    asks: whoever pulls the frames may now act, by `send` with the name of an action in place of `next`.
     """
 
     step: int
     total: int
     values: Mapping[str, Array]
     diverged: Array
+    asks: bool = False
 
 
 class History:

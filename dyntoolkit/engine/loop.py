@@ -106,5 +106,5 @@ def evenly(steps: int, frames: int, *extra: int) -> tuple[int, ...]:
 
 
 def geometrically(steps: int, frames: int) -> tuple[int, ...]:
-    """The steps to record: 0, and the distinct rounded values of a geometric grid of `frames` points from 1 to `steps`."""
+    """The steps to record: 0, and a geometric grid of `frames` points from 1 to the last, rounded, each once."""
     return (0, *np.unique(np.geomspace(1, steps, frames).round().astype(int)).tolist())

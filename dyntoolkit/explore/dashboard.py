@@ -66,6 +66,8 @@ class Dashboard:
         self.seed = widgets.BoundedIntText(seed, min=0, max=2**32 - 1, description="Seed")
         self.n_seeds = widgets.IntSlider(n_seeds, min=1, max=MAX_SEEDS, description="Number of seeds")
         self.buttons = {name: self._button(name) for name in ("run", "pause", "step", "stop", "reset", "pin")}
+        labels = experiment.actions.labels if experiment.actions else {}
+        self.actions = {name: self._button(f"act-{name}", label) for name, label in labels.items()}
         self.controls_run = self._button("controls-run", "Run the negative controls")
         self.map_run = self._button("map-run", "Train the map")
         self.map = widgets.VBox([self.map_run, self.map_board.add_class("dyn-sweep")]).add_class("dyn-map")
@@ -140,6 +142,12 @@ class Dashboard:
         else:
             self.train(step=True)
 
+    def act(self, action: str) -> None:
+        """Do this in the present run at the next moment that allows it; in a new run, if none is going on."""
+        if self.runner.progress.state not in (State.RUNNING, State.PAUSED, State.WAITING):
+            self.train()
+        self.runner.act(action)
+
     def stop(self) -> None:
         """End the run; figure and history stay."""
         self.runner.stop()
@@ -165,7 +173,13 @@ class Dashboard:
         self._take_over()
         self.runner.close()
         self.controls.disable()
-        others = (*self.buttons.values(), *self.presets.buttons.values(), self.controls_run, self.map_run)
+        others = (
+            *self.buttons.values(),
+            *self.actions.values(),
+            *self.presets.buttons.values(),
+            self.controls_run,
+            self.map_run,
+        )
         for widget in (*others, self.seed, self.n_seeds):
             widget.disabled = True
         self.monitor.status.say("Ended: its variable now holds something else.")
@@ -255,7 +269,10 @@ class Dashboard:
     def _words(self, what: str, progress: Progress) -> str:
         """The status line of a healthy run."""
         end = f" after {progress.seconds:.1f} s" if progress.state is State.FINISHED else ""
-        return " ".join([f"{progress.state.value.capitalize()}: {what}{end}.", *self.config.warnings()])
+        words = [f"{progress.state.value.capitalize()}: {what}{end}."]
+        if (actions := self.experiment.actions) and (chosen := self.runner.action):
+            words.append(f"{actions.when}: {actions.labels[chosen]}.")
+        return " ".join([*words, *self.config.warnings()])
 
     def _judge(self, work: object, histories: list[History]) -> None:
         experiment, history = self.experiment, histories[0]
@@ -300,6 +317,8 @@ class Dashboard:
         actions = (self.train, self.pause, self.step, self.stop, self.reset, self.pin)
         for button, action in zip(self.buttons.values(), actions, strict=True):
             button.on_click(partial(_call, action))
+        for name, button in self.actions.items():
+            button.on_click(partial(_call, partial(self.act, name)))
         self.controls_run.on_click(partial(_call, self.train_controls))
         self.map_run.on_click(partial(_call, self.train_map))
         self.controls.on_change(self.train)
@@ -320,7 +339,8 @@ class Dashboard:
         """Board first; the style sheet puts the controls to its left where there is room."""
         buttons = widgets.HBox(list(self.buttons.values())).add_class("dyn-buttons")
         top = widgets.Box([buttons, self.monitor.progress]).add_class("dyn-top")
-        view = widgets.VBox([top, self.monitor.status, self.board.add_class("dyn-board"), self.lapse.box])
+        shown = [top, self.monitor.status, self.board.add_class("dyn-board"), *self._lay_out_actions(), self.lapse.box]
+        view = widgets.VBox(shown)
         view.add_class("dyn-view")
         seeds = widgets.VBox([self.seed, self.n_seeds]).add_class("dyn-seeds")
         parts = [self.controls.main, self.presets.box, seeds, self.controls.more]
@@ -329,7 +349,15 @@ class Dashboard:
         judged = [title, self.claims_html, self.controls_run, self.sweep_board.add_class("dyn-sweep")]
         claims = widgets.VBox(judged).add_class("dyn-claims-box")
         grid = widgets.Box([view, controls, claims]).add_class("dyn-grid")
-        return widgets.Box([grid]).add_class("dyn-dashboard")
+        name = self.experiment.name.replace(".", "-")
+        return widgets.Box([grid]).add_class("dyn-dashboard").add_class(f"dyn-experiment-{name}")
+
+    def _lay_out_actions(self) -> list[Any]:
+        """A row with what may be done in the middle of a run; none where there is nothing."""
+        if self.experiment.actions is None:
+            return []
+        when = widgets.Label(f"{self.experiment.actions.when}:")
+        return [widgets.HBox([when, *self.actions.values()]).add_class("dyn-actions")]
 
 
 def _call(action: Callable[[], None], _button: object) -> None:

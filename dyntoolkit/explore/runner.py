@@ -87,6 +87,7 @@ class Runner:
         self._job: Job | None = None  # the newest one, not begun yet
         self._generation = 0  # counts requests and stops: work of an older generation drops out
         self._mode = Mode.RUN
+        self._action: str | None = None  # what to do as soon as a frame asks
         self._closed = False
         self._thread: threading.Thread | None = None
 
@@ -95,7 +96,7 @@ class Runner:
         with self._mail:
             if self._closed:
                 return
-            self._job, self._mode = job, Mode.STEP if step else Mode.RUN
+            self._job, self._mode, self._action = job, Mode.STEP if step else Mode.RUN, None
             self._turn()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="dyntoolkit runner", daemon=True)
@@ -112,6 +113,16 @@ class Runner:
     def step(self) -> None:
         """Go on to the next measured frame and pause there."""
         self._want(Mode.STEP)
+
+    def act(self, name: str) -> None:
+        """Do this in the present run (or the one just submitted) as soon as one of its frames asks."""
+        with self._mail:
+            self._action = name
+
+    @property
+    def action(self) -> str | None:
+        """What is to be done as soon as a frame asks."""
+        return self._action
 
     def stop(self) -> None:
         """Give up the present job; its history stays as it is."""
@@ -220,7 +231,8 @@ class _Training:
         self.since = time.monotonic()
         self.tell(State.RUNNING)
         try:
-            for frame in frames:
+            frame = next(frames, None)
+            while frame is not None:
                 self.history.append(frame)
                 self.news += bool(frame.values)
                 is_curve = not self.shown and self.news > 1
@@ -228,6 +240,7 @@ class _Training:
                     self.tell(State.RUNNING)
                 if not self.may_go_on(measured=bool(frame.values)):
                     break
+                frame = self.pull(frames, asked=frame.asks)
         finally:
             if isinstance(frames, Generator):
                 frames.close()
@@ -236,6 +249,17 @@ class _Training:
         if self.history.done:
             self.show()
         return self.history
+
+    def pull(self, frames: Iterator[Frame], *, asked: bool) -> Frame | None:
+        """The next frame, after the action that was chosen for this moment; None at the end."""
+        action = None
+        if asked:
+            with self.runner._mail:
+                action, self.runner._action = self.runner._action, None
+        if action is None or not isinstance(frames, Generator):
+            return next(frames, None)
+        after: Frame = frames.send(action)  # what asks is never the last frame
+        return after
 
     def may_go_on(self, *, measured: bool) -> bool:
         """Wait while paused, or while another dashboard trains; False when the job was given up or replaced."""

@@ -7,29 +7,35 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Locator, Page
 
-CURVES = """[...document.querySelectorAll(".dyn-board .dyntoolkit-plot")].map((plot) =>
+CURVES = """[...ROOT.querySelectorAll(".dyn-board .dyntoolkit-plot")].map((plot) =>
   (plot.data ?? []).map(({ name, x, y, fill = "" }) => ({ name, fill, x: Array.from(x), y: Array.from(y) })))"""
 CHANGED = f"""(before) => {CURVES}.flat().some(({{ y }}) =>
   y.filter(Number.isFinite).length > 1 && !before.includes(JSON.stringify(y)))"""
 FINISHED = """([frame, what]) => {
-  const text = (selector) => document.querySelector(selector)?.textContent ?? "";
-  const board = document.querySelector(".dyn-board .dyntoolkit-board");
+  const text = (selector) => ROOT.querySelector(selector)?.textContent ?? "";
+  const board = ROOT.querySelector(".dyn-board .dyntoolkit-board");
   const total = text(".dyn-progress").match(/step [\\d,]+ of ([\\d,]+)/)?.[1].replaceAll(",", "");
-  const judged = !text(".dyn-dashboard .dyn-claims").includes("judged at the end of the run");
+  const judged = !text(".dyn-claims").includes("judged at the end of the run");
   const done = judged && text(".dyn-status [role=status]").startsWith(`Finished: ${what}`);
   return done && Number(board?.dataset.frame) > frame && board.dataset.step === total;
 }"""
-EMPTY = """[...document.querySelectorAll(".dyn-board .dyntoolkit-plot")].filter((plot) => {
+EMPTY = """[...ROOT.querySelectorAll(".dyn-board .dyntoolkit-plot")].filter((plot) => {
   const paths = [...plot.querySelectorAll(".scatterlayer path, .barlayer path, .heatmaplayer image")];
   return !paths.some((path) => path.getBoundingClientRect().width + path.getBoundingClientRect().height > 1);
 }).map((plot) => plot.getAttribute("aria-label"))"""
 
 
 class Dashboard:
-    """The dashboard of a page that holds one."""
+    """A page's first dashboard, or that of an experiment."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Page, experiment: str = "") -> None:
         self.page = page
+        self.selector = f".dyn-experiment-{experiment.replace('.', '-')}" if experiment else ".dyn-dashboard"
+        self.root = page.locator(self.selector).first
+
+    def _in(self, script: str) -> str:
+        """The script with its ROOT, this dashboard's element."""
+        return script.replace("ROOT", f"document.querySelector('{self.selector}')")
 
     def open(self, url: str) -> None:
         """Go there, and wait for the end of the first run."""
@@ -40,62 +46,64 @@ class Dashboard:
 
     def curves(self) -> list[list[dict]]:
         """Panel by panel, the traces as plotly holds them: name, fill, x, y; no number is None."""
-        return json.loads(self.page.evaluate(f"JSON.stringify({CURVES})"))
+        return json.loads(self.page.evaluate(self._in(f"JSON.stringify({CURVES})")))
 
     def numbers(self) -> list[str]:
         """The heights of all curves, as text to compare."""
-        return self.page.evaluate(f"{CURVES}.flat().map(({{ y }}) => JSON.stringify(y))")
+        return self.page.evaluate(self._in(f"{CURVES}.flat().map(({{ y }}) => JSON.stringify(y))"))
 
     def empty_panels(self) -> list[str]:
         """The panels in which nothing is drawn."""
-        return self.page.evaluate(EMPTY)
+        return self.page.evaluate(self._in(EMPTY))
 
     def status(self) -> str:
-        return self.page.locator(".dyn-status [role=status]").text_content()
+        return self.root.locator(".dyn-status [role=status]").text_content()
 
     def alarm(self) -> str:
-        return self.page.locator(".dyn-status [role=alert]").text_content()
+        return self.root.locator(".dyn-status [role=alert]").text_content()
 
     def step(self) -> int:
         """Where the training is."""
         return int(re.search(r"step ([\d,]+) of", self.progress())[1].replace(",", ""))
 
     def progress(self) -> str:
-        return self.page.locator(".dyn-progress").inner_text()
+        return self.root.locator(".dyn-progress").inner_text()
 
     def frame(self) -> int:
         """The number of the frame that is drawn."""
-        return self.page.evaluate("Number(document.querySelector('.dyn-board .dyntoolkit-board')?.dataset.frame ?? 0)")
+        return self.page.evaluate(
+            self._in("Number(ROOT.querySelector('.dyn-board .dyntoolkit-board')?.dataset.frame ?? 0)")
+        )
 
     def value(self, field: str) -> str:
         """The number beside a slider."""
-        return self.page.locator(f".dyn-field-{field} .widget-readout").inner_text()
+        return self.root.locator(f".dyn-field-{field} .widget-readout").inner_text()
 
     def claims(self) -> list[str]:
-        return self.page.locator(".dyn-dashboard .dyn-claim").all_inner_texts()
+        return self.root.locator(".dyn-claim").all_inner_texts()
 
     # What is done.
 
     def button(self, name: str) -> Locator:
-        return self.page.locator(f".dyn-dashboard button.dyn-{name}")
+        return self.root.locator(f"button.dyn-{name}")
 
     def slider(self, field: str) -> Locator:
-        return self.page.locator(f".dyn-field-{field} [role=slider]")
+        return self.root.locator(f".dyn-field-{field} [role=slider]")
 
     def press(self, field: str, key: str) -> None:
         """A key on a slider's handle; its number changes, else the key before had moved it there already."""
         before = self.value(field)
         self.slider(field).press(key)
         self.page.wait_for_function(
-            "([field, before]) => document.querySelector(`.dyn-field-${field} .widget-readout`).textContent !== before",
+            self._in("([field, old]) => ROOT.querySelector(`.dyn-field-${field} .widget-readout`).textContent !== old"),
             arg=[field, before],
         )
 
     def show_more_settings(self) -> None:
-        closed = self.page.get_by_role("button", name="▸ More settings")
+        closed = self.root.get_by_role("button", name="▸ More settings")
         if closed.count():
             closed.press("Enter")
-        self.page.locator(".dyn-more .dyn-field").first.wait_for()
+        self.root.locator(".dyn-more .dyn-field").first.wait_for()
 
     @contextmanager
     def run_to_the_end(self, what: str = "seed") -> Iterator[None]:
@@ -108,21 +116,23 @@ class Dashboard:
 
     def wait_until_finished(self, frame: int = 0, what: str = "seed") -> None:
         """`what` is finished and judged, and a frame after number `frame` shows its last step."""
-        self.page.wait_for_function(FINISHED, arg=[frame, what])
+        self.page.wait_for_function(self._in(FINISHED), arg=[frame, what])
 
     def wait_until_finished_or_alarmed(self, frame: int) -> None:
         """The run begun after frame number `frame` is finished, or there is an error line."""
-        alarmed = "document.querySelector('.dyn-status [role=alert]').textContent !== ''"
-        self.page.wait_for_function(f"(arg) => ({FINISHED})(arg) || {alarmed}", arg=[frame, "seed"])
+        alarmed = "ROOT.querySelector('.dyn-status [role=alert]').textContent !== ''"
+        self.page.wait_for_function(self._in(f"(arg) => ({FINISHED})(arg) || {alarmed}"), arg=[frame, "seed"])
 
     def wait_for_new_curve(self, before: list[str]) -> None:
         """There is a curve, of two points at least, that is not among `before`."""
-        self.page.wait_for_function(CHANGED, arg=before, polling=50)
+        self.page.wait_for_function(self._in(CHANGED), arg=before, polling=50)
 
     def wait_for_step_after(self, step: int) -> None:
         self.page.wait_for_function(
-            "(step) => Number(document.querySelector('.dyn-progress').textContent"
-            ".match(/step ([\\d,]+) of/)?.[1].replaceAll(',', '')) > step",
+            self._in(
+                "(step) => Number(ROOT.querySelector('.dyn-progress').textContent"
+                ".match(/step ([\\d,]+) of/)?.[1].replaceAll(',', '')) > step"
+            ),
             arg=step,
         )
 
@@ -134,11 +144,11 @@ class Dashboard:
 
     def wait_for_value(self, field: str, value: str) -> None:
         """The number beside a slider is this one."""
-        self.page.locator(f".dyn-field-{field} .widget-readout").get_by_text(value, exact=True).wait_for()
+        self.root.locator(f".dyn-field-{field} .widget-readout").get_by_text(value, exact=True).wait_for()
 
     def wait_for_text(self, selector: str, start: str) -> None:
         """The text of the first such element begins like this."""
         self.page.wait_for_function(
-            "([selector, start]) => document.querySelector(selector)?.textContent.startsWith(start)",
+            self._in("([selector, start]) => ROOT.querySelector(selector)?.textContent.startsWith(start)"),
             arg=[selector, start],
         )

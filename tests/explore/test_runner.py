@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -196,6 +197,31 @@ def test_an_error_in_a_frame_closes_nothing_else(runner, until):
     runner.submit(bench.job())
     until(lambda: bench.errors)
     assert bench.closed == 1
+
+
+def test_an_action_is_done_once_at_the_first_frame_that_asks(runner, until):
+    done = []
+
+    def simulate():
+        for step in range(1, 400):
+            action = yield Frame(step, 400, {"x": np.array([float(step)])}, NOBODY, asks=step % 100 == 0)
+            if action is not None:
+                done.append((step, action))
+        yield Frame(400, 400, {}, NOBODY)
+
+    bench = Bench([])
+    job = replace(bench.job(), stages=[lambda: (History("bench", [None], [0]), simulate())])
+    runner.submit(job)
+    runner.act("halve")
+    assert runner.action == "halve"
+    until(finished(runner))
+    assert done == [(100, "halve")]
+    assert runner.action is None
+    runner.submit(job)
+    runner.act("late")
+    runner.submit(job)  # a new request forgets the action that was meant for the run before
+    until(lambda: len(bench.ends) == 2)
+    assert done == [(100, "halve")]
 
 
 def test_stages_follow_one_another(runner, until):

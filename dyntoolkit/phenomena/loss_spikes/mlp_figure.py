@@ -4,7 +4,22 @@ import numpy as np
 
 from dyntoolkit.claims import Array
 from dyntoolkit.engine.history import History
-from dyntoolkit.panels import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, Axis, Bars, Level, Line, Panel, median_line
+from dyntoolkit.panels import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RED,
+    SKY,
+    Axis,
+    Bars,
+    Level,
+    Line,
+    Panel,
+    Spans,
+    median_line,
+)
 from dyntoolkit.phenomena.loss_spikes import spikes as find
 from dyntoolkit.phenomena.loss_spikes.trace import trace
 
@@ -20,7 +35,7 @@ def panels(history: History) -> list[Panel]:
     return [
         _loss(history, known, steps),
         _denominator(history, known, steps),
-        _curvature(history, known, steps),
+        _curvature(history, known, steps, _shades(history, known)),
         _timing(history, known),
     ]
 
@@ -73,7 +88,16 @@ def forgetting(root: Array, beta2: float) -> Array:
     return line
 
 
-def _curvature(history: History, known: dict[str, Array], steps: Array) -> Panel:
+def _shades(history: History, known: dict[str, Array]) -> list[Spans]:
+    """The stages around each spike of the first run."""
+    loss, along = _first_run(history, known)
+    groups = find.alarm_groups(find.alarm_state(along, history.config.lr))
+    found = find.stages(loss, known["root_v"][:, 0], find.find_spikes(loss), groups)
+    looks = {"onset": ("onset", ORANGE), "growth": ("v grows", PURPLE), "recovery": ("recovery", SKY)}
+    return [Spans(label, found[name][:, 0], found[name][:, 1], color) for name, (label, color) in looks.items()]
+
+
+def _curvature(history: History, known: dict[str, Array], steps: Array, stages: list[Spans]) -> Panel:
     half = np.array([config.lr for config in history.configs]) / 2  # (R,)
     along = known["along_gradient"] * half
     return Panel(
@@ -85,6 +109,7 @@ def _curvature(history: History, known: dict[str, Array], steps: Array) -> Panel
             median_line("λ<sub>max</sub>, preconditioned", steps, known["preconditioned"] * half, ORANGE, width=1.2),
             median_line("along the gradient", steps, np.where(along > 0, along, np.nan), BLUE, width=1.2),
             Level("stability limit", y=1.0),
+            *stages,
         ],
     )
 

@@ -3,7 +3,8 @@
 After Bai et al. 2025 (arXiv 2506.04805), who change Adam for the whole run; here it changes only from the alarm on.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from dyntoolkit.engine import update
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.engine.loop import HEARTBEAT
 from dyntoolkit.engine.update import AmsGrad
-from dyntoolkit.experiment import Experiment
+from dyntoolkit.experiment import Actions, Experiment
 from dyntoolkit.phenomena.loss_spikes import spikes as find
 from dyntoolkit.phenomena.loss_spikes.mlp import State, corrected, initial_state, make_batches, make_step, per_run
 from dyntoolkit.phenomena.loss_spikes.rescue_claims import CLAIMS, metrics
@@ -89,12 +90,16 @@ def rows(states: Sequence[State], runs: Sequence[int]) -> State:
     return type(states[0])(*picked)
 
 
-def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]:
+def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Generator[Frame, str | None, None]:
     """Train R networks to the end, then try what helps at the first alarm before a tenfold spike.
 
     Frames while they train: loss and along_gradient at each of 50 steps, (R, 50) (see `trace`). Last frame: branches
     (R, B, horizon) = losses L_i, L_(i+1), ... of each of BRANCHES from alarm i on; alarm (R,) = i; usual (R,) = lower
     median of the log10 of the 100 losses before i. All NaN for a run without such an alarm.
+
+    After an alarm of the first run the frame asks: the name of a branch, sent in return, is tried from that alarm on
+    beside doing nothing, and the run goes on untouched. Then a frame holds tried (R, 2, horizon) = losses of both,
+    tried_branch (R,) = its number, tried_alarm and tried_usual (R,) as above; NaN for all runs but the first.
     """
     c, data, state = configs[0], draw_data(configs, seeds), initial_state(configs, seeds)
     beta2, alarms = per_run(configs, "beta2"), Alarms(configs, data)
@@ -103,14 +108,37 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     def moment(before: State, after: State) -> Moment:
         return Moment(before, corrected(after, beta2))
 
-    diverged, total = np.full(len(seeds), -1), c.steps + c.horizon
+    diverged, total, seen = np.full(len(seeds), -1), c.steps + c.horizon, 0
     for frame in traced(state, make_step(configs, data), batches, c.steps, moment, alarms.probe, total=total):
-        diverged = frame.diverged
-        yield frame
+        diverged, known = frame.diverged, len(alarms.found[0])
+        action = yield replace(frame, asks=known > seen)
+        if action is not None:
+            beat = Frame(frame.step, total, {}, diverged)
+            values = yield from try_out(action, configs, seeds, data, alarms.found[0][seen], beat)
+            yield Frame(frame.step, total, values, diverged)
+        seen = known
     healthy = [alarms.found[r] if diverged[r] < 0 else [] for r in range(len(seeds))]
     heartbeat = Frame(c.steps, total, {}, diverged)
     values = yield from first_spike(configs, seeds, data, healthy, heartbeat)
     yield Frame(total, total, values, diverged)
+
+
+def try_out(
+    name: str, configs: Sequence[Config], seeds: Sequence[int], data: Data, alarm: Alarm, heartbeat: Frame
+) -> Generator[Frame, None, dict[str, Array]]:
+    """What doing nothing and one branch make of the first run from this alarm on: the values of a frame."""
+    first = Data(data.x, data.y[:1])
+    followed = yield from follow(configs[:1], seeds[:1], first, [alarm], heartbeat, ("none", name))  # (1, 2, horizon)
+    runs, number = len(configs), list(BRANCHES).index(name)
+    values = {"tried": followed[0], "tried_branch": number, "tried_alarm": alarm.at, "tried_usual": alarm.usual}
+    return {key: _first_of(runs, np.asarray(value, dtype=np.float64)) for key, value in values.items()}
+
+
+def _first_of(runs: int, value: Array) -> Array:
+    """A value of the first run, with NaN for the others, (R, ...)."""
+    padded = np.full((runs, *value.shape), np.nan)
+    padded[0] = value
+    return padded
 
 
 def first_spike(
@@ -137,14 +165,19 @@ def first_spike(
 
 
 def follow(
-    configs: Sequence[Config], seeds: Sequence[int], data: Data, alarms: Sequence[Alarm], heartbeat: Frame
+    configs: Sequence[Config],
+    seeds: Sequence[int],
+    data: Data,
+    alarms: Sequence[Alarm],
+    heartbeat: Frame,
+    names: Sequence[str] = tuple(BRANCHES),
 ) -> Generator[Frame, None, Array]:
-    """The losses of every branch of S runs from their alarms on, (S, B, horizon); the step counter runs on.
+    """The losses of the B named branches of S runs from their alarms on, (S, B, horizon); the step counter runs on.
 
     All branches of a run see the same gradient noise, if any.
     """
-    own = [s for s in range(len(configs)) for _ in BRANCHES]  # the run of each of the S B rows
-    rates = [branch.rates(config) for config in configs for branch in BRANCHES.values()]
+    own = [s for s in range(len(configs)) for _ in names]  # the run of each of the S B rows
+    rates = [BRANCHES[name].rates(config) for config in configs for name in names]
     lr, beta1, beta2, eps, limit = torch.tensor(rates, dtype=torch.float64).unbind(1)  # (S B,) each
     state = rows([alarms[s].state for s in own], [0] * len(own))
     state = state._replace(square=state.square * carried(state.updates, per_run(configs, "beta2")[own], beta2))
@@ -181,4 +214,5 @@ EXPERIMENT = Experiment(
     metrics=metrics,
     claims=CLAIMS,
     panels=panels,
+    actions=Actions("At the next alarm", {name: branch.label for name, branch in BRANCHES.items() if name != "none"}),
 )

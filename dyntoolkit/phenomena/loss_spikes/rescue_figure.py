@@ -25,8 +25,9 @@ LOOKS = {  # colour and width: one colour for one setting of Adam
 
 
 def panels(history: History) -> list[Panel]:
-    """The run with its alarms and the one where it is branched; the branches; their excess."""
-    return [_run(history), _branches(history), _excess(history)]
+    """The run with its alarms and the one where it is branched; the branches; their excess; what the reader tried."""
+    tried = [_tried(history)] if "tried" in history else []
+    return [_run(history), _branches(history), _excess(history), *tried]
 
 
 def _run(history: History) -> Panel:
@@ -87,4 +88,24 @@ def _excess(history: History) -> Panel:
         Axis("branch"),
         Axis("log₁₀ of largest loss / median before"),
         [Bars("excess", labels, heights, BLUE), Level("a tenfold spike", y=1.0), Level("prevented", y=0.3)],
+    )
+
+
+def _tried(history: History) -> Panel:
+    """The reader's newest action beside doing nothing, in the first run."""
+    start, usual = int(history.last("tried_alarm")[0]), history.last("tried_usual")[0]
+    name = list(BRANCHES)[int(history.last("tried_branch")[0])]
+    loss = trace(history, "loss")[start - BEFORE : start, 0]
+    courses = np.concatenate([np.stack([loss, loss]), history.last("tried")[0]], axis=1) / 10**usual  # (2, N)
+    x = np.arange(-BEFORE, history.config.horizon)
+    untouched, changed = LOOKS["none"], LOOKS[name]
+    return Panel(
+        "Your action at an alarm",
+        Axis("steps from the alarm"),
+        Axis("loss / median before", log=True),
+        [
+            Line("none", x, courses[0], untouched[0], width=untouched[1]),
+            Line(f"{BRANCHES[name].label} at step {start:,}", x, courses[1], changed[0], width=2.0),
+            Level("ten times", y=10.0, color=GREY),
+        ],
     )

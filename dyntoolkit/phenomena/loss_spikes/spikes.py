@@ -102,6 +102,28 @@ def leads(spikes: Sequence[Spike], groups: Sequence[tuple[int, int]]) -> Array:
     return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
 
+def stages(loss: Array, root: Array, spikes: Sequence[Spike], groups: Sequence[tuple[int, int]]) -> dict[str, Array]:
+    """What happens around each spike that has an alarm: name -> (n, 2), first and last index of the stage.
+
+    onset: from the alarm on, sqrt(v) still falls while the loss rises. growth: sqrt(v) rises, to its largest value.
+    recovery: until the loss is back at its median before. Elsewhere the loss falls while v decays, or early, decreases.
+    root: mean sqrt(v) at each index. After the five stages of Bai et al. 2025 (arXiv 2506.04805).
+    """
+    found: dict[str, list[tuple[int, int]]] = {"onset": [], "growth": [], "recovery": []}
+    rising, calm = np.append(np.diff(root) > 0, False), excess(loss) <= 0
+    for spike in spikes:
+        before = [first for first, last in groups if first <= spike.peak and last >= spike.peak - 60]
+        if before:
+            alarm = before[-1]
+            turn = alarm + int(np.argmax(rising[alarm : spike.peak + 1]))
+            top = turn + int(np.argmax(root[turn : spike.peak + WINDOW]))
+            later = calm[max(top, spike.peak) :]
+            end = max(top, spike.peak) + (int(np.argmax(later)) if later.any() else len(later) - 1)
+            for name, pair in zip(found, ((alarm, turn), (turn, top), (top, end)), strict=True):
+                found[name].append(pair)
+    return {name: np.array(pairs, dtype=np.float64).reshape(-1, 2) for name, pairs in found.items()}
+
+
 def rises(loss: Array, curvature: Array, lr: float, skip: int = 300) -> tuple[float, float]:
     """How often the loss is higher five steps later, where the curvature is above 2/lr and where it is not."""
     up, over = loss[5:] > loss[:-5], curvature[:-5] > 2 / lr

@@ -104,12 +104,12 @@ def test_metrics_claims_and_figure_of_the_default_run():
 
 def test_the_figure_of_a_history_that_only_begins():
     history, frames = EXPERIMENT.start([SHORT], [0])
-    assert [len(panel.marks) for panel in EXPERIMENT.panels(history)] == [3, 3, 4, 1]
+    assert [len(panel.marks) for panel in EXPERIMENT.panels(history)] == [3, 3, 7, 1]
     for frame in frames:
         history.append(frame)
         if frame.values:
             break
-    assert [len(panel.marks) for panel in EXPERIMENT.panels(history)] == [3, 3, 4, 1]
+    assert [len(panel.marks) for panel in EXPERIMENT.panels(history)] == [3, 3, 7, 1]
 
 
 def test_the_dashed_line_forgets_from_each_peak():

@@ -185,3 +185,29 @@ def test_a_history_that_begins_and_one_without_alarms():
     assert history.done
     assert np.isnan(found["excess_none"]).all()
     assert found["alarms"].tolist() == [0, 0]
+
+
+def test_an_action_in_the_midst_of_a_run_is_tried_beside_doing_nothing_and_the_run_goes_on_untouched():
+    plain, history = EXPERIMENT.run(CONFIG, SEEDS), EXPERIMENT.start([CONFIG] * 2, SEEDS)[0]
+    frames, asked, action = rescue.simulate([CONFIG] * 2, SEEDS), 0, None
+    while True:
+        try:
+            frame = frames.send(action)
+        except StopIteration:
+            break
+        history.append(frame)
+        asked += frame.asks
+        action = "lr_4" if frame.asks and "tried" not in history else None
+    assert asked >= 1
+    for name in plain.names():
+        np.testing.assert_array_equal(history[name], plain[name])
+    start = int(history.last("tried_alarm")[0])
+    first = spikes.alarm_groups(spikes.alarm_state(trace(plain, "along_gradient")[:, 0], CONFIG.lr))[0][0]
+    assert start == first
+    none, changed = history.last("tried")[0]
+    assert none[0] == changed[0] == pytest.approx(trace(plain, "loss")[start, 0], rel=1e-12)
+    assert none[1] != changed[1] or none[2] != changed[2]
+    assert np.isnan(history.last("tried")[1]).all()  # the second run is left alone
+    *_, tried = EXPERIMENT.panels(history)
+    assert [mark.name for mark in tried.marks] == ["none", f"η/4 at step {start:,}", "ten times"]
+    assert len(EXPERIMENT.panels(plain)) == 3

@@ -86,3 +86,27 @@ def test_rise_above_the_limit_and_below():
     assert rise > 0.95
     assert below < 0.02
     assert np.isnan(spikes.rises(loss, curvature, 0.1)[0])
+
+
+def test_the_stages_of_a_spike_follow_one_another_from_its_alarm_on():
+    t = np.arange(1200)
+    loss = 10.0 ** -np.minimum(t / 200, 4)
+    loss[800:830] *= 10 ** np.linspace(0, 2, 30)  # up from index 800 on, down again by 900
+    loss[830:900] *= 10 ** np.linspace(2, -0.1, 70)
+    root = 0.99**t
+    root[815:840] = root[815] * np.linspace(1, 3, 25)
+    root[840:] = root[839] * 0.99 ** np.arange(len(t) - 840)
+    found = spikes.stages(loss, root, spikes.find_spikes(loss), [(801, 825)])
+    assert {name: len(pairs) for name, pairs in found.items()} == {"onset": 1, "growth": 1, "recovery": 1}
+    assert found["onset"].tolist() == [[801, 815]]
+    assert found["growth"].tolist() == [[815, 839]]
+    ((start, end),) = found["recovery"].tolist()
+    assert start == 839
+    assert spikes.excess(loss)[int(end)] <= 0 < spikes.excess(loss)[int(end) - 1]
+
+
+def test_a_spike_without_an_alarm_and_no_spike_at_all_have_no_stages():
+    loss = np.ones(1000)
+    assert all(len(pairs) == 0 for pairs in spikes.stages(loss, loss, [], [(400, 410)]).values())
+    loss[500] = 100
+    assert all(len(pairs) == 0 for pairs in spikes.stages(loss, loss, spikes.find_spikes(loss), []).values())
