@@ -13,6 +13,7 @@ Batch = TypeVar("Batch")
 
 HEARTBEAT = 8  # steps between two chances for the consumer to pause or stop
 BLOCK = 250  # steps whose batches are drawn at once
+CHECK = 50  # steps between two tests whether a run has settled
 
 
 def train(
@@ -26,6 +27,8 @@ def train(
     total: int | None = None,
     diverged: Array | None = None,
     block: int = BLOCK,
+    settled: Callable[[State], Array] | None = None,
+    check_every: int = CHECK,
 ) -> Generator[Frame, None, tuple[State, Array]]:
     """Train R runs and yield a Frame at every step of `record`, with heartbeats (no values) in between.
 
@@ -35,38 +38,50 @@ def train(
     start, total: where this phase begins in, and how long is, a simulation of several phases; record counts within
     the phase. diverged: (R,) from an earlier phase. block: most steps whose batches are held at once; no number depends
     on it.
+    settled(state): (R,) whether a run has reached its goal, such as a tolerance; asked every check_every steps of the
+    phase. Such a run is frozen there by itself. The measured values then have a further entry "settled_at": (R,) the
+    step of that, -1 for a run that has not settled.
     Returns the end state and the divergence steps, so phases chain with `yield from`.
 
     A run that stops being finite is frozen at its last finite state and marked with the step at which it left; the
-    others go on; once none is left, the remaining frames come without training. Checking every step would cost a
-    third of a small network's speed, so a block of steps is checked at its end, and replayed step by step (same
-    batches, same numbers) only if a run left it.
+    others go on; once none is left to train, the remaining frames come without training. Checking every step would
+    cost a third of a small network's speed, so a block of steps is checked at its end, and replayed step by step
+    (same batches, same numbers) only if a run left it.
     """
     runs = len(state[0])
     marks = np.full(runs, -1) if diverged is None else diverged
+    goals = np.full(runs, -1)
     end = start + record[-1] if total is None else total
+
+    def measured(k: int) -> Frame:
+        values = measure(k, state)
+        return Frame(start + k, end, values if settled is None else {**values, "settled_at": goals}, marks)
+
     k = record[0]
-    yield Frame(start + k, end, measure(k, state), marks)
+    yield measured(k)
     for target in record[1:]:
-        while k < target and (marks < 0).any():
+        while k < target and (training := (marks < 0) & (goals < 0)).any():
             stop = min(target, k + block)
+            if settled is not None:
+                stop = min(stop, k - k % check_every + check_every)
             drawn = list(batches(k, stop))
             before = state
             for i, batch in enumerate(drawn, 1):
                 state = step(state, batch)
                 if (k + i) % HEARTBEAT == 0 and k + i < target:  # the step of `target` belongs to the measured frame
                     yield Frame(start + k + i, end, {}, marks)
-            lost = ~_finite(state) & (marks < 0)
+            lost = ~_finite(state) & training
             if lost.any():
                 heartbeat = Frame(start + min(stop, target - 1), end, {}, marks)
                 state, left = yield from _replay(before, step, drawn, lost, heartbeat)
                 marks = np.where(left > 0, start + k + left, marks)
-            if (marks >= 0).any():
-                alive = torch.from_numpy((marks < 0) | lost)
-                state = _select(alive, state, before)
+            if not training.all():
+                state = _select(torch.from_numpy(training), state, before)
             k = stop
+            if settled is not None and k % check_every == 0:
+                goals = np.where(training & (marks < 0) & settled(state), start + k, goals)
         k = target
-        yield Frame(start + k, end, measure(k, state), marks)
+        yield measured(k)
     return state, marks
 
 

@@ -198,6 +198,87 @@ def test_when_every_run_is_lost_the_rest_comes_without_training():
         np.testing.assert_array_equal(frame.values["theta"], state.theta)
 
 
+class Timed(NamedTuple):
+    """A walk that knows when its runs shall settle: theta (R, 3), growth (R,), goal (R,) and updates (R,)."""
+
+    theta: torch.Tensor
+    growth: torch.Tensor
+    goal: torch.Tensor
+    updates: torch.Tensor
+
+
+def timed(lives, goals):
+    """Runs with `growing` lives that have reached their goal after so many updates."""
+    none = torch.zeros(len(goals), dtype=torch.int64)
+    return Timed(*growing(*lives), torch.tensor(goals), none)
+
+
+def walk_on(state, noise):
+    theta, growth = walk(Walk(state.theta, state.growth), noise)
+    return Timed(theta, growth, state.goal, state.updates + 1)
+
+
+def at_goal(state):
+    return (state.updates >= state.goal).numpy()
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    goals=st.lists(st.sampled_from([1, 49, 50, 51, 100, 120, 260, 999]), min_size=1, max_size=4),
+    steps=st.integers(1, 400),
+    inner=st.sets(st.integers(1, 399), max_size=3),
+    block=st.sampled_from([7, 50, BLOCK]),
+    check_every=st.sampled_from([20, 50]),
+)
+def test_each_run_freezes_by_itself_at_the_first_check_at_its_goal(goals, steps, inner, block, check_every):
+    record, runs = (0, *sorted(k for k in inner if k < steps), steps), len(goals)
+    start = timed([0] * runs, goals)
+    frames, (state, marks) = pulled(
+        train(start, walk_on, noise_of(runs), record, theta, block=block, settled=at_goal, check_every=check_every)
+    )
+    free = list(itertools.accumulate(noise_of(runs)(0, steps), walk_on, initial=start))
+    ends = [-(-goal // check_every) * check_every for goal in goals]
+    assert marks.tolist() == [-1] * runs
+    for r, end in enumerate(ends):
+        assert torch.equal(state.theta[r], free[min(end, steps)].theta[r])
+    for frame in frames:
+        if frame.values:
+            assert frame.values["settled_at"].tolist() == [end if end <= frame.step else -1 for end in ends]
+
+
+def test_a_run_may_diverge_beside_one_that_settles_and_one_that_trains_on():
+    start = timed([30, 0, 0], [999, 60, 999])
+    frames, (state, marks) = pulled(train(start, walk_on, noise_of(3), (0, 150), theta, settled=at_goal))
+    assert 0 < marks[0] < 40
+    assert frames[-1].values["settled_at"].tolist() == [-1, 100, -1]
+    assert state.updates.tolist() == [marks[0] - 1, 100, 150]
+
+
+def test_a_settled_run_that_is_carried_along_can_no_longer_diverge():
+    start = timed([60, 0], [50, 999])
+    frames, (state, marks) = pulled(train(start, walk_on, noise_of(2), (0, 200), theta, settled=at_goal))
+    assert marks.tolist() == [-1, -1]
+    assert state.updates.tolist() == [50, 200]
+    assert np.isfinite(frames[-1].values["theta"]).all()
+
+
+def test_when_every_run_has_settled_or_is_lost_the_rest_comes_without_training():
+    calls = []
+
+    def step(state, noise):
+        calls.append(1)
+        return walk_on(state, noise)
+
+    record = (0, 70, 5_000, 50_000)
+    frames, (state, _) = pulled(
+        train(timed([0, 20, 0], [10, 0, 120]), step, noise_of(3), record, theta, start=1000, settled=at_goal)
+    )
+    assert [f.step for f in frames if f.values] == [1000, 1070, 6000, 51_000]
+    assert len(calls) == 150 + 50  # and the replay of the block that a run left
+    assert frames[-1].values["settled_at"].tolist() == [1050, -1, 1150]
+    np.testing.assert_array_equal(frames[-1].values["theta"], state.theta)
+
+
 @pytest.mark.parametrize("block", [1, 6, 10, 24])
 def test_batches_are_held_a_block_at_a_time_and_heartbeats_do_not_depend_on_it(block):
     asked, draws = [], noise_of(1)
