@@ -101,12 +101,16 @@ Mark = Line | Bars | Level | Spans | Heat
 
 @dataclass(frozen=True)
 class Panel:
-    """One subplot: title, axes and marks. The list of marks keeps its length and order while a run goes on."""
+    """One subplot: title, axes and marks. The list of marks keeps its length and order while a run goes on.
+
+    note: a sentence in its middle, where there is nothing to draw and the reader wants to know why.
+    """
 
     title: str
     x: Axis
     y: Axis
     marks: list[Mark] = field(default_factory=list)
+    note: str = ""
 
 
 def median_line(

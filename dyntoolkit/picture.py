@@ -1,6 +1,7 @@
 """The static picture of a figure: what a notebook stores and a headless run shows."""
 
 import io
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,6 +57,7 @@ def _draw(ax: Any, panel: Panel) -> None:
     if ax.get_legend_handles_labels()[0]:
         ax.legend(fontsize=7.5, frameon=False)
     ax.grid(alpha=0.25)
+    ax.text(0.5, 0.5, textwrap.fill(_plain(panel.note), 40), transform=ax.transAxes, ha="center", va="center")
 
 
 def _draw_heat(ax: Any, heat: Heat, panel: Panel) -> None:

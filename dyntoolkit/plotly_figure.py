@@ -61,7 +61,8 @@ def plotly_figure(panels: Sequence[Panel], *, row_height: int = 340) -> Any:
         right = left + (0.455 if columns == 2 else 1.0) - (0.1 if colorbar else 0.0)
         part = _placed(panel_to_dict(panel), k + 1, (left, right, top - (row_height - 60) * pixel, top - 64 * pixel))
         data += part["data"]
-        layout["shapes"] += part["layout"].pop("shapes")
+        for kind in ("shapes", "annotations"):
+            layout[kind] += part["layout"].pop(kind)
         title = {"text": f"<b>{panel.title}</b>", "x": left, "y": top, "xref": "paper", "yref": "paper"}
         layout["annotations"].append(title | {"xanchor": "left", "yanchor": "top", "showarrow": False})
         layout |= part["layout"]
@@ -80,9 +81,10 @@ def _placed(figure: Dict, k: int, box: tuple[float, float, float, float]) -> Dic
             trace["colorbar"] |= colorbar
         else:
             trace["legend"] = f"legend{number}"
-    for shape in layout["shapes"]:
+    for placed in (*layout["shapes"], *layout["annotations"]):
         for axis in "xy":
-            shape[f"{axis}ref"] = shape[f"{axis}ref"].replace(axis, axis + number, 1)
+            placed[f"{axis}ref"] = placed[f"{axis}ref"].replace(axis, axis + number, 1)
+    for shape in layout["shapes"]:
         shape["legend"] = f"legend{number}"
     return {
         "data": figure["data"],
@@ -91,6 +93,7 @@ def _placed(figure: Dict, k: int, box: tuple[float, float, float, float]) -> Dic
             f"yaxis{number}": layout["yaxis"] | {"domain": [y0, y1], "anchor": f"x{number}"},
             f"legend{number}": layout["legend"] | {"x": x0, "y": y1},
             "shapes": layout["shapes"],
+            "annotations": layout["annotations"],
         },
     }
 
@@ -99,7 +102,7 @@ def describe(panel: Panel) -> str:
     """The panel in words, for readers who do not see it."""
     axes = f"{panel.y.label}{_scale(panel.y)} against {panel.x.label}{_scale(panel.x)}"
     names = ", ".join(mark.name for mark in panel.marks if not (isinstance(mark, Line) and not mark.legend))
-    return re.sub(r"<[^>]*>", "", f"{panel.title}. {axes}. Shown: {names}.")
+    return re.sub(r"<[^>]*>", "", f"{panel.title}. {axes}. Shown: {names}. {panel.note}".rstrip())
 
 
 def _scale(axis: Axis) -> str:
@@ -138,7 +141,7 @@ def _spans(spans: Spans, y: Axis) -> Dict:
     bottom, top = y.range
     n, gap = len(spans.low), np.full(len(spans.low), np.nan)
     trace: Dict = {"type": "scatter", "mode": "lines", "fill": "toself", "fillcolor": _faint(spans.color)}
-    trace |= {"line": {"width": 0}, "hoverinfo": "skip", "showlegend": True, "name": spans.name}
+    trace |= {"line": {"width": 0, "color": spans.color}, "hoverinfo": "skip", "showlegend": True, "name": spans.name}
     trace["x"] = np.stack([spans.low, spans.low, spans.high, spans.high, gap], axis=1).ravel() if n else _GAP
     trace["y"] = np.tile([bottom, top, top, bottom, np.nan], n) if n else _GAP
     return trace
@@ -206,7 +209,13 @@ def _layout(panel: Panel, shapes: list[Dict]) -> Dict:
     layout |= {"xaxis": _axis(panel.x, any(x for x, _ in named)), "yaxis": _axis(panel.y, any(y for _, y in named))}
     if any(isinstance(mark, Bars) for mark in panel.marks):
         layout["yaxis"]["rangemode"] = "tozero"  # also where all bars are empty
-    return layout | {"legend": legend, "shapes": shapes}
+    return layout | {"legend": legend, "shapes": shapes, "annotations": [_note(panel.note)] if panel.note else []}
+
+
+def _note(text: str) -> Dict:
+    """Words in the middle of the panel."""
+    note: Dict = {"text": text, "showarrow": False, "x": 0.5, "y": 0.5, "xref": "x domain", "yref": "y domain"}
+    return note | {"font": {"size": 13}}
 
 
 def _names(mark: Mark) -> tuple[bool, bool]:

@@ -58,6 +58,12 @@ def test_stretches_are_shaded_where_they_are():
     assert 0.2 < changed.mean() < 0.4
 
 
+def test_a_note_is_written():
+    assert (
+        pixels([Panel("t", Axis("x"), Axis("y"), note="Nothing.")]) != pixels([Panel("t", Axis("x"), Axis("y"))])
+    ).any()
+
+
 def test_html_in_labels_becomes_plain_text():
     assert _plain("10<sup>-2</sup> |W|<sub>2</sub> <i>x</i>") == "10⁻² |W|₂ x"
 

@@ -23,7 +23,8 @@ NORMS = Panel("Norms", Axis("layer"), Axis("norm"), [Bars("before", ["1", "2"], 
 MAP = Panel("Map", Axis("i"), Axis("j"), [Heat("w", X, X[:3], np.outer(X[:3], X), low=0, colors="RdBu")])
 POINTS = Panel("Points", Axis("x", log=True), Axis("y"), [Line("p", X, X, BLUE, markers="points")])
 STAGES = Panel("Stages", Axis("x"), Axis("y", log=True, range=(0.1, 10)), [Spans("late", X[:2], X[:2] + 0.5, BLUE)])
-ALL = [LOSS, NORMS, MAP, POINTS, STAGES]
+NOTE = Panel("Note", Axis("x"), Axis("y"), note="Nothing happened.")
+ALL = [LOSS, NORMS, MAP, POINTS, STAGES, NOTE]
 
 
 @pytest.mark.parametrize("panel", ALL, ids=lambda panel: panel.title)
@@ -58,6 +59,15 @@ def test_a_band_skips_what_is_unknown_and_what_has_no_logarithm():
     band = panel_to_dict(Panel("t", Axis("x"), Axis("y", log=True), marks))["data"][0]
     np.testing.assert_array_equal(band["x"], [1, 2, 2, 1])
     np.testing.assert_array_equal(band["y"], [5, 5, 1, 1])
+
+
+def test_a_note_stands_in_the_middle_of_its_panel_and_in_its_description():
+    (note,) = panel_to_dict(NOTE)["layout"]["annotations"]
+    assert (note["text"], note["xref"], note["yref"]) == ("Nothing happened.", "x domain", "y domain")
+    assert describe(NOTE).endswith("Nothing happened.")
+    placed = plotly_figure([LOSS, NOTE]).layout.annotations
+    assert [(a.text, a.xref) for a in placed if a.text == "Nothing happened."] == [("Nothing happened.", "x2 domain")]
+    assert panel_to_dict(LOSS)["layout"]["annotations"] == []
 
 
 def test_stretches_are_rectangles_as_tall_as_the_panel_with_gaps_between_them():

@@ -91,7 +91,8 @@ function legendButtons(panel, hidden, changed) {
     .sort((a, b) => a.legendrank - b.legendrank)
     .map((mark) => {
       const button = element("button", "", { type: "button", "aria-pressed": String(!hidden.has(mark.name)) });
-      const kind = mark.type === "bar" || mark.mode === "markers" ? mark.type : mark.line.dash;
+      const point = mark.type === "bar" || mark.mode === "markers";
+      const kind = mark.fill ? "area" : point ? mark.type : mark.line.dash;
       const swatch = element("span", `dyntoolkit-swatch dyntoolkit-${kind}`);
       swatch.style.color = (mark.type === "bar" ? mark.marker : mark.line).color;
       button.innerHTML = rich(mark.name);

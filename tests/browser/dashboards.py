@@ -21,7 +21,7 @@ FINISHED = """([frame, what]) => {
 }"""
 EMPTY = """[...ROOT.querySelectorAll(".dyn-board .dyntoolkit-plot")].filter((plot) => {
   const paths = [...plot.querySelectorAll(".scatterlayer path, .barlayer path, .heatmaplayer image")];
-  return !paths.some((path) => path.getBoundingClientRect().width + path.getBoundingClientRect().height > 1);
+  return !plot.querySelector(".annotation-text") && !paths.some((path) => path.getBoundingClientRect().width + path.getBoundingClientRect().height > 1);
 }).map((plot) => plot.getAttribute("aria-label"))"""
 
 
@@ -34,8 +34,9 @@ class Dashboard:
         self.root = page.locator(self.selector).first
 
     def _in(self, script: str) -> str:
-        """The script with its ROOT, this dashboard's element."""
-        return script.replace("ROOT", f"document.querySelector('{self.selector}')")
+        """The script with its ROOT, this dashboard's element (an empty one while the page is still opening)."""
+        root = f"(document.querySelector('{self.selector}') ?? document.createElement('div'))"
+        return script.replace("ROOT", root)
 
     def open(self, url: str) -> None:
         """Go there, and wait for the end of the first run."""
@@ -98,6 +99,17 @@ class Dashboard:
             self._in("([field, old]) => ROOT.querySelector(`.dyn-field-${field} .widget-readout`).textContent !== old"),
             arg=[field, before],
         )
+
+    def moves(self, field: str, key: str) -> bool:
+        """A key on a slider's handle; False if the number stays, for it stood at this end already."""
+        before = self.value(field)
+        self.slider(field).press(key)
+        self.page.wait_for_timeout(200)
+        return self.value(field) != before
+
+    def on_the_same_page(self, experiment: str) -> "Dashboard":
+        """The dashboard of another experiment."""
+        return Dashboard(self.page, experiment)
 
     def show_more_settings(self) -> None:
         closed = self.root.get_by_role("button", name="▸ More settings")

@@ -4,7 +4,7 @@ import pytest
 from dashboards import Dashboard
 from looks import CUT, FAINT, FOCUSED, INKS, STICKING_OUT, set_width
 
-from dyntoolkit.phenomena import find
+from dyntoolkit.phenomena import EXPERIMENTS, find
 
 pytestmark = pytest.mark.browser
 
@@ -145,6 +145,54 @@ def test_a_link_with_a_wrong_value_is_named_and_the_dashboard_opens_without_it(b
     browser_page.get_by_text("This link is not followed: noise_std takes a number from 0 to 4, got 7.").wait_for()
     dashboard.wait_for_new_curve([])
     assert dashboard.value("noise_std") == "2"
+
+
+# Experiments further down a page
+
+FURTHER = [
+    (notebook, experiment.name)
+    for notebook, first in NOTEBOOKS.items()
+    for experiment in EXPERIMENTS
+    if experiment.name.startswith(f"{notebook}.") and experiment.name != first
+]
+
+
+@pytest.mark.parametrize(("notebook", "name"), FURTHER)
+def test_an_experiment_further_down_trains_when_it_comes_into_sight_and_follows_its_sliders(pages, notebook, name):
+    dashboard = pages(notebook).on_the_same_page(name)
+    experiment = find(name)
+    assert dashboard.status() == "Trains as soon as it is in sight."
+    dashboard.root.scroll_into_view_if_needed()
+    dashboard.root.locator(".dyn-board").scroll_into_view_if_needed()
+    dashboard.wait_until_finished()
+    assert is_sound(dashboard)
+    assert len(dashboard.claims()) == len(experiment.claims)
+    fields = [field for field, control in experiment.config.controls().items() if control.main]
+    for field in fields:
+        for key in ("End", "Home"):
+            before, frame = dashboard.numbers(), dashboard.frame()
+            if not dashboard.moves(field, key):
+                continue  # it stands there already
+            dashboard.wait_until_finished_or_alarmed(frame)
+            assert dashboard.empty_panels() == []
+            assert dashboard.alarm() or set(dashboard.numbers()) - set(before), (field, key)
+        with dashboard.run_to_the_end():
+            dashboard.button("reset").click()
+
+
+def test_an_action_is_tried_in_the_midst_of_a_run_beside_doing_nothing(pages):
+    dashboard = pages("loss_spikes").on_the_same_page("loss_spikes.rescue")
+    dashboard.root.locator(".dyn-board").scroll_into_view_if_needed()
+    dashboard.wait_until_finished()
+    assert len(dashboard.curves()) == 3
+    with dashboard.run_to_the_end():
+        dashboard.button("act-lr_2").click()
+    *_, tried = dashboard.curves()
+    assert len(dashboard.curves()) == 4
+    none, changed = (curve["y"] for curve in tried[:2])
+    assert none[:100] == changed[:100]
+    assert max(none) > max(changed)
+    assert dashboard.empty_panels() == []
 
 
 # Sliders and presets

@@ -59,7 +59,15 @@ def _branches(history: History) -> Panel:
         for k, (name, branch) in enumerate(BRANCHES.items())
     ]
     level = Level("ten times", y=10.0, color=GREY)
-    return Panel("Branches", Axis("steps from the alarm"), Axis("loss / median before", log=True), [*marks, level])
+    axes = Axis("steps from the alarm"), Axis("loss / median before", log=True)
+    return Panel("Branches", *axes, [*marks, level], _why_empty(history))
+
+
+def _why_empty(history: History) -> str:
+    """What to say while there are no branches to be seen."""
+    if "alarm" not in history:
+        return "The branches are trained at the end of the run."
+    return "" if np.isfinite(history.last("alarm")).any() else "No alarm led to a tenfold spike: nothing to rescue."
 
 
 def _courses(history: History) -> tuple[Array, Array]:
@@ -86,8 +94,9 @@ def _excess(history: History) -> Panel:
     return Panel(
         "Excess",
         Axis("branch"),
-        Axis("log₁₀ of largest loss / median before"),
+        Axis("log₁₀ (largest / median)"),
         [Bars("excess", labels, heights, BLUE), Level("a tenfold spike", y=1.0), Level("prevented", y=0.3)],
+        _why_empty(history),
     )
 
 
