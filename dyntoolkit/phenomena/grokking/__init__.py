@@ -1,0 +1,1 @@
+"""Grokking: networks that first memorise their training data and generalise much later."""
