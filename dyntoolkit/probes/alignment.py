@@ -14,3 +14,14 @@ def alignment(W: Tensor, direction: Tensor) -> Tensor:
     along: Tensor = (W @ b.unsqueeze(2)).square().sum((1, 2))  # (R,)
     total: Tensor = W.square().sum((1, 2))
     return along / total
+
+
+def matrix_alignment(M: Tensor, direction: Tensor) -> Tensor:
+    """b^T M b / (|M|_F |b|^2): the cosine between the matrix M and the rank-one matrix b b^T.
+
+    M: (R, d, d). direction b: (R, d), of any length. Returns (R,), without unit: 1 if M is b b^T times a positive
+    number, 1/sqrt(d) for the identity; NaN for M = 0.
+    """
+    along: Tensor = (direction.unsqueeze(1) @ M @ direction.unsqueeze(2)).flatten()  # (R,)
+    size: Tensor = torch.linalg.matrix_norm(M) * direction.square().sum(1)
+    return along / size
