@@ -91,7 +91,7 @@ def adam(
     """Adam as torch.optim.Adam (Kingma and Ba 2014, arXiv 1412.6980), with eps outside the root. gradient: (R, P).
 
     weight_decay is added to the gradient (L2), or, if `decoupled`, shrinks theta by lr weight_decay as
-    torch.optim.AdamW (Loshchilov and Hutter 2017, arXiv 1711.05101).
+    torch.optim.AdamW (Loshchilov and Hutter 2017, arXiv 1711.05101). It may be (R, P), a number for each weight.
     """
     theta = state.theta
     rate, b1, b2 = (_column(value, theta, torch.float64) for value in (lr, beta1, beta2))  # (R, 1)
@@ -154,8 +154,9 @@ def sam(
 
 
 def _column(value: PerRun, like: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
-    """A hyperparameter as (R, 1) or (1, 1), to broadcast over theta (R, P)."""
-    return torch.as_tensor(value, dtype=dtype or like.dtype, device=like.device).view(-1, 1)
+    """A hyperparameter as (R, 1) or (1, 1), to broadcast over theta (R, P); one that is (R, P) stays so."""
+    column = torch.as_tensor(value, dtype=dtype or like.dtype, device=like.device)
+    return column if column.ndim == 2 else column.view(-1, 1)
 
 
 def _decayed(gradient: torch.Tensor, theta: torch.Tensor, weight_decay: PerRun | None) -> torch.Tensor:

@@ -92,6 +92,17 @@ def test_adam_is_torch_adam_and_adamw(theta, decay, decoupled):
         torch.testing.assert_close(ours[r], reference(theta, r, optimizer, **options), **CLOSE[theta.dtype])
 
 
+def test_adamw_may_spare_some_weights_of_each_run(theta):
+    """As two parameter groups of torch.optim.AdamW, one without decay."""
+    spared = torch.arange(NETWORK.parameters) < 5
+    ours = trained(Adam.start(theta), adam, lr=0.05, weight_decay=row(DECAY)[:, None] * ~spared, decoupled=True)
+    for r in range(4):
+        options = {"lr": 0.05, "betas": (0.9, 0.999), "eps": 1e-8}
+        for decay, part in ((0.0, spared), (DECAY[r], ~spared)):
+            theirs = reference(theta, r, torch.optim.AdamW, **options, weight_decay=decay)
+            torch.testing.assert_close(ours[r][part], theirs[part], **CLOSE[theta.dtype])
+
+
 def test_adam_counts_the_updates_of_each_run():
     state = adam(Adam.start(start(4)), torch.ones(4, NETWORK.parameters, dtype=torch.float64), 0.1)
     assert state.updates.tolist() == [1, 1, 1, 1]

@@ -1,0 +1,132 @@
+"""Attention of the tiny transformer: measurements against their definitions, metrics, claims, figures."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from dyntoolkit.engine.streams import Stream
+from dyntoolkit.engine.transformer import Transformer
+from dyntoolkit.errors import InputError
+from dyntoolkit.judge import judge, needs
+from dyntoolkit.phenomena.loss_spikes.logit_growth import EXPERIMENT, Config, attention_measures
+from dyntoolkit.phenomena.loss_spikes.text_training import training_starts, windows
+from dyntoolkit.train import train_needed
+
+CLAIMS = EXPERIMENT.claims
+SHORT = Config(steps=50, width=16, batch_size=4)
+
+
+def begun(configs, seeds, frames):
+    """The history of the first measured frames."""
+    history, coming = EXPERIMENT.start(configs, seeds)
+    for frame in coming:
+        history.append(frame)
+        if "loss" in history and len(history.at("loss")) == frames:
+            return history
+    raise AssertionError("too few frames")
+
+
+@pytest.mark.parametrize("qk_norm", [False, True])
+def test_measures_are_those_of_the_recipe_place_by_place(qk_norm):
+    network = Transformer(24, width=16, qk_norm=qk_norm)
+    theta = 15 * network.init(Stream([0, 1], "init"))
+    batch = windows(training_starts([0, 1], "batches", 3))  # (R, B, 33)
+    found = attention_measures(network, theta, batch, batch[:, :1])
+    for r in range(2):
+        logits, scores = network.forward(theta[r : r + 1], batch[r : r + 1, :, :-1])
+        for layer, s in enumerate(scores):
+            assert found["logit_max"][r, layer] == pytest.approx(float(s.abs().max()), rel=1e-5)
+            entropies = []
+            for b, head, i in np.ndindex(3, 2, 32):
+                if i > 0:
+                    a = torch.softmax(s[0, b, head, i, : i + 1].double(), 0)
+                    entropies.append(-float((a * torch.log(a + 1e-12)).sum()))
+            assert found["entropy"][r, layer] == pytest.approx(np.mean(entropies), rel=1e-5)
+        loss = functional.cross_entropy(logits[0].flatten(0, 1), batch[r, :, 1:].flatten())
+        assert found["loss"][r] == pytest.approx(float(loss), rel=1e-5)
+
+
+def test_the_map_is_that_of_the_head_of_lowest_entropy():
+    network = Transformer(24, width=16)
+    theta = network.init(Stream([0], "init"))
+    blocks = network.split(theta)  # views: in layer 2 the second head gets large queries and keys
+    blocks["query1"][..., 8:] *= 100
+    blocks["key1"][..., 8:] *= 100
+    batch = windows(training_starts([0], "batches", 3))
+    found = attention_measures(network, theta, batch, batch[:, 2:])
+    _, scores = network.forward(theta, batch[..., :-1])
+    for i in (1, 31):
+        expected = torch.softmax(scores[1][0, 2, 1, i, : i + 1], 0)
+        np.testing.assert_allclose(found["attention"][0, i, : i + 1], expected, rtol=1e-4, atol=1e-6)
+        assert not found["attention"][0, i, i + 1 :].any()
+
+
+def test_it_starts_with_attention_that_is_almost_even():
+    history = begun([Config()], [1], 1)
+    even = np.mean([math.log(i + 1) for i in range(1, 32)])
+    np.testing.assert_allclose(history["entropy"][0], even, rtol=1e-3)
+    assert history["loss"][0, 0] == pytest.approx(math.log(24), rel=0.02)
+
+
+def test_a_run_alone_is_the_run_among_others_until_rounding_has_grown():
+    configs = [SHORT.replace(lr=lr) for lr in (0.001, 0.03, 0.003)]
+    together, alone = begun(configs, [1, 2, 3], 3), begun(configs[2:], [3], 3)
+    for name in ("logit_max", "entropy", "loss", "validation"):
+        np.testing.assert_allclose(together[name][:, 2], alone[name][:, 0], rtol=1e-3, err_msg=name)
+
+
+@pytest.mark.parametrize("lr", [0.001, 0.3])
+@pytest.mark.parametrize("qk_norm", [False, True])
+@pytest.mark.parametrize(("width", "batch_size", "weight_decay"), [(16, 32, 0.0), (64, 4, 0.3)])
+def test_the_corners_of_the_settings_run(lr, qk_norm, width, batch_size, weight_decay):
+    config = Config(lr, 50, qk_norm, batch_size, width, weight_decay)
+    history = begun([config], [0], 2)
+    assert all(np.isfinite(history[name]).all() for name in history.names())
+    assert [len(panel.marks) for panel in EXPERIMENT.panels(history)] == [3, 4, 2, 1]
+
+
+def test_a_width_without_two_even_heads_is_refused_by_name():
+    with pytest.raises(InputError, match="width takes a multiple of 4"):
+        Config(width=18)
+
+
+def test_the_last_frame_is_that_of_the_last_step_and_metrics_skip_the_start():
+    history = EXPERIMENT.run(SHORT.replace(steps=54), seeds=(0, 1))
+    assert history.at("loss").tolist() == [0, 10, 20, 30, 40, 50, 54]
+    metrics = EXPERIMENT.metrics(history)
+    np.testing.assert_allclose(metrics["entropy_min"], history["entropy"][1:].min((0, 2)))
+    np.testing.assert_allclose(metrics["logit_max"], history["logit_max"][1:].max((0, 2)))
+    np.testing.assert_allclose(metrics["logit_excess"], metrics["logit_max"] - math.sqrt(8), rtol=1e-6)
+    assert all(len(value) == 2 for value in EXPERIMENT.metrics(begun([SHORT] * 2, [0, 1], 1)).values())
+
+
+def test_the_figure_keeps_its_shape_from_the_first_frame_on():
+    empty, _ = EXPERIMENT.start([SHORT] * 2, [0, 1])
+    shape = [3, 4, 2, 1]
+    assert [len(panel.marks) for panel in EXPERIMENT.panels(empty)] == shape
+    assert [len(panel.marks) for panel in EXPERIMENT.panels(begun([SHORT] * 2, [0, 1], 1))] == shape
+
+
+def test_the_claims_hold_in_a_default_run_and_their_controls_are_confirmed():
+    config, history = Config(), EXPERIMENT.run()
+    metrics = train_needed(EXPERIMENT, needs(EXPERIMENT, config, CLAIMS), history, lambda *_: None)
+    for verdict in judge(EXPERIMENT, config, (0,), metrics, CLAIMS):
+        assert verdict.expected
+        assert verdict.passed, verdict
+        assert all(all(control.confirmed) for control in verdict.controls), verdict
+    rows = {(needed, 0): {name: float(v[0]) for name, v in found.items()} for needed, found in metrics.items()}
+    scores, entropies, losses = EXPERIMENT.sweep_panels(rows)
+    for panel in (scores, entropies, losses):
+        np.testing.assert_allclose(panel.marks[0].x, [0.003, 0.01, 0.03, 0.1, 0.3])
+        np.testing.assert_allclose(panel.marks[1].x, [0.003, 0.01, 0.03, 0.1, 0.3])
+    assert scores.marks[0].y[3] == rows[config, 0]["logit_max"]
+    assert (scores.marks[1].y <= scores.marks[2].y).all()
+
+
+def test_qk_norm_is_not_granted_with_a_collapsed_entropy():
+    (claim,) = (claim for claim in CLAIMS if claim.id == "qk_norm_bounds")
+    rows = [{"logit_excess": np.array([-0.1, -0.1]), "entropy_min": np.array([1.5, 0.5])}]
+    assert claim.bounds.hold(claim.sweep.value(rows)).tolist() == [True, False]
