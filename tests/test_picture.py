@@ -53,7 +53,7 @@ def test_stretches_are_shaded_where_they_are():
     axes = Axis("x", range=(0, 10)), Axis("y", range=(0, 1))
     shades = [Spans("stage", np.array([0.0, 4.0]), np.array([1.0, 6.0]), RED), Spans("none", X[:0], X[:0], BLUE)]
     bare, shaded = pixels([Panel("t", *axes)]), pixels([Panel("t", *axes, shades)])
-    changed = (bare != shaded).any(2).mean(0) > 0.6  # columns of pixels
+    changed = (np.abs(bare.astype(int) - shaded).max(2) > 20).mean(0) > 0.6  # columns of pixels
     assert np.abs(np.diff(changed.astype(int))).sum() == 4
     assert 0.2 < changed.mean() < 0.4
 
@@ -83,7 +83,7 @@ def test_colour_scales_are_named_as_plotly_names_them():
 def test_points_are_not_joined():
     x = np.array([0.0, 1.0])
     inked = {
-        markers: (pixels([Panel("t", Axis("x"), Axis("y"), [Line("", x, x, RED, markers=markers)])]) != 255).sum()
+        markers: (pixels([Panel("t", Axis("x"), Axis("y"), [Line("", x, x, RED, markers=markers)])]) < 200).sum()
         for markers in ("points", "both")
     }
     assert inked["points"] < inked["both"]
