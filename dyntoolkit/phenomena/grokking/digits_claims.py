@@ -1,0 +1,90 @@
+"""Metrics and claims of `grokking.digits`: memorised early, recognised late, and the frequencies in between."""
+
+import numpy as np
+
+from dyntoolkit.claims import Array, Bounds, Claim, Control, Metrics
+from dyntoolkit.engine.history import History
+from dyntoolkit.phenomena.grokking.delays import delay, first_above, value_at
+from dyntoolkit.phenomena.grokking.digits_config import Config
+
+JUST_BELOW_90 = np.nextafter(0.9, 0)  # the recipe's train accuracy >= .9 as a strict condition
+
+
+def metrics(history: History) -> dict[str, Array]:
+    """What the recipe names, name -> (R,); NaN for "never".
+
+    t_train, t_test: first frames with train accuracy above .95 and test accuracy above .85; delay_accuracy: their
+    ratio. gap_at_90: train minus test accuracy at the first frame with train accuracy of at least .9. hf_max: the
+    largest high-frequency share of the outputs; hf_target: that of the labels; hf_excess: the difference. hf_start,
+    hf_end, norm_start, norm_end, test_end, accuracy_end: first and last frame.
+    """
+    steps, train, test = history.at("train_accuracy"), history["train_accuracy"], history["test_accuracy"]
+    t_train, t_test = first_above(steps, train, 0.95), first_above(steps, test, 0.85)
+    hf, target, norm = history["hf"], history["hf_target"][0], history["norm"]
+    return {
+        "t_train": t_train,
+        "t_test": t_test,
+        "delay_accuracy": delay(t_test, t_train),
+        "gap_at_90": value_at(steps, train - test, first_above(steps, train, JUST_BELOW_90)),
+        "hf_start": hf[0],
+        "hf_max": hf.max(0),
+        "hf_end": hf[-1],
+        "hf_target": target,
+        "hf_excess": hf.max(0) - target,
+        "norm_start": norm[0],
+        "norm_end": norm[-1],
+        "test_end": history.last("test_loss"),
+        "accuracy_end": test[-1],
+    }
+
+
+def _above_target(found: Metrics, config: object) -> Array:
+    """hf_max where it exceeds hf_target, NaN elsewhere."""
+    return np.where(found["hf_excess"] > 0, found["hf_max"], np.nan)
+
+
+def _measured(c: Config) -> bool:
+    """Where it was measured: the defaults, at least 2500 steps."""
+    return c.steps >= 2500 and c.replace(steps=2500) == Config()
+
+
+STANDARD = {"init_scale": 1.0}
+
+CLAIMS = (
+    Claim(
+        "gap_at_90",
+        "It memorises before it generalises: at 90 % on the training images, test accuracy is 15 points behind.",
+        "gap_at_90",
+        Bounds(low=0.15 - 1e-9),
+        _measured,
+        controls=(Control("initialization scale 1", STANDARD),),
+    ),
+    Claim(
+        "high_frequency_excess",
+        "On the way, the outputs hold more high frequencies than the labels do.",
+        "hf_max",
+        Bounds(low=0.75 - 1e-9),
+        _measured,
+        controls=(
+            Control("initialization scale 1", STANDARD, metric="hf_max"),
+            Control("… minus that of the labels", STANDARD, Bounds(high=0), metric="hf_excess"),
+        ),
+        value=_above_target,
+    ),
+    Claim(
+        "delay_accuracy",
+        "Test accuracy passes 0.85 at least 1.3 times as late as train accuracy passes 0.95.",
+        "delay_accuracy",
+        Bounds(low=1.3 - 1e-9),
+        _measured,
+        controls=(Control("initialization scale 1", STANDARD, Bounds(high=1.3)),),
+    ),
+    Claim(
+        "reaches",
+        "In the end most digits that were never seen are recognised.",
+        "accuracy_end",
+        Bounds(low=0.85 - 1e-9),
+        _measured,
+        controls=(Control("no weight decay", {"weight_decay": 0.0}),),
+    ),
+)
