@@ -38,8 +38,6 @@ class Config(config.Config):
 
 
 PRESETS = {
-    "order": Preset(
-        "Value and output matrices become sharper than feed-forward ones; others are out of order."
-    ),
+    "order": Preset("Value and output matrices become sharper than feed-forward ones; others are out of order."),
     "short": Preset("Half the steps: the same start, less time to grow apart.", {"steps": 200}),
 }

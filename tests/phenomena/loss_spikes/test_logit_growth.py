@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from dyntoolkit.engine.history import Frame
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.transformer import Transformer
 from dyntoolkit.errors import InputError
@@ -101,6 +102,16 @@ def test_the_last_frame_is_that_of_the_last_step_and_metrics_skip_the_start():
     np.testing.assert_allclose(metrics["logit_max"], history["logit_max"][1:].max((0, 2)))
     np.testing.assert_allclose(metrics["logit_excess"], metrics["logit_max"] - math.sqrt(8), rtol=1e-6)
     assert all(len(value) == 2 for value in EXPERIMENT.metrics(begun([SHORT] * 2, [0, 1], 1)).values())
+
+
+def test_attention_counts_from_step_ten_on():
+    history, _ = EXPERIMENT.start([SHORT], [0])
+    for step, score, entropy in ((0, 90.0, 0.1), (10, 7.0, 2.0), (50, 8.0, 1.5)):
+        values = {"logit_max": np.array([[1.0, score]]), "entropy": np.array([[entropy, 2.5]])}
+        values |= {"loss": np.ones(1), "validation": np.ones(1)}
+        history.append(Frame(step, 50, values, np.array([-1])))
+    metrics = EXPERIMENT.metrics(history)
+    assert (metrics["logit_max"][0], metrics["entropy_min"][0]) == (8, 1.5)
 
 
 def test_the_figure_keeps_its_shape_from_the_first_frame_on():
