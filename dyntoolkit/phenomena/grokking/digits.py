@@ -1,6 +1,6 @@
 """Digits: does a large start put high-frequency noise into the outputs that must go before real digits are recognised?
 
-Zhou, Zhang, Xu and Zhang 2024, "A rationale from frequency perspective for grokking in training neural network" (arXiv
+Zhou, Zhang and Xu 2024, "A rationale from frequency perspective for grokking in training neural network" (arXiv
 2405.17479), on the digits that come with scikit-learn.
 """
 
@@ -127,7 +127,7 @@ EXPERIMENT = Experiment(
     title="Grokking on real digits",
     question="Does a large start put high-frequency noise into the outputs that has to go before it generalises?",
     paper="2405.17479",
-    seconds=2.0,
+    seconds=1.3,
     config=Config,
     presets=PRESETS,
     simulate=simulate,

@@ -141,7 +141,7 @@ def edges(name, control):
     return st.sampled_from((control.low, control.high)) | st.floats(control.low, control.high)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.fixed_dictionaries({name: edges(name, control) for name, control in Config.controls().items()}))
 def test_any_settings_run_to_the_end(fields):
     config = Config(**fields)
