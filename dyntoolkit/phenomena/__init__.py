@@ -4,8 +4,8 @@ from dyntoolkit.errors import unknown
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.phenomena.cross_task_linearity import digits
 from dyntoolkit.phenomena.label_noise import linear
+from dyntoolkit.phenomena.loss_spikes import blocks, edge_of_stability, logit_growth, mlp, quadratic, rescue
 from dyntoolkit.phenomena.loss_spikes import digits as spikes_digits
-from dyntoolkit.phenomena.loss_spikes import edge_of_stability, mlp, quadratic, rescue
 
 EXPERIMENTS: tuple[Experiment, ...] = (
     linear.EXPERIMENT,
@@ -14,6 +14,8 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     quadratic.EXPERIMENT,
     rescue.EXPERIMENT,
     spikes_digits.EXPERIMENT,
+    logit_growth.EXPERIMENT,
+    blocks.EXPERIMENT,
     edge_of_stability.EXPERIMENT,
 )
 

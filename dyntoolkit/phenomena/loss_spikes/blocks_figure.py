@@ -31,7 +31,7 @@ def panels(history: History) -> list[Panel]:
     at, measured = _known(history, "sharpness", len(ORDER))  # (T,), (T, R, 6)
     curves = [median_line(name, at, measured[..., b], COLORS[name], markers="both") for b, name in enumerate(ORDER)]
     return [
-        Panel("Average sharpness by block", STEP, Axis("average sharpness, nats per unit²", log=True), [*curves]),
+        Panel("Average sharpness by block", STEP, Axis("average sharpness", log=True), [*curves]),
         _now(measured),
         _ratios(history, at),
         _loss(history),
