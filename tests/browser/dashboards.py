@@ -21,7 +21,8 @@ FINISHED = """([frame, what]) => {
 }"""
 EMPTY = """[...ROOT.querySelectorAll(".dyn-board .dyntoolkit-plot")].filter((plot) => {
   const paths = [...plot.querySelectorAll(".scatterlayer path, .barlayer path, .heatmaplayer image")];
-  return !plot.querySelector(".annotation-text") && !paths.some((path) => path.getBoundingClientRect().width + path.getBoundingClientRect().height > 1);
+  const said = plot.querySelector(".annotation-text"); // why there is nothing
+  return !said && !paths.some((path) => path.getBoundingClientRect().width + path.getBoundingClientRect().height > 1);
 }).map((plot) => plot.getAttribute("aria-label"))"""
 
 
@@ -100,10 +101,21 @@ class Dashboard:
             arg=[field, before],
         )
 
-    def moves(self, field: str, key: str) -> bool:
-        """A key on a slider's handle; False if the number stays, for it stood at this end already."""
+    def moves(self, field: str, end: str) -> bool:
+        """Put a field at its first ("Home") or last ("End") value; False if it stood there already."""
+        box = self.root.locator(f".dyn-field-{field}")
+        if box.locator("input[type=checkbox]").count():
+            check = box.locator("input[type=checkbox]")
+            before = check.is_checked()
+            check.set_checked(end == "End")
+            return check.is_checked() != before
+        if box.locator("select").count():
+            chosen, options = box.locator("select"), box.locator("select option").count()
+            before = chosen.input_value()
+            chosen.select_option(index=options - 1 if end == "End" else 0)
+            return chosen.input_value() != before
         before = self.value(field)
-        self.slider(field).press(key)
+        self.slider(field).press(end)
         self.page.wait_for_timeout(200)
         return self.value(field) != before
 
