@@ -26,8 +26,8 @@ def x2_tanh(x: torch.Tensor) -> torch.Tensor:
 ACTIVATIONS: Mapping[str, Activation] = {
     "tanh": torch.tanh,
     "relu": torch.relu,
-    "x_tanh": x_tanh,
-    "x2_tanh": x2_tanh,
+    "xtanh": x_tanh,
+    "x2tanh": x2_tanh,
     "gelu": functional.gelu,
     "sigmoid": torch.sigmoid,
     "softplus": functional.softplus,

@@ -9,8 +9,8 @@ from dyntoolkit.engine.activations import ACTIVATIONS, identity, x2_tanh, x_tanh
 X = torch.linspace(-3, 3, 61, dtype=torch.float64)
 
 DEFINITIONS = {
-    "x_tanh": lambda x: x * math.tanh(x),
-    "x2_tanh": lambda x: x**2 * math.tanh(x),
+    "xtanh": lambda x: x * math.tanh(x),
+    "x2tanh": lambda x: x**2 * math.tanh(x),
     "identity": lambda x: x,
     "tanh": math.tanh,
     "relu": lambda x: max(x, 0.0),

@@ -1,0 +1,83 @@
+"""Plateaus of known curves, targets, claims in a real run, and any settings."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dyntoolkit.phenomena.condensation import staircase
+from dyntoolkit.phenomena.condensation.staircase import EXPERIMENT, Config
+from dyntoolkit.phenomena.condensation.staircase_claims import plateaus
+from dyntoolkit.phenomena.condensation.staircase_config import TARGETS
+
+STEPS = np.arange(0, 10_001, 5)
+
+
+def test_a_flat_stretch_is_a_plateau_and_a_power_law_is_none():
+    rest = np.where(STEPS < 1000, 0.2, 0.2 * (np.maximum(STEPS, 1) / 1000.0) ** -2)
+    (found,) = plateaus(STEPS, rest, np.array([10, 500]), np.array([7.0, 1.1]))
+    assert found.level == pytest.approx(0.2)
+    assert 5 <= found.start < 8
+    assert 800 < found.end < 1300
+    assert found.n_eff == 1.1
+    assert plateaus(STEPS, 1 / np.maximum(STEPS, 1), np.array([10]), np.array([1.0])) == []
+
+
+def test_two_levels_are_two_plateaus_and_a_short_rest_is_none():
+    logs = np.interp(np.log10(np.maximum(STEPS, 1)), [0, 1.5, 2, 3, 3.2, 3.4, 4], [0, 0, -1, -1, -2, -2, -4])
+    levels = [plateau.level for plateau in plateaus(STEPS, 10**logs, np.array([1]), np.array([1.0]))]
+    assert levels == pytest.approx([1.0, 0.1])
+
+
+@pytest.mark.parametrize(
+    ("target", "mean", "affine"),
+    [("relu3", 0.410, 0.142), ("relu_zig", None, 0.0759), ("tanh_bump", None, 0.756), ("tanh_mix", None, 0.289)],
+)
+def test_targets_have_the_levels_of_the_recipe(target, mean, affine):
+    x, y = staircase.load_data(Config(target=target))
+    assert staircase.affine_loss(x, y) == pytest.approx(affine, rel=5e-3)
+    assert mean is None or float(y.square().mean()) == pytest.approx(mean, rel=5e-3)
+
+
+def test_directions_are_measured_at_the_steps_of_the_recipe():
+    steps = sorted(staircase.snapshot_steps(12000))
+    assert steps[:4] == [0, 4, 5, 6]
+    assert steps[-2:] == [10000, 12000]
+
+
+def test_the_claims_of_one_run_hold_and_the_figure_shows_them():
+    history = EXPERIMENT.run(seeds=(771,))
+    metrics = EXPERIMENT.metrics(history)
+    for claim in EXPERIMENT.claims[:1]:
+        assert claim.expected(history.config)
+        assert claim.bounds.hold(metrics[claim.metric])[0]
+    loss, count, neurons, function = EXPERIMENT.panels(history)
+    assert np.isfinite(loss.marks[1].y).any()
+    assert count.marks[0].y[-1] == metrics["n_eff"][0]
+    assert len(neurons.marks[0].x) == 100
+    assert np.abs(function.marks[0].y - function.marks[1].y).max() < 0.2
+
+
+def test_a_run_alone_is_the_run_among_others():
+    config = Config(steps=1000, width=10)
+    together, alone = EXPERIMENT.run(config, (3, 4)), EXPERIMENT.run(config, (4,))
+    np.testing.assert_allclose(together["loss"][:100, 1], alone["loss"][:100, 0], rtol=1e-4)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    target=st.sampled_from(list(TARGETS)),
+    width=st.sampled_from([1, 200]),
+    init_scale=st.sampled_from([1e-6, 1.0]),
+    lr=st.sampled_from([0.005, 0.3]),
+)
+def test_any_settings_run_or_diverge_and_have_a_figure(target, width, init_scale, lr):
+    config = Config(target=target, width=width, init_scale=init_scale, lr=lr, steps=1000)
+    history, frames = EXPERIMENT.start([config], [0])
+    counts = {tuple(len(panel.marks) for panel in EXPERIMENT.panels(history))}
+    for frame in frames:
+        history.append(frame)
+    assert history.done
+    assert {tuple(len(panel.marks) for panel in EXPERIMENT.panels(history))} == counts
+    with np.errstate(all="ignore"):
+        assert EXPERIMENT.metrics(history)["n_eff"].shape == (1,)

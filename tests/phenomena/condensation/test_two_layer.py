@@ -1,0 +1,35 @@
+"""The written-out gradient against autograd, and the coordinates of the neurons."""
+
+import math
+
+import pytest
+import torch
+
+from dyntoolkit.engine.gradient import value_and_grad
+from dyntoolkit.phenomena.condensation import two_layer
+
+X, Y = torch.linspace(-1, 1, 7, dtype=torch.float64), torch.linspace(0, 2, 7, dtype=torch.float64).sin()
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_gradient_is_that_of_the_loss(activation, masked):
+    theta = torch.randn(3, 3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    mask = torch.tensor([[2.0, 0, 2, 0, 2]], dtype=torch.float64).repeat(3, 1) if masked else None
+
+    def loss(flat):
+        h = two_layer.hidden(flat, X, activation)
+        h = h if mask is None else h * mask.unsqueeze(1)
+        return ((h @ flat[:, 2].unsqueeze(2)).squeeze(2) - Y).square().mean(1)
+
+    value, expected = value_and_grad(loss)(theta)
+    torch.testing.assert_close(two_layer.gradient(theta, X, Y, activation, mask), expected)
+    if not masked:
+        torch.testing.assert_close(two_layer.loss(theta, X, Y, activation), value)
+
+
+def test_orientation_and_amplitude_of_known_neurons():
+    theta = torch.tensor([[[1.0, 0, -1, 0], [0, 2, 0, -3], [3, -1, 1, 2]]])
+    assert two_layer.orientation(theta)[0].tolist() == pytest.approx([0, 90, 180, -90])
+    assert two_layer.amplitude(theta)[0].tolist() == pytest.approx([3, 2, 1, 6])
+    assert math.isfinite(float(two_layer.outputs(theta, X.float(), "tanh").sum()))
