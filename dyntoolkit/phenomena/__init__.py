@@ -2,6 +2,7 @@
 
 from dyntoolkit.errors import unknown
 from dyntoolkit.experiment import Experiment
+from dyntoolkit.phenomena.condensation import directions, dropout, final, isometric, phase, recovery, split, staircase
 from dyntoolkit.phenomena.cross_task_linearity import digits
 from dyntoolkit.phenomena.label_noise import linear
 from dyntoolkit.phenomena.loss_spikes import blocks, edge_of_stability, logit_growth, mlp, quadratic, rescue
@@ -16,6 +17,14 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     spikes_digits.EXPERIMENT,
     logit_growth.EXPERIMENT,
     blocks.EXPERIMENT,
+    directions.EXPERIMENT,
+    final.EXPERIMENT,
+    phase.EXPERIMENT,
+    staircase.EXPERIMENT,
+    dropout.EXPERIMENT,
+    split.EXPERIMENT,
+    isometric.EXPERIMENT,
+    recovery.EXPERIMENT,
     edge_of_stability.EXPERIMENT,
 )
 
