@@ -13,11 +13,12 @@ import dyntoolkit
 from dyntoolkit.phenomena import find
 
 NOTEBOOKS = Path(dyntoolkit.__file__).parent.parent / "notebooks"
-NAMES = ["label_noise", "cross_task_linearity", "loss_spikes"]
+NAMES = ["label_noise", "cross_task_linearity", "loss_spikes", "condensation"]
 SHORT = {
     "label_noise": {"steps": 500},
     "cross_task_linearity": {"steps": 30, "pretrain_steps": 10, "width": 32},
     "loss_spikes": {"steps": 500, "width": 5, "n_train": 20},
+    "condensation": {"steps": 20},
 }
 
 
@@ -75,6 +76,7 @@ def test_stored_notebooks_hold_text_and_still_pictures_only(name):
         ("label_noise", {"noise_std": 0}),
         ("cross_task_linearity", {"preset": "independent", "n_seeds": 2}),
         ("loss_spikes", {"preset": "amsgrad", "lr": 0.05}),
+        ("condensation", {"preset": "generic", "width": 30}),
     ],
 )
 def test_papermill_runs_it_and_stores_one_small_notebook(tmp_path, name, parameters):

@@ -38,7 +38,7 @@ def _spectrum(history: History) -> Panel:
     ]
     marks += [Level("zero", y=0.0), Level("this c", x=history.config.split_ratio, color=RED)]
     top = 0.12  # the large positive ones are not what the theory is about
-    axes = Axis("split ratio c"), Axis("eigenvalue of the wide Hessian", range=(-0.25, top))
+    axes = Axis("split ratio c"), Axis("eigenvalue, wide Hessian", range=(-0.25, top))
     return Panel("Spectrum", *axes, marks, _note(history))
 
 
