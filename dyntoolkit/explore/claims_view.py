@@ -10,6 +10,7 @@ from dyntoolkit.claims import Claim
 from dyntoolkit.judge import HERE, ControlVerdict, Verdict
 
 PENDING = "judged at the end of the run"
+FURTHER = "needs further runs: press “Run the negative controls”"
 HOLDS, FAILS, ELSEWHERE = "holds", "does not hold", "not expected here"
 MARKS = {HOLDS: "✓", FAILS: "✗", ELSEWHERE: "–"}
 
@@ -46,7 +47,7 @@ def claims_html(claims: Sequence[Claim], verdicts: Sequence[Verdict] = (), note:
         if claim.id in judged:
             items.append(_judged(judged[claim.id]))
         else:
-            waiting = "needs further runs: press “Run the negative controls”" if judged else note
+            waiting = FURTHER if judged else note
             items.append(_item("waiting", "…", claim.statement, waiting, ""))
     return f'<ul class="dyn-claim-list">{"".join(items)}</ul>'
 

@@ -15,7 +15,7 @@ from dyntoolkit.errors import InputError
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.explore import headless
 from dyntoolkit.explore.board import Board
-from dyntoolkit.explore.claims_view import PENDING, claims_html
+from dyntoolkit.explore.claims_view import FURTHER, claims_html
 from dyntoolkit.explore.controls import ControlPanel
 from dyntoolkit.explore.grid import Grid
 from dyntoolkit.explore.monitor import Monitor, divergence_words, seeds_words, sentence
@@ -286,7 +286,7 @@ class Dashboard:
         with self._said:
             if self._work is work:
                 self.claims = verdicts
-                self.claims_html.value = claims_html(self.experiment.claims, verdicts, PENDING)
+                self.claims_html.value = claims_html(self.experiment.claims, verdicts, FURTHER)
 
     def _fail(self, work: object, problem: Exception) -> None:
         with self._said:

@@ -6,6 +6,7 @@ import ipywidgets as widgets
 import pytest
 from ipywidgets.widgets.widget import _instances
 
+from dyntoolkit.claims import Sweep
 from dyntoolkit.experiment import Map
 from dyntoolkit.explore.dashboard import Dashboard
 from dyntoolkit.explore.runner import State
@@ -349,3 +350,14 @@ def test_the_map_fills_in_and_leaves_run_and_claims_alone(tiny, until):
 
 def tiny_ratio(history):
     return history["norm"][-1] / history["norm"][0]
+
+
+def test_claims_that_all_need_further_runs_say_so_at_the_end(tiny, until):
+    sweep = Sweep(({},), lambda rows: rows[0][tiny.claims[0].metric])
+    several = replace(tiny.claims[0], id="several", sweep=sweep)
+    dashboard = Dashboard(replace(tiny, claims=(several,)), tiny.configure())
+    dashboard.train()
+    until(state(dashboard, State.FINISHED))
+    assert "needs further runs" in dashboard.claims_html.value
+    assert "judged at the end" not in dashboard.claims_html.value
+    dashboard.close()
