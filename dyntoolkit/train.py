@@ -84,7 +84,9 @@ def train_needed(
     }
     jobs = [(config, seed) for config in plan for seed in seeds[config] if (config, seed) not in known]
     rows = {**known, **train(experiment, jobs, watch)}
-    return {
-        config: {name: np.array([rows[config, seed][name] for seed in seeds[config]]) for name in own}
-        for config in plan
-    }
+    return {config: _columns([rows[config, seed] for seed in seeds[config]]) for config in plan}
+
+
+def _columns(rows: Sequence[Mapping[str, float]]) -> dict[str, Array]:
+    """The metrics of runs of the same settings, name -> (R,); other settings may have other metrics."""
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}

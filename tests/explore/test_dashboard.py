@@ -353,7 +353,7 @@ def tiny_ratio(history):
 
 
 def test_claims_that_all_need_further_runs_say_so_at_the_end(tiny, until):
-    sweep = Sweep(({},), lambda rows: rows[0][tiny.claims[0].metric])
+    sweep = Sweep(({},), lambda rows: rows[0][tiny.claims[0].metric], least_seeds=3)
     several = replace(tiny.claims[0], id="several", sweep=sweep)
     dashboard = Dashboard(replace(tiny, claims=(several,)), tiny.configure())
     dashboard.train()
