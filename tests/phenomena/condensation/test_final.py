@@ -3,7 +3,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from dyntoolkit.probes.effective_neurons import effective_neurons
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +10,7 @@ from dyntoolkit.phenomena.condensation.final import EXPERIMENT, X, Y, initial_th
 from dyntoolkit.phenomena.condensation.final_claims import CLAIMS
 from dyntoolkit.phenomena.condensation.final_config import PRESETS, Config
 from dyntoolkit.phenomena.condensation.relu_descent import State, loss, make_step, ntk_step
+from dyntoolkit.probes.effective_neurons import effective_neurons
 
 SMALL = Config(width=30, steps=400, tol=1e-3)
 
