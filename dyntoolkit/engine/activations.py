@@ -25,6 +25,7 @@ def x2_tanh(x: torch.Tensor) -> torch.Tensor:
 
 ACTIVATIONS: Mapping[str, Activation] = {
     "tanh": torch.tanh,
+    "sin": torch.sin,
     "relu": torch.relu,
     "xtanh": x_tanh,
     "x2tanh": x2_tanh,

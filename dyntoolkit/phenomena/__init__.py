@@ -4,6 +4,8 @@ from dyntoolkit.errors import unknown
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.phenomena.condensation import directions, dropout, final, isometric, phase, recovery, split, staircase
 from dyntoolkit.phenomena.cross_task_linearity import digits
+from dyntoolkit.phenomena.grokking import digits as grokking_digits
+from dyntoolkit.phenomena.grokking import modular, oned, parity, polynomial
 from dyntoolkit.phenomena.label_noise import linear
 from dyntoolkit.phenomena.loss_spikes import blocks, edge_of_stability, logit_growth, mlp, quadratic, rescue
 from dyntoolkit.phenomena.loss_spikes import digits as spikes_digits
@@ -17,6 +19,11 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     spikes_digits.EXPERIMENT,
     logit_growth.EXPERIMENT,
     blocks.EXPERIMENT,
+    oned.EXPERIMENT,
+    parity.EXPERIMENT,
+    grokking_digits.EXPERIMENT,
+    polynomial.EXPERIMENT,
+    modular.EXPERIMENT,
     directions.EXPERIMENT,
     final.EXPERIMENT,
     phase.EXPERIMENT,

@@ -13,6 +13,7 @@ DEFINITIONS = {
     "x2tanh": lambda x: x**2 * math.tanh(x),
     "identity": lambda x: x,
     "tanh": math.tanh,
+    "sin": math.sin,
     "relu": lambda x: max(x, 0.0),
     "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
     "softplus": lambda x: math.log(1 + math.exp(x)),

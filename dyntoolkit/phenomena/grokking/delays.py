@@ -10,6 +10,8 @@ def first_above(steps: Array, values: Array, level: float) -> Array:
 
     Strict, without smoothing or interpolation, and the values need not stay there.
     """
+    if not len(steps):
+        return np.full(values.shape[1], np.nan)
     above = values > level  # (T, R)
     return np.where(above.any(0), np.asarray(steps, dtype=np.float64)[above.argmax(0)], np.nan)
 

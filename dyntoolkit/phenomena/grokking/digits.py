@@ -4,20 +4,20 @@ Zhou, Zhang and Xu 2024, "A rationale from frequency perspective for grokking in
 2405.17479), on the digits that come with scikit-learn.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import repeat
 from typing import NamedTuple
 
 import torch
 
 from dyntoolkit.data import shuffled_images
-from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.engine.layers import MLP
 from dyntoolkit.engine.loop import geometrically, train
 from dyntoolkit.engine.streams import Stream
-from dyntoolkit.engine.update import Adam, adam
+from dyntoolkit.engine.update import Adam
 from dyntoolkit.experiment import Experiment
+from dyntoolkit.phenomena.grokking.adamw import adamw
 from dyntoolkit.phenomena.grokking.digits_claims import CLAIMS, metrics
 from dyntoolkit.phenomena.grokking.digits_config import PRESETS, Config
 from dyntoolkit.phenomena.grokking.digits_figure import panels
@@ -93,19 +93,6 @@ def measure(net: MLP, theta: Tensor, data: Data, S: Tensor) -> dict[str, Array]:
     return {name: value.numpy() for name, value in values.items()}
 
 
-def make_step(configs: Sequence[Config], net: MLP, data: Data) -> Callable[[Adam, None], Adam]:
-    """One update of AdamW on the full batch."""
-    names = ("lr", "beta1", "beta2", "eps", "weight_decay")
-    columns = (torch.tensor([getattr(c, name) for c in configs], dtype=torch.float64) for name in names)
-    lr, beta1, beta2, eps, decay = columns  # (R,)
-    loss = value_and_grad(lambda theta: mean_squared_error(net(theta, data.train_x), data.train_y))
-
-    def step(state: Adam, _: None) -> Adam:
-        return adam(state, loss(state.theta)[1], lr, beta1, beta2, eps, decay, decoupled=True)
-
-    return step
-
-
 def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]:
     """Train R networks in float32; frames at step 0 and on a geometric grid of 60 steps, with `measure`'s values.
 
@@ -114,12 +101,15 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     config, data, net = configs[0], draw_data(configs[0], seeds), network(configs[0])
     S = gaussian_filter(data.test_x)
 
+    def loss(theta: Tensor) -> Tensor:
+        return mean_squared_error(net(theta, data.train_x), data.train_y)
+
     def values(k: int, state: Adam) -> dict[str, Array]:
         found = measure(net, state.theta, data, S)
         return found if k else {**found, "hf_target": high_frequency_share(S, data.test_y).numpy()}
 
     start, record = Adam.start(initial_theta(configs, seeds)), geometrically(config.steps, FRAMES)
-    return train(start, make_step(configs, net, data), lambda k0, k1: repeat(None, k1 - k0), record, values)
+    return train(start, adamw(configs, loss), lambda k0, k1: repeat(None, k1 - k0), record, values)
 
 
 EXPERIMENT = Experiment(

@@ -10,6 +10,11 @@ from dyntoolkit.phenomena.grokking.digits_config import Config
 JUST_BELOW_90 = np.nextafter(0.9, 0)  # the recipe's train accuracy >= .9 as a strict condition
 
 
+def accuracy_times(steps: Array, train: Array, test: Array) -> tuple[Array, Array]:
+    """First recorded steps (T,) with train accuracy above .95 and with test accuracy above .85, both (T, R): (R,)."""
+    return first_above(steps, train, 0.95), first_above(steps, test, 0.85)
+
+
 def metrics(history: History) -> dict[str, Array]:
     """What the recipe names, name -> (R,); NaN for "never".
 
@@ -19,7 +24,7 @@ def metrics(history: History) -> dict[str, Array]:
     hf_end, norm_start, norm_end, test_end, accuracy_end: first and last frame.
     """
     steps, train, test = history.at("train_accuracy"), history["train_accuracy"], history["test_accuracy"]
-    t_train, t_test = first_above(steps, train, 0.95), first_above(steps, test, 0.85)
+    t_train, t_test = accuracy_times(steps, train, test)
     hf, target, norm = history["hf"], history["hf_target"][0], history["norm"]
     return {
         "t_train": t_train,

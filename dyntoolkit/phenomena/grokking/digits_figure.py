@@ -3,43 +3,46 @@
 import numpy as np
 
 from dyntoolkit.engine.history import History
-from dyntoolkit.panels import GREEN, PURPLE, TEST, TRAIN, Axis, Level, Line, Panel, median_line
+from dyntoolkit.panels import GREEN, PURPLE, TEST, TRAIN, Axis, Level, Panel
+from dyntoolkit.phenomena.grokking.course import course, course_line, delay_marks, step_axis
+from dyntoolkit.phenomena.grokking.digits_claims import accuracy_times
 
 
 def panels(history: History) -> list[Panel]:
     """Losses; accuracies; high-frequency share with the line of the labels; errors of the two parts."""
-    step = Axis("step", log=True, range=(1, history.config.steps))
+    step, (steps, train), (_, test) = (
+        step_axis(history),
+        course(history, "train_accuracy"),
+        course(history, "test_accuracy"),
+    )
     target = float(np.median(history["hf_target"][0])) if "hf_target" in history else np.nan
     return [
         Panel(
             "Loss",
             step,
             Axis("mean squared error", log=True),
-            [_course(history, "train_loss", "train", TRAIN), _course(history, "test_loss", "test", TEST)],
+            [course_line(history, "train_loss", "train", TRAIN), course_line(history, "test_loss", "test", TEST)],
         ),
         Panel(
             "Accuracy",
             step,
             Axis("share of images", range=(0, 1.03)),
-            [_course(history, "train_accuracy", "train", TRAIN), _course(history, "test_accuracy", "test", TEST)],
+            [
+                course_line(history, "train_accuracy", "train", TRAIN),
+                course_line(history, "test_accuracy", "test", TEST),
+                *delay_marks(*accuracy_times(steps, train, test), "train > 0.95", "test > 0.85"),
+            ],
         ),
         Panel(
             "High frequencies in the test outputs",
             step,
             Axis("share of ‖F‖²", range=(0, 1.03)),
-            [_course(history, "hf", "outputs", TEST), Level("labels", y=target)],
+            [course_line(history, "hf", "outputs", TEST), Level("labels", y=target)],
         ),
         Panel(
             "Error by frequency, on test images",
             step,
             Axis("relative error", log=True),
-            [_course(history, "e_low", "low", GREEN), _course(history, "e_high", "high", PURPLE)],
+            [course_line(history, "e_low", "low", GREEN), course_line(history, "e_high", "high", PURPLE)],
         ),
     ]
-
-
-def _course(history: History, name: str, label: str, color: str) -> Line:
-    """A quantity from step 1 on: a logarithmic axis has no place for step 0."""
-    if name not in history:
-        return median_line(label, np.empty(0), np.empty((0, len(history.seeds))), color)
-    return median_line(label, history.at(name)[1:], history[name][1:], color)

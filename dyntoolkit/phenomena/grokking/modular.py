@@ -15,8 +15,9 @@ from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.engine.loop import geometrically, train
 from dyntoolkit.engine.streams import Stream
-from dyntoolkit.engine.update import Adam, Momentum, adam, momentum
+from dyntoolkit.engine.update import Adam, Momentum, momentum
 from dyntoolkit.experiment import Experiment
+from dyntoolkit.phenomena.grokking.adamw import adamw
 from dyntoolkit.phenomena.grokking.modular_claims import CLAIMS, metrics
 from dyntoolkit.phenomena.grokking.modular_config import PRESETS, Config
 from dyntoolkit.phenomena.grokking.modular_figure import FRAMES, panels
@@ -118,16 +119,14 @@ def measure(theta: Tensor, data: Data) -> dict[str, Array]:
 
 def make_step(configs: Sequence[Config], data: Data) -> Callable[[State, None], State]:
     """One update on the full batch: AdamW, or gradient descent with momentum and without decay."""
-    names = ("lr", "beta1", "beta2", "eps", "weight_decay")
-    columns = (torch.tensor([getattr(c, name) for c in configs], dtype=torch.float64) for name in names)
-    lr, beta1, beta2, eps, decay = columns  # (R,)
+    decayed = adamw(configs, partial(loss, data=data))
+    lr = torch.tensor([c.lr for c in configs], dtype=torch.float64)  # (R,)
     gradient = value_and_grad(partial(loss, data=data))
 
     def step(state: State, _: None) -> State:
-        g = gradient(state.theta)[1]  # (R, P)
-        if isinstance(state, Momentum):
-            return momentum(state, g, lr, HEAVY_BALL)
-        return adam(state, g, lr, beta1, beta2, eps, decay, decoupled=True)
+        if isinstance(state, Adam):
+            return decayed(state, None)
+        return momentum(state, gradient(state.theta)[1], lr, HEAVY_BALL)
 
     return step
 

@@ -6,6 +6,11 @@ from dyntoolkit.phenomena.grokking.delays import delay, first_above, value_at
 from dyntoolkit.phenomena.grokking.modular_config import PRESETS, Config
 
 
+def accuracy_times(steps: Array, train: Array, test: Array) -> tuple[Array, Array]:
+    """First recorded steps (T,) with train accuracy above .95 and with test accuracy above .9, both (T, R): (R,)."""
+    return first_above(steps, train, 0.95), first_above(steps, test, 0.9)
+
+
 def metrics(history: History) -> dict[str, Array]:
     """What the recipe names, name -> (R,); NaN for "never".
 
@@ -15,7 +20,7 @@ def metrics(history: History) -> dict[str, Array]:
     gains g_k, k >= 1, at the last frame.
     """
     steps, train, test = history.at("train_accuracy"), history["train_accuracy"], history["test_accuracy"]
-    t_train, t_test = first_above(steps, train, 0.95), first_above(steps, test, 0.9)
+    t_train, t_test = accuracy_times(steps, train, test)
     return {
         "t_train": t_train,
         "t_test": t_test,

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from dyntoolkit.claims import Array
 from dyntoolkit.engine.history import History
-from dyntoolkit.engine.loop import geometrically
-from dyntoolkit.panels import GREEN, TEST, TRAIN, Axis, Heat, Level, Panel, median_line
+from dyntoolkit.panels import GREEN, TEST, TRAIN, Axis, Heat, Level, Panel
+from dyntoolkit.phenomena.grokking.course import course, course_line, course_map, delay_marks, step_axis
+from dyntoolkit.phenomena.grokking.modular_claims import accuracy_times
 from dyntoolkit.probes.fourier_concentration import random_concentration
 
 FRAMES = 60  # points of the geometric grid of steps
@@ -19,55 +19,38 @@ def panels(history: History) -> list[Panel]:
     return [_losses(history), _accuracies(history), _gains(history), _spectrum(history)]
 
 
-def _step(history: History) -> Axis:
-    return Axis("step", log=True, range=(1, history.config.steps))
-
-
-def _course(history: History, name: str) -> tuple[Array, Array]:
-    """Steps (T,) and values (T, R) from step 1 on: a logarithmic axis has no place for step 0."""
-    if name not in history:
-        return np.empty(0), np.empty((0, len(history.seeds)))
-    return history.at(name)[1:], history[name][1:]
-
-
 def _losses(history: History) -> Panel:
     return Panel(
         "Loss",
-        _step(history),
+        step_axis(history),
         Axis("squared error, sum over classes", log=True),
         [
-            median_line("train", *_course(history, "train_loss"), TRAIN),
-            median_line("test", *_course(history, "test_loss"), TEST),
+            course_line(history, "train_loss", "train", TRAIN),
+            course_line(history, "test_loss", "test", TEST),
             Level("start, by theory: 1 + 3 s⁶/p", y=history.config.start_loss),
         ],
     )
 
 
 def _accuracies(history: History) -> Panel:
+    (steps, train), (_, test) = course(history, "train_accuracy"), course(history, "test_accuracy")
     return Panel(
         "Accuracy and concentration",
-        _step(history),
+        step_axis(history),
         Axis("share", range=(0, 1.03)),
         [
-            median_line("train accuracy", *_course(history, "train_accuracy"), TRAIN),
-            median_line("test accuracy", *_course(history, "test_accuracy"), TEST),
-            median_line("Fourier concentration", *_course(history, "concentration"), GREEN),
+            course_line(history, "train_accuracy", "train accuracy", TRAIN),
+            course_line(history, "test_accuracy", "test accuracy", TEST),
+            course_line(history, "concentration", "Fourier concentration", GREEN),
             Level("random neurons", y=random_concentration(history.config.modulus)),
+            *delay_marks(*accuracy_times(steps, train, test), "train > 0.95", "test > 0.9"),
         ],
     )
 
 
 def _gains(history: History) -> Panel:
-    """The gains g_k over the whole grid of steps, with gaps where the run has not come yet."""
-    config = history.config
-    grid = np.array(geometrically(config.steps, FRAMES)[1:])
-    gains = np.full((config.modes, len(grid)), np.nan)
-    if "gains" in history:
-        known = history["gains"][1:, 0]  # (T, K)
-        gains[:, : len(known)] = known.T
-    modes = np.arange(1, config.modes + 1)
-    heat = Heat("gain g<sub>k</sub>", grid.astype(np.float64), modes, gains, 0.0, 1.2)
-    return Panel("Gain of each mode (exact: 1)", _step(history), Axis("Fourier mode k"), [heat])
+    heat = course_map(history, "gains", FRAMES, np.arange(1, history.config.modes + 1), "gain g<sub>k</sub>", 1.2)
+    return Panel("Gain of each mode (exact: 1)", step_axis(history), Axis("Fourier mode k"), [heat])
 
 
 def _spectrum(history: History) -> Panel:

@@ -24,6 +24,8 @@ from dyntoolkit.panels import (
     Panel,
     median_line,
 )
+from dyntoolkit.phenomena.grokking.course import course, course_line, delay_marks, step_axis
+from dyntoolkit.phenomena.grokking.delays import first_below
 from dyntoolkit.phenomena.grokking.polynomial_claims import relative_losses
 from dyntoolkit.phenomena.grokking.polynomial_config import Config
 
@@ -35,30 +37,27 @@ def panels(history: History) -> list[Panel]:
     return [_losses(history), _terms(history), _weights(history), _outputs(history)]
 
 
-def _step(history: History) -> Axis:
-    return Axis("step", log=True, range=(1, history.config.steps))
-
-
 def _losses(history: History) -> Panel:
     none = np.empty((0, len(history.seeds)))
     train, test = relative_losses(history) if "train_mse" in history else (none, none)
     floor = float(np.median(history["kernel_floor"][0])) if "kernel_floor" in history else np.nan
     steps = _steps(history)
+    times = first_below(steps, train[1:], 0.1), first_below(steps, test[1:], 0.2)
     return Panel(
         "Loss / loss at step 0",
-        _step(history),
+        step_axis(history),
         Axis("relative mean squared error", log=True),
         [
             median_line("train", steps, train[1:], TRAIN),
             median_line("test", steps, test[1:], TEST),
             Level("test loss of the initial kernel", y=floor, color=KERNEL),
+            *delay_marks(*times, "train < 0.1", "test < 0.2"),
         ],
     )
 
 
 def _steps(history: History) -> Array:
-    """The recorded steps from 1 on: a logarithmic axis has no place for step 0."""
-    return history.at("train_mse")[1:] if "train_mse" in history else np.empty(0)
+    return course(history, "train_mse")[0]
 
 
 def _terms(history: History) -> Panel:
@@ -73,20 +72,19 @@ def _terms(history: History) -> Panel:
     ]
     test = history["test_mse"][1:] if "test_mse" in history else np.empty((0, runs))
     marks.append(Line("test loss", steps, np.median(test, axis=1), TEST, markers="points"))
-    return Panel("Three terms of the test loss", _step(history), Axis("mean squared error"), marks)
+    return Panel("Three terms of the test loss", step_axis(history), Axis("mean squared error"), marks)
 
 
 def _weights(history: History) -> Panel:
-    steps, none = _steps(history), np.empty((0, len(history.seeds)))
     final = np.array([config.final_norm for config in history.configs])
-    norm, alignment = (history[name][1:] if name in history else none for name in ("norm", "alignment"))
+    steps, norm = course(history, "norm")
     return Panel(
         "Weights",
-        _step(history),
+        step_axis(history),
         Axis("norm, alignment"),
         [
             median_line("‖w‖ / its end, by theory", steps, norm / final, BLUE),
-            median_line("alignment with the target", steps, alignment, ALIGNMENT),
+            course_line(history, "alignment", "alignment with the target", ALIGNMENT),
             Level("end, by theory", y=1.0),
         ],
     )

@@ -186,11 +186,16 @@ def edges(name, control):
 def test_any_settings_run_to_the_end(fields):
     config = Config(**fields)
     history, frames = EXPERIMENT.start([config] * 2, [0, 1])
-    shape = [[type(mark).__name__ + mark.name for mark in panel.marks] for panel in EXPERIMENT.panels(history)]
+    shape = [
+        [type(mark).__name__ + mark.name.split(":")[0] for mark in panel.marks] for panel in EXPERIMENT.panels(history)
+    ]
     for k, frame in enumerate(frames):
         history.append(frame)
         if k % 23 == 0:
-            now = [[type(mark).__name__ + mark.name for mark in panel.marks] for panel in EXPERIMENT.panels(history)]
+            now = [
+                [type(mark).__name__ + mark.name.split(":")[0] for mark in panel.marks]
+                for panel in EXPERIMENT.panels(history)
+            ]
             assert now == shape
             EXPERIMENT.metrics(history)
     assert history.done
