@@ -13,12 +13,14 @@ NOTEBOOKS = {
     "cross_task_linearity": "cross_task_linearity.digits",
     "loss_spikes": "loss_spikes.mlp",
     "condensation": "condensation.directions",
+    "grokking": "grokking.oned",
 }
 SHORT = {
     "label_noise": "steps=500",
     "cross_task_linearity": "steps=30&pretrain_steps=30",
     "loss_spikes": "steps=500&width=5&n_train=20",
     "condensation": "steps=50",
+    "grokking": "steps=500&width=20",
 }
 MAIN = [
     (notebook, field)

@@ -13,12 +13,13 @@ import dyntoolkit
 from dyntoolkit.phenomena import find
 
 NOTEBOOKS = Path(dyntoolkit.__file__).parent.parent / "notebooks"
-NAMES = ["label_noise", "cross_task_linearity", "loss_spikes", "condensation"]
+NAMES = ["label_noise", "cross_task_linearity", "loss_spikes", "condensation", "grokking"]
 SHORT = {
     "label_noise": {"steps": 500},
     "cross_task_linearity": {"steps": 30, "pretrain_steps": 10, "width": 32},
     "loss_spikes": {"steps": 500, "width": 5, "n_train": 20},
     "condensation": {"steps": 20},
+    "grokking": {"steps": 500, "width": 20},
 }
 
 
@@ -77,6 +78,7 @@ def test_stored_notebooks_hold_text_and_still_pictures_only(name):
         ("cross_task_linearity", {"preset": "independent", "n_seeds": 2}),
         ("loss_spikes", {"preset": "amsgrad", "lr": 0.05}),
         ("condensation", {"preset": "generic", "width": 30}),
+        ("grokking", {"preset": "uniform", "noise_std": 0.1}),
     ],
 )
 def test_papermill_runs_it_and_stores_one_small_notebook(tmp_path, name, parameters):
