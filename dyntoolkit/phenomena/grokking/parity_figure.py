@@ -61,7 +61,7 @@ def _accuracies(history: History) -> Panel:
     return Panel(
         "Accuracy",
         step_axis(history),
-        Axis("share of points with the right sign", range=(0, 1.03)),
+        Axis("share of right signs", range=(0, 1.03)),
         [
             course_line(history, "train_accuracy", "train", TRAIN),
             course_line(history, "test_accuracy", "test", TEST),
