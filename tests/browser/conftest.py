@@ -27,6 +27,15 @@ LOCAL = ("127.0.0.1", "localhost", "")
 Server = Callable[[Path], str]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two workers share the tests by notebook, so that each opens a notebook's page once."""
+    for item in items:
+        named = getattr(item, "callspec", None)
+        module = item.path.stem
+        notebook = named.params.get("notebook") if named else None
+        item.add_marker(pytest.mark.xdist_group(notebook or ("label_noise" if module == "test_voila" else module)))
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Chromium; without one the test is skipped, or fails where DYNTOOLKIT_REQUIRE_BROWSER is set."""
