@@ -6,12 +6,17 @@ from dyntoolkit.phenomena.condensation import directions, dropout, final, isomet
 from dyntoolkit.phenomena.cross_task_linearity import digits
 from dyntoolkit.phenomena.grokking import digits as grokking_digits
 from dyntoolkit.phenomena.grokking import modular, oned, parity, polynomial
-from dyntoolkit.phenomena.label_noise import linear
+from dyntoolkit.phenomena.label_noise import diagonal, features, linear, refresh
+from dyntoolkit.phenomena.label_noise import map as noise_map
 from dyntoolkit.phenomena.loss_spikes import blocks, edge_of_stability, logit_growth, mlp, quadratic, rescue
 from dyntoolkit.phenomena.loss_spikes import digits as spikes_digits
 
 EXPERIMENTS: tuple[Experiment, ...] = (
     linear.EXPERIMENT,
+    noise_map.EXPERIMENT,
+    diagonal.EXPERIMENT,
+    features.EXPERIMENT,
+    refresh.EXPERIMENT,
     digits.EXPERIMENT,
     mlp.EXPERIMENT,
     quadratic.EXPERIMENT,

@@ -5,7 +5,7 @@ on moving the weights. Phase I: W shrinks while a oscillates near zero. Phase II
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -113,18 +113,18 @@ def make_batches(configs: Sequence[Config], seeds: Sequence[int], data: Data) ->
     return batches
 
 
-def per_run(configs: Sequence[Config], name: str) -> Tensor:
+def per_run(configs: Sequence[Any], name: str) -> Tensor:
     """A field's value in each run, (R, 1)."""
     return torch.tensor([[getattr(config, name)] for config in configs], dtype=torch.float32)
 
 
-def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]:
+def simulate(configs: Sequence[Config], seeds: Sequence[int], frames: int = FRAMES) -> Iterator[Frame]:
     """Train R two-layer linear networks under label noise and record how their weights move.
 
     configs, seeds: one of each per run; the configs agree on their structural fields. A run's data, initial weights,
     batches, noise and kicks come from separate streams of its seed, so a run and its control (same seed, another
-    noise_std, sam_rho, ...) share data and weights. Record: 121 evenly spaced steps, and the first 120 multiples of
-    noise_period.
+    noise_std, sam_rho, ...) share data and weights. Record: `frames` evenly spaced steps, 121 unless said otherwise,
+    and the first 120 multiples of noise_period.
 
     Values of a frame, float64: w2 = |W|_F^2, a2 = |a|^2, align = |W b|^2/|W|_F^2 with b along beta*, ntk = change of
     the tangent kernel, erank = effective rank of W, loss = noise-free training loss, flow_w2 and flow_align = the
@@ -156,7 +156,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
         }
 
     switches = range(0, c.steps + 1, c.noise_period)[:FRAMES] if c.noise_period else ()
-    record = evenly(c.steps, FRAMES, *switches)
+    record = evenly(c.steps, frames, *switches)
     block = max(1, min(BLOCK, HELD // (len(seeds) * c.batch * c.dim)))
     yield from train(start, make_step(configs), make_batches(configs, seeds, data), record, measure, block=block)
 

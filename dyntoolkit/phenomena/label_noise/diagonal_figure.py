@@ -1,0 +1,80 @@
+"""The figure of `label_noise.diagonal`."""
+
+import numpy as np
+
+from dyntoolkit.claims import Array
+from dyntoolkit.engine.history import History
+from dyntoolkit.panels import (
+    BASELINE,
+    GREY,
+    KERNEL,
+    LAYER1,
+    MEASURED,
+    TEST,
+    TRAIN,
+    Axis,
+    Level,
+    Line,
+    Panel,
+    median_line,
+)
+
+
+def panels(history: History) -> list[Panel]:
+    """Losses; the coefficients, sorted; |beta|_1 and the size of the weights; kernel change and cosine."""
+    config, step = history.config, Axis("step", range=(0, history.config.steps))
+    return [
+        Panel(
+            "Loss without the noise",
+            step,
+            Axis("half the mean squared error", log=True),
+            [
+                _course(history, "train", "training points", TRAIN),
+                _course(history, "test", "all possible points", TEST),
+            ],
+        ),
+        _coefficients(history),
+        Panel(
+            "What the noise minimizes",
+            step,
+            Axis("sum over coordinates", log=True),
+            [
+                _course(history, "size", "Σ u² + v²", LAYER1),
+                _course(history, "l1", "‖β‖₁", BASELINE),
+                Level("‖β*‖₁", y=float(config.n_nonzero)),
+            ],
+        ),
+        Panel(
+            "Kernel change and direction",
+            step,
+            Axis("‖ΔK‖/‖K₀‖, cosine"),
+            [
+                _course(history, "ntk", "change of the tangent kernel", KERNEL),
+                _course(history, "cos", "cos(β, β*)", TEST),
+            ],
+        ),
+    ]
+
+
+def _course(history: History, name: str, label: str, color: str) -> Line:
+    known = name in history
+    t, values = (history.at(name), history[name]) if known else (np.empty(0), np.empty((0, len(history.seeds))))
+    return median_line(label, t, np.where(values != 0, values, np.nan), color)  # β = 0 at the start has no logarithm
+
+
+def _coefficients(history: History) -> Panel:
+    """beta of the first run in the order of the truth, then of its size."""
+    beta, truth = np.empty(0), np.empty(0)
+    if "truth" in history:
+        beta, truth = history.last("beta")[0], history["truth"][0, 0]
+    order: Array = np.lexsort((-beta, -truth))
+    rank = np.arange(1.0, len(beta) + 1)
+    return Panel(
+        "Coefficients now",
+        Axis("coordinate, the true ones first", log=True),
+        Axis("β", range=(-0.6, 1.4)),
+        [
+            Line("model", rank, beta[order], MEASURED, markers="points"),
+            Line("truth", rank, truth[order], GREY, dash=True),
+        ],
+    )

@@ -1,0 +1,84 @@
+"""Metrics and claims of `label_noise.map`."""
+
+import numpy as np
+
+from dyntoolkit.claims import Array, Bounds, Claim, Control, Metrics
+from dyntoolkit.engine.history import History
+from dyntoolkit.phenomena.label_noise.map_config import Config
+
+RICH = 0.5  # alignment from which on a network counts as rich
+
+
+def metrics(history: History) -> dict[str, Array]:
+    """Of the last frame, name -> (R,).
+
+    map_agree: share of cells where run and flow are on the same side of alignment .5 (one without a flow is not);
+    map_max_error: the largest difference between their alignments. corner_lazy, corner_noisy: alignment at the largest
+    initialization, without noise and with the most; corner_rich: at the smallest, without. frac_aligned: share of
+    cells above .5.
+    """
+    align, flow = history.last("align"), history.last("flow_align")  # (R, n_noise_std, n_init_scale)
+    agree = np.where(np.isnan(flow), False, (align > RICH) == (flow > RICH))
+    return {
+        "map_agree": agree.mean((1, 2)),
+        "map_max_error": np.abs(align - flow).max((1, 2)),
+        "corner_lazy": align[:, 0, -1],
+        "corner_noisy": align[:, -1, -1],
+        "corner_rich": align[:, 0, 0],
+        "frac_aligned": (align > RICH).mean((1, 2)),
+    }
+
+
+def _gain(found: Metrics, config: object) -> Array:
+    """How much noise adds at the largest initialization."""
+    return np.asarray(found["corner_noisy"] - found["corner_lazy"])
+
+
+def _measured(c: Config) -> bool:
+    """Where it was measured: the defaults, with any number of cells."""
+    return c.replace(n_init_scale=8, n_noise_std=8) == Config()
+
+
+def _noise_acts(c: Config) -> bool:
+    """The noise of the last corner acts for at least 3 e-foldings after alignment 1/2."""
+    corner = c.cell(c.init_scale_max, c.noise_std_max)
+    return corner.excess >= 3 and corner.noise_std <= 2.5
+
+
+def _starts_small(c: Config) -> bool:
+    return c.init_scale_min <= 0.05 and (c.width, c.dim) == (64, 10)
+
+
+CLAIMS = (
+    Claim(
+        "map_agrees",
+        "Flow and network are on the same side of alignment ½ in at least 94 % of the cells.",
+        "map_agree",
+        Bounds(low=0.94 - 1e-9),
+        _measured,
+    ),
+    Claim(
+        "map_error",
+        "In no cell does the flow miss the alignment by 0.1.",
+        "map_max_error",
+        Bounds(high=0.1),
+        _measured,
+    ),
+    Claim(
+        "noise_makes_rich",
+        "At the largest initialization noise adds over 0.7 to the alignment.",
+        "corner_noisy",
+        Bounds(low=0.7),
+        _noise_acts,
+        controls=(Control("the alignment there without noise", metric="corner_lazy"),),
+        value=_gain,
+    ),
+    Claim(
+        "small_init_is_rich",
+        "The smallest initialization is rich without any noise.",
+        "corner_rich",
+        Bounds(low=0.7),
+        _starts_small,
+        controls=(Control("the largest one, without noise", metric="corner_lazy"),),
+    ),
+)
