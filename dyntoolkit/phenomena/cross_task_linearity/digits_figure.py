@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from dyntoolkit.course import course_line
 from dyntoolkit.engine.history import Array, History
 from dyntoolkit.panels import (
     BASELINE,
@@ -50,20 +51,12 @@ def panels(history: History) -> list[Panel]:
     ]
 
 
-def _over_steps(history: History, name: str, label: str, color: str, column: int = 0) -> Line:
-    """A quantity (T, R), or one column of (T, R, 2), against the step; without points until it is measured."""
-    if name not in history:
-        return Line(label, NOTHING, NOTHING, color)
-    rows = history[name].reshape(len(history.at(name)), len(history.seeds), -1)  # (T, R, 1 or 2)
-    return median_line(label, history.at(name), rows[:, :, column], color)
-
-
 def _losses(history: History) -> list[Mark]:
     """Mini-batch loss of the pretraining, then of both fine-tunings."""
     return [
-        _over_steps(history, "pretrain_loss", "pretraining", TRAIN),
-        _over_steps(history, "loss", "task A", ORANGE, 0),
-        _over_steps(history, "loss", "task B", GREEN, 1),
+        course_line(history, "pretrain_loss", "pretraining", TRAIN),
+        course_line(history, "loss", "task A", ORANGE, column=0),
+        course_line(history, "loss", "task B", GREEN, column=1),
         Level("loss 1: not trained", y=FAILED_LOSS),
     ]
 
@@ -71,11 +64,11 @@ def _losses(history: History) -> list[Mark]:
 def _accuracies(history: History) -> list[Mark]:
     """On the tests of both tasks: of the start, then of each network on its own task, their average and ensemble."""
     return [
-        _over_steps(history, "pretrain_acc", "pretrained", BLUE),
-        _over_steps(history, "own_acc", "A on A, B on B", SKY),
-        _over_steps(history, "cross_acc", "A on B, B on A", ORANGE),
-        _over_steps(history, "ensemble_acc", "outputs averaged", PURPLE),
-        _over_steps(history, "merged_acc", "weights averaged", RED),
+        course_line(history, "pretrain_acc", "pretrained", BLUE),
+        course_line(history, "own_acc", "A on A, B on B", SKY),
+        course_line(history, "cross_acc", "A on B, B on A", ORANGE),
+        course_line(history, "ensemble_acc", "outputs averaged", PURPLE),
+        course_line(history, "merged_acc", "weights averaged", RED),
     ]
 
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from dyntoolkit.course import course, course_line, log_steps
 from dyntoolkit.engine.history import History
 from dyntoolkit.panels import GREEN, TEST, TRAIN, Axis, Heat, Level, Panel
-from dyntoolkit.phenomena.grokking.course import course, course_line, course_map, delay_marks, step_axis
+from dyntoolkit.phenomena.grokking.delay_figure import course_map, delay_marks
 from dyntoolkit.phenomena.grokking.modular_claims import accuracy_times
 from dyntoolkit.probes.fourier_concentration import random_concentration
 
@@ -22,26 +23,26 @@ def panels(history: History) -> list[Panel]:
 def _losses(history: History) -> Panel:
     return Panel(
         "Loss",
-        step_axis(history),
+        log_steps(history),
         Axis("squared error, sum over classes", log=True),
         [
-            course_line(history, "train_loss", "train", TRAIN),
-            course_line(history, "test_loss", "test", TEST),
+            course_line(history, "train_loss", "train", TRAIN, start=1),
+            course_line(history, "test_loss", "test", TEST, start=1),
             Level("start, by theory: 1 + 3 s⁶/p", y=history.config.start_loss),
         ],
     )
 
 
 def _accuracies(history: History) -> Panel:
-    (steps, train), (_, test) = course(history, "train_accuracy"), course(history, "test_accuracy")
+    (steps, train), (_, test) = course(history, "train_accuracy", 1), course(history, "test_accuracy", 1)
     return Panel(
         "Accuracy and concentration",
-        step_axis(history),
+        log_steps(history),
         Axis("share", range=(0, 1.03)),
         [
-            course_line(history, "train_accuracy", "train accuracy", TRAIN),
-            course_line(history, "test_accuracy", "test accuracy", TEST),
-            course_line(history, "concentration", "Fourier concentration", GREEN),
+            course_line(history, "train_accuracy", "train accuracy", TRAIN, start=1),
+            course_line(history, "test_accuracy", "test accuracy", TEST, start=1),
+            course_line(history, "concentration", "Fourier concentration", GREEN, start=1),
             Level("random neurons", y=random_concentration(history.config.modulus)),
             *delay_marks(*accuracy_times(steps, train, test), "train > 0.95", "test > 0.9"),
         ],
@@ -50,7 +51,7 @@ def _accuracies(history: History) -> Panel:
 
 def _gains(history: History) -> Panel:
     heat = course_map(history, "gains", FRAMES, np.arange(1, history.config.modes + 1), "gain g<sub>k</sub>", 1.2)
-    return Panel("Gain of each mode (exact: 1)", step_axis(history), Axis("Fourier mode k"), [heat])
+    return Panel("Gain of each mode (exact: 1)", log_steps(history), Axis("Fourier mode k"), [heat])
 
 
 def _spectrum(history: History) -> Panel:

@@ -3,9 +3,10 @@
 import numpy as np
 
 from dyntoolkit.claims import Array
+from dyntoolkit.course import course, course_line, log_steps
 from dyntoolkit.engine.history import History
 from dyntoolkit.panels import GREY, TEST, TRAIN, Axis, Line, Panel
-from dyntoolkit.phenomena.grokking.course import course, course_line, course_map, delay_marks, step_axis
+from dyntoolkit.phenomena.grokking.delay_figure import course_map, delay_marks
 from dyntoolkit.phenomena.grokking.delays import first_below
 from dyntoolkit.phenomena.grokking.oned_claims import LEVEL
 
@@ -44,14 +45,14 @@ def panels(history: History) -> list[Panel]:
 
 
 def _losses(history: History) -> Panel:
-    t_train, t_test = (first_below(*course(history, name), LEVEL) for name in ("train_loss", "test_loss"))
+    t_train, t_test = (first_below(*course(history, name, 1), LEVEL) for name in ("train_loss", "test_loss"))
     return Panel(
         "Loss",
-        step_axis(history),
+        log_steps(history),
         Axis("mean squared error", log=True),
         [
-            course_line(history, "train_loss", "train", TRAIN),
-            course_line(history, "test_loss", "test", TEST),
+            course_line(history, "train_loss", "train", TRAIN, start=1),
+            course_line(history, "test_loss", "test", TEST, start=1),
             *delay_marks(t_train, t_test, f"train < {LEVEL}", f"test < {LEVEL}"),
         ],
     )
@@ -77,7 +78,7 @@ def _function(history: History) -> Panel:
 
 def _map(history: History, name: str, title: str) -> Panel:
     heat = course_map(history, name, FRAMES, FREQUENCIES, "|F<sub>k</sub>|", STRONGEST)
-    return Panel(title, step_axis(history), Axis("frequency k"), [heat])
+    return Panel(title, log_steps(history), Axis("frequency k"), [heat])
 
 
 def _stems(history: History, name: str, title: str, truth: Array, label: str, color: str) -> Panel:

@@ -4,6 +4,7 @@ from collections import defaultdict
 
 import numpy as np
 
+from dyntoolkit.course import course, course_line, log_steps
 from dyntoolkit.engine.history import History
 from dyntoolkit.experiment import Rows
 from dyntoolkit.panels import (
@@ -19,7 +20,7 @@ from dyntoolkit.panels import (
     Panel,
     median_line,
 )
-from dyntoolkit.phenomena.grokking.course import course, course_line, course_map, delay_marks, step_axis
+from dyntoolkit.phenomena.grokking.delay_figure import course_map, delay_marks
 from dyntoolkit.phenomena.grokking.parity_claims import LOW, accuracy_times, expected_alias
 from dyntoolkit.phenomena.grokking.parity_config import Config
 
@@ -46,25 +47,25 @@ def panels(history: History) -> list[Panel]:
 def _losses(history: History) -> Panel:
     return Panel(
         "Loss",
-        step_axis(history),
+        log_steps(history),
         Axis("mean squared error", log=True),
         [
-            course_line(history, "train_loss", "train", TRAIN),
-            course_line(history, "test_loss", "test", TEST),
+            course_line(history, "train_loss", "train", TRAIN, start=1),
+            course_line(history, "test_loss", "test", TEST, start=1),
             Level("an output of 0", y=1.0),
         ],
     )
 
 
 def _accuracies(history: History) -> Panel:
-    (steps, train), (_, test) = course(history, "train_accuracy"), course(history, "test_accuracy")
+    (steps, train), (_, test) = course(history, "train_accuracy", 1), course(history, "test_accuracy", 1)
     return Panel(
         "Accuracy",
-        step_axis(history),
+        log_steps(history),
         Axis("share of right signs", range=(0, 1.03)),
         [
-            course_line(history, "train_accuracy", "train", TRAIN),
-            course_line(history, "test_accuracy", "test", TEST),
+            course_line(history, "train_accuracy", "train", TRAIN, start=1),
+            course_line(history, "test_accuracy", "test", TEST, start=1),
             *delay_marks(*accuracy_times(steps, train, test), "train > 0.95", "test > 0.9"),
         ],
     )
@@ -73,17 +74,17 @@ def _accuracies(history: History) -> Panel:
 def _degrees(history: History) -> Panel:
     config: Config = history.config
     heat = course_map(history, "weights", FRAMES, np.arange(config.n_bits + 1), "share", 1.0)
-    return Panel(f"Outputs by degree (truth: {config.k})", step_axis(history), Axis("bits in the product"), [heat])
+    return Panel(f"Outputs by degree (truth: {config.k})", log_steps(history), Axis("bits in the product"), [heat])
 
 
 def _sets(history: History) -> Panel:
     return Panel(
         "True product against others",
-        step_axis(history),
+        log_steps(history),
         Axis("share of the Walsh weight", range=(0, 1.03)),
         [
-            course_line(history, "share", "true product", ALIGNMENT),
-            course_line(history, "false_low", f"others of 1 to {LOW} bits", BASELINE),
+            course_line(history, "share", "true product", ALIGNMENT, start=1),
+            course_line(history, "false_low", f"others of 1 to {LOW} bits", BASELINE, start=1),
         ],
     )
 

@@ -5,6 +5,7 @@ from collections import defaultdict
 import numpy as np
 
 from dyntoolkit.claims import Array
+from dyntoolkit.course import course, course_line, log_steps
 from dyntoolkit.engine.history import History
 from dyntoolkit.experiment import Rows
 from dyntoolkit.panels import (
@@ -24,7 +25,7 @@ from dyntoolkit.panels import (
     Panel,
     median_line,
 )
-from dyntoolkit.phenomena.grokking.course import course, course_line, delay_marks, step_axis
+from dyntoolkit.phenomena.grokking.delay_figure import delay_marks
 from dyntoolkit.phenomena.grokking.delays import first_below
 from dyntoolkit.phenomena.grokking.polynomial_claims import relative_losses
 from dyntoolkit.phenomena.grokking.polynomial_config import Config
@@ -45,7 +46,7 @@ def _losses(history: History) -> Panel:
     times = first_below(steps, train[1:], 0.1), first_below(steps, test[1:], 0.2)
     return Panel(
         "Loss / loss at step 0",
-        step_axis(history),
+        log_steps(history),
         Axis("relative mean squared error", log=True),
         [
             median_line("train", steps, train[1:], TRAIN),
@@ -57,7 +58,7 @@ def _losses(history: History) -> Panel:
 
 
 def _steps(history: History) -> Array:
-    return course(history, "train_mse")[0]
+    return course(history, "train_mse", 1)[0]
 
 
 def _terms(history: History) -> Panel:
@@ -72,19 +73,19 @@ def _terms(history: History) -> Panel:
     ]
     test = history["test_mse"][1:] if "test_mse" in history else np.empty((0, runs))
     marks.append(Line("test loss", steps, np.median(test, axis=1), TEST, markers="points"))
-    return Panel("Three terms of the test loss", step_axis(history), Axis("mean squared error"), marks)
+    return Panel("Three terms of the test loss", log_steps(history), Axis("mean squared error"), marks)
 
 
 def _weights(history: History) -> Panel:
     final = np.array([config.final_norm for config in history.configs])
-    steps, norm = course(history, "norm")
+    steps, norm = course(history, "norm", 1)
     return Panel(
         "Weights",
-        step_axis(history),
+        log_steps(history),
         Axis("norm, alignment"),
         [
             median_line("‖w‖ / its end, by theory", steps, norm / final, BLUE),
-            course_line(history, "alignment", "alignment with the target", ALIGNMENT),
+            course_line(history, "alignment", "alignment with the target", ALIGNMENT, start=1),
             Level("end, by theory", y=1.0),
         ],
     )

@@ -3,6 +3,7 @@
 import numpy as np
 
 from dyntoolkit.claims import Array
+from dyntoolkit.course import course_line
 from dyntoolkit.engine.history import History
 from dyntoolkit.panels import (
     BASELINE,
@@ -16,7 +17,6 @@ from dyntoolkit.panels import (
     Level,
     Line,
     Panel,
-    median_line,
 )
 
 
@@ -29,8 +29,8 @@ def panels(history: History) -> list[Panel]:
             step,
             Axis("half the mean squared error", log=True),
             [
-                _course(history, "train", "training points", TRAIN),
-                _course(history, "test", "all possible points", TEST),
+                course_line(history, "train", "training points", TRAIN),
+                course_line(history, "test", "all possible points", TEST),
             ],
         ),
         _coefficients(history),
@@ -39,8 +39,8 @@ def panels(history: History) -> list[Panel]:
             step,
             Axis("sum over coordinates", log=True),
             [
-                _course(history, "size", "Σ u² + v²", LAYER1),
-                _course(history, "l1", "‖β‖₁", BASELINE),
+                course_line(history, "size", "Σ u² + v²", LAYER1),
+                course_line(history, "l1", "‖β‖₁", BASELINE, start=1),
                 Level("‖β*‖₁", y=float(config.n_nonzero)),
             ],
         ),
@@ -49,17 +49,11 @@ def panels(history: History) -> list[Panel]:
             step,
             Axis("‖ΔK‖/‖K₀‖, cosine"),
             [
-                _course(history, "ntk", "change of the tangent kernel", KERNEL),
-                _course(history, "cos", "cos(β, β*)", TEST),
+                course_line(history, "ntk", "change of the tangent kernel", KERNEL),
+                course_line(history, "cos", "cos(β, β*)", TEST),
             ],
         ),
     ]
-
-
-def _course(history: History, name: str, label: str, color: str) -> Line:
-    known = name in history
-    t, values = (history.at(name), history[name]) if known else (np.empty(0), np.empty((0, len(history.seeds))))
-    return median_line(label, t, np.where(values != 0, values, np.nan), color)  # β = 0 at the start has no logarithm
 
 
 def _coefficients(history: History) -> Panel:

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from dyntoolkit.course import course_line, log_steps
 from dyntoolkit.engine.history import History
-from dyntoolkit.panels import ALIGNMENT, BLUE, ORANGE, TEST, Axis, Bars, Level, Line, Panel, median_line
+from dyntoolkit.panels import ALIGNMENT, BLUE, ORANGE, TEST, Axis, Bars, Level, Panel
 
 CLEAN, FLIPPED = BLUE, ORANGE
 EDGES = 10.0 ** np.arange(-2.5, 1.01, 0.5)  # of the bins of the losses; the outer bins take all beyond
@@ -12,16 +13,16 @@ NAMES = [f"{middle:.1g}" for middle in np.sqrt(EDGES[1:] * EDGES[:-1])]
 
 def panels(history: History) -> list[Panel]:
     """Fits and test accuracy; signal and noise in the filters; losses now; how well losses tell samples apart."""
-    step = Axis("step", log=True, range=(1, history.config.steps))
+    step = log_steps(history)
     return [
         Panel(
             "Who is fitted when",
             step,
             Axis("share of samples", range=(0, 1.03)),
             [
-                course(history, "clean_fit", "clean samples", CLEAN),
-                course(history, "noisy_fit", "flipped samples", FLIPPED),
-                course(history, "test", "test accuracy", TEST),
+                course_line(history, "clean_fit", "clean samples", CLEAN, start=1),
+                course_line(history, "noisy_fit", "flipped samples", FLIPPED, start=1),
+                course_line(history, "test", "test accuracy", TEST, start=1),
                 *_times(history),
             ],
         ),
@@ -30,9 +31,9 @@ def panels(history: History) -> list[Panel]:
             step,
             Axis("γ, ρ"),
             [
-                course(history, "gamma", "signal γ", ALIGNMENT),
-                course(history, "rho", "noise ρ of clean samples", CLEAN),
-                course(history, "rho_noisy", "noise ρ of flipped samples", FLIPPED),
+                course_line(history, "gamma", "signal γ", ALIGNMENT, start=1),
+                course_line(history, "rho", "noise ρ of clean samples", CLEAN, start=1),
+                course_line(history, "rho_noisy", "noise ρ of flipped samples", FLIPPED, start=1),
             ],
         ),
         _losses(history),
@@ -40,16 +41,13 @@ def panels(history: History) -> list[Panel]:
             "Can the loss tell flipped samples?",
             step,
             Axis("P(flipped loss > clean loss)", range=(0, 1.03)),
-            [course(history, "auc", "area under the ROC curve", TEST), Level("chance", y=0.5), *_times(history)],
+            [
+                course_line(history, "auc", "area under the ROC curve", TEST, start=1),
+                Level("chance", y=0.5),
+                *_times(history),
+            ],
         ),
     ]
-
-
-def course(history: History, name: str, label: str, color: str) -> Line:
-    """The median over the runs from step 1 on: a logarithmic axis has no place for step 0."""
-    known = name in history
-    t, values = (history.at(name)[1:], history[name][1:]) if known else (np.empty(0), np.empty((0, len(history.seeds))))
-    return median_line(label, t, values, color)
 
 
 def _times(history: History) -> list[Level]:

@@ -1,13 +1,13 @@
 """The figure of `label_noise.refresh`."""
 
+from dyntoolkit.course import course_line, log_steps
 from dyntoolkit.engine.history import History
 from dyntoolkit.panels import ALIGNMENT, ORANGE, TEST, TRAIN, Axis, Level, Panel
-from dyntoolkit.phenomena.label_noise.features_figure import course
 
 
 def panels(history: History) -> list[Panel]:
     """Accuracies; signal and noise in the filters; training loss."""
-    step = Axis("step", log=True, range=(1, history.config.steps))
+    step = log_steps(history)
     judged = "true labels" if history.config.fresh_flips else "given labels"
     return [
         Panel(
@@ -15,8 +15,8 @@ def panels(history: History) -> list[Panel]:
             step,
             Axis("share of samples", range=(0, 1.03)),
             [
-                course(history, "fit", f"training samples, {judged}", TRAIN),
-                course(history, "test", "test samples", TEST),
+                course_line(history, "fit", f"training samples, {judged}", TRAIN, start=1),
+                course_line(history, "test", "test samples", TEST, start=1),
                 Level("guessing", y=0.5),
             ],
         ),
@@ -25,9 +25,14 @@ def panels(history: History) -> list[Panel]:
             step,
             Axis("γ, ρ"),
             [
-                course(history, "gamma", "signal γ", ALIGNMENT),
-                course(history, "rho", "noise ρ", ORANGE),
+                course_line(history, "gamma", "signal γ", ALIGNMENT, start=1),
+                course_line(history, "rho", "noise ρ", ORANGE, start=1),
             ],
         ),
-        Panel("Training loss", step, Axis(f"loss, {judged}", log=True), [course(history, "loss", "train", TRAIN)]),
+        Panel(
+            "Training loss",
+            step,
+            Axis(f"loss, {judged}", log=True),
+            [course_line(history, "loss", "train", TRAIN, start=1)],
+        ),
     ]

@@ -1,28 +1,11 @@
-"""Figures of a run by step on a logarithmic axis: curves, maps of spectra, and the delay between two of them."""
+"""Maps of spectra by step, and the delay between two curves."""
 
 import numpy as np
 
 from dyntoolkit.claims import Array
 from dyntoolkit.engine.history import History
 from dyntoolkit.engine.loop import geometrically
-from dyntoolkit.panels import TEST, TRAIN, Axis, Heat, Level, Line, median_line
-
-
-def step_axis(history: History) -> Axis:
-    """From step 1 on: a logarithmic axis has no place for step 0."""
-    return Axis("step", log=True, range=(1, history.config.steps))
-
-
-def course(history: History, name: str) -> tuple[Array, Array]:
-    """Steps (T,) and values (T, R, ...) of a recorded quantity from step 1 on; (0,) and (0, R) before the first one."""
-    if name not in history:
-        return np.empty(0), np.empty((0, len(history.seeds)))
-    return history.at(name)[1:], history[name][1:]
-
-
-def course_line(history: History, name: str, label: str, color: str) -> Line:
-    """The median over the runs with a band from the smallest to the largest."""
-    return median_line(label, *course(history, name), color)
+from dyntoolkit.panels import TEST, TRAIN, Heat, Level
 
 
 def course_map(history: History, name: str, frames: int, rows: Array, label: str, high: float) -> Heat:

@@ -1,0 +1,107 @@
+"""Mini-batch SGD with momentum on tables of digits, for N networks of each of R runs in one loop."""
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch.nn import functional
+
+from dyntoolkit.engine.gradient import value_and_grad
+from dyntoolkit.engine.history import Array, Frame
+from dyntoolkit.engine.layers import MLP
+from dyntoolkit.engine.streams import Stream
+from dyntoolkit.engine.update import Momentum, momentum
+
+FRAMES = 30  # of each phase
+
+
+def network(config: Any) -> MLP:
+    """64 pixels, `depth` hidden layers of `width` ReLU units, 10 digits; with biases."""
+    return MLP((64, *[config.width] * config.depth, 10), torch.relu)
+
+
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean softmax cross-entropy of each network, (M,); logits (M, n, 10), labels (M, n)."""
+    each = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")  # (M n,)
+    return each.view(labels.shape).mean(1)
+
+
+class Table(NamedTuple):
+    """Training images (M, n, 64) and labels (M, n) of M networks."""
+
+    x: torch.Tensor
+    y: torch.Tensor
+
+
+def per_run(configs: Sequence[Any], name: str) -> torch.Tensor:
+    """One setting of every run, (R,)."""
+    return torch.tensor([getattr(config, name) for config in configs], dtype=torch.float32)
+
+
+class Training(NamedTuple):
+    """N networks of each of R runs while they train. theta, velocity: (R, N, P).
+
+    loss_sum: mini-batch losses added up, (R, N) float64. updates: how many they are, (R,).
+    """
+
+    theta: torch.Tensor
+    velocity: torch.Tensor
+    loss_sum: torch.Tensor
+    updates: torch.Tensor
+
+    @classmethod
+    def start(cls, theta: torch.Tensor) -> Self:
+        """At rest."""
+        runs, networks, _ = theta.shape
+        nothing = torch.zeros(runs, networks, dtype=torch.float64)
+        return cls(theta, torch.zeros_like(theta), nothing, torch.zeros(runs, dtype=torch.int64))
+
+
+def sgd_step(
+    model: MLP, table: Table, lr: torch.Tensor, mu: torch.Tensor
+) -> Callable[[Training, torch.Tensor], Training]:
+    """The update of all M = R N networks on mini-batches of their tables, given by index (R, N, B). lr, mu: (R,)."""
+    loss_and_gradient = value_and_grad(lambda theta, x, y: cross_entropy(model(theta, x), y))
+    rows = torch.arange(len(table.x))[:, None]  # (M, 1)
+
+    def step(state: Training, index: torch.Tensor) -> Training:
+        runs, networks, _ = state.theta.shape
+        index = index.flatten(0, 1)  # (M, B)
+        weights = Momentum(state.theta.flatten(0, 1), state.velocity.flatten(0, 1))  # (M, P)
+        loss, gradient = loss_and_gradient(weights.theta, table.x[rows, index], table.y[rows, index])
+        rate, inertia = lr.repeat_interleave(networks), mu.repeat_interleave(networks)  # (M,)
+        weights = momentum(weights, gradient, rate, inertia)
+        return Training(
+            weights.theta.view(state.theta.shape),
+            weights.velocity.view(state.theta.shape),
+            state.loss_sum + loss.view(runs, networks),
+            state.updates + 1,
+        )
+
+    return step
+
+
+def minibatches(streams: Sequence[Stream], rows: int, size: int) -> Callable[[int, int], Iterable[torch.Tensor]]:
+    """Indices (R, N, size) into tables of so many rows, with replacement, from one stream per network of a run."""
+
+    def batches(first: int, last: int) -> Iterable[torch.Tensor]:
+        return torch.stack([stream.indices(rows, last - first, size) for stream in streams], 1).unbind(2)
+
+    return batches
+
+
+class LossSinceLast:
+    """Mean training loss of the updates since the call before, (R, N); NaN for a run that stood still."""
+
+    def __init__(self, state: Training) -> None:
+        self.before = state
+
+    def __call__(self, state: Training) -> Array:
+        """Take the state of the next frame."""
+        done = (state.updates - self.before.updates)[:, None]
+        loss = (state.loss_sum - self.before.loss_sum) / done  # 0/0 is NaN
+        self.before = state
+        return loss.numpy()
+
+
+Phase = Generator[Frame, None, tuple[Training, Array]]
