@@ -7,13 +7,14 @@ own: there the noise-free control finds the truth as well, here it does not.
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
-from dyntoolkit.engine.history import Array, Frame
+from dyntoolkit.engine.history import Array, Frame, History
 from dyntoolkit.engine.loop import evenly, train
 from dyntoolkit.engine.streams import Stream
-from dyntoolkit.experiment import Experiment
-from dyntoolkit.phenomena.label_noise.diagonal_claims import CLAIMS, metrics
+from dyntoolkit.experiment import Experiment, Map
+from dyntoolkit.phenomena.label_noise.diagonal_claims import CLAIMS, END, metrics
 from dyntoolkit.phenomena.label_noise.diagonal_config import PRESETS, Config
 from dyntoolkit.phenomena.label_noise.diagonal_figure import panels
 from dyntoolkit.phenomena.label_noise.linear import per_run
@@ -118,16 +119,31 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     )
 
 
+def test_loss(history: History) -> Array:
+    """|beta - beta*|^2/2, mean over the last three frames, (R,)."""
+    return np.asarray(history["test"][-END:].mean(0))
+
+
 EXPERIMENT = Experiment(
     name="label_noise.diagonal",
     title="Label noise finds a sparse truth",
     question="Does label noise make an over-parameterized model with a sparse truth generalise?",
     paper="2603.10397",
-    seconds=1.5,
+    seconds=0.4,
     config=Config,
     presets=PRESETS,
     simulate=simulate,
     metrics=metrics,
     claims=CLAIMS,
     panels=panels,
+    map=Map(
+        title="Loss on all possible points",
+        label="loss",
+        x="noise_std",
+        y="init_scale",
+        xs=(0.0, 0.5, 1.0, 1.5, 2.0, 2.5),
+        ys=(0.03, 0.05, 0.1, 0.2, 0.3, 0.6),
+        simulate=simulate,
+        value=test_loss,
+    ),
 )

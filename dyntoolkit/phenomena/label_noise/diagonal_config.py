@@ -6,6 +6,8 @@ from dyntoolkit import config
 from dyntoolkit.config import number
 from dyntoolkit.experiment import Preset
 
+WARN = 1.3  # of `Config.instability`; the first diverging runs were seen between 3 and 4
+
 
 @dataclass(frozen=True)
 class Config(config.Config):
@@ -21,6 +23,20 @@ class Config(config.Config):
     dim: int = number(100, 40, 300, label="coordinates d", help="inputs", log=True, structural=True)
     batch_size: int = number(1, 1, 40, label="batch size B", help="samples per step", log=True, structural=True)
     steps: int = number(15000, 1000, 60000, label="steps", help="SGD updates", log=True, structural=True)
+
+    def warnings(self) -> list[str]:
+        """What misleads: close to the edge of stability SGD shrinks the weights by itself."""
+        if self.instability < WARN:
+            return []
+        return [
+            f"8·lr·init_scale²·(1 + (dim + 1)/batch_size) = {self.instability:.2f}: from about 2 on SGD is unstable "
+            "and shrinks the weights even without noise, or diverges. Lower lr or init_scale, or raise batch_size."
+        ]
+
+    @property
+    def instability(self) -> float:
+        """8 lr init_scale^2 (1 + (d+1)/B): at 2, with the weights of the start, beta loses mean-square stability."""
+        return 8 * self.lr * self.init_scale**2 * (1 + (self.dim + 1) / self.batch_size)
 
     @property
     def start_size(self) -> float:

@@ -6,6 +6,7 @@ from dyntoolkit.claims import Array
 from dyntoolkit.course import course_line
 from dyntoolkit.engine.history import History
 from dyntoolkit.panels import (
+    ALIGNMENT,
     BASELINE,
     GREY,
     KERNEL,
@@ -37,10 +38,10 @@ def panels(history: History) -> list[Panel]:
         Panel(
             "What the noise minimizes",
             step,
-            Axis("sum over coordinates", log=True),
+            Axis("sum over coordinates"),
             [
                 course_line(history, "size", "Σ u² + v²", LAYER1),
-                course_line(history, "l1", "‖β‖₁", BASELINE, start=1),
+                course_line(history, "l1", "‖β‖₁", BASELINE),
                 Level("‖β*‖₁", y=float(config.n_nonzero)),
             ],
         ),
@@ -50,7 +51,7 @@ def panels(history: History) -> list[Panel]:
             Axis("‖ΔK‖/‖K₀‖, cosine"),
             [
                 course_line(history, "ntk", "change of the tangent kernel", KERNEL),
-                course_line(history, "cos", "cos(β, β*)", TEST),
+                course_line(history, "cos", "cos(β, β*)", ALIGNMENT),
             ],
         ),
     ]
@@ -58,17 +59,17 @@ def panels(history: History) -> list[Panel]:
 
 def _coefficients(history: History) -> Panel:
     """beta of the first run in the order of the truth, then of its size."""
-    beta, truth = np.empty(0), np.empty(0)
+    config, beta, truth = history.config, np.empty(0), np.empty(0)
     if "truth" in history:
         beta, truth = history.last("beta")[0], history["truth"][0, 0]
     order: Array = np.lexsort((-beta, -truth))
-    rank = np.arange(1.0, len(beta) + 1)
+    border = config.n_nonzero + 0.5
     return Panel(
         "Coefficients now",
         Axis("coordinate, the true ones first", log=True),
-        Axis("β", range=(-0.6, 1.4)),
+        Axis("β"),
         [
-            Line("model", rank, beta[order], MEASURED, markers="points"),
-            Line("truth", rank, truth[order], GREY, dash=True),
+            Line("model", np.arange(1.0, len(beta) + 1), beta[order], MEASURED, markers="points"),
+            Line("truth", np.array([0.9, border, border, config.dim]), np.array([1.0, 1.0, 0.0, 0.0]), GREY, dash=True),
         ],
     )

@@ -103,9 +103,14 @@ class Flow:
             return np.where(drawn, W2, np.nan), np.where(drawn, along / W2, np.nan)
 
     def _fit(self, wanted: Array) -> None:
-        """Start from where noise-free training ends."""
-        lr = np.array([c.lr for c in self.configs])
-        W, a, self.t_fit = clean_descent(self.W, self.S, self.beta, lr, self.configs[0].scale)
+        """Start from where noise-free training ends; runs that differ in their noise alone share that descent."""
+        runs, lr = len(self.W), np.array([c.lr for c in self.configs])
+        parts = (lr, self.beta, self.S, self.W)
+        settings = np.concatenate([part.reshape(runs, -1) for part in parts], axis=1)
+        _, first, back = np.unique(settings, axis=0, return_index=True, return_inverse=True)
+        back = back.reshape(runs)
+        found = clean_descent(self.W[first], self.S[first], self.beta[first], lr[first], self.configs[0].scale)
+        W, a, self.t_fit = (part[back] for part in found)
         self.G, self.A = W.mT @ W, (a**2).sum(1)
         good = wanted & np.isfinite(self.t_fit) & np.isfinite(self.G).all((1, 2)) & np.isfinite(self.A)
         self.left = np.where(good, BUDGET, 0)

@@ -35,18 +35,23 @@ def _gain(found: Metrics, config: object) -> Array:
 
 
 def _measured(c: Config) -> bool:
-    """Where it was measured: the defaults, with any number of cells."""
-    return c.replace(n_init_scale=8, n_noise_std=8) == Config()
+    """Where it was measured: the default networks, in maps of at least 25 cells that reach no further."""
+    default = Config()
+    same = all(getattr(c, name) == getattr(default, name) for name in ("batch_size", "width", "dim", "n_train"))
+    cells = min(c.n_init_scale, c.n_noise_std) >= 5
+    return same and cells and c.lr <= 0.2 and c.noise_std_max <= 2.5 and 5000 <= c.steps <= 40000
 
 
 def _noise_acts(c: Config) -> bool:
-    """The noise of the last corner acts for at least 3 e-foldings after alignment 1/2."""
+    """In the last corner noise acts for 3 e-foldings or more after alignment 1/2, and there is something to gain."""
     corner = c.cell(c.init_scale_max, c.noise_std_max)
-    return corner.excess >= 3 and corner.noise_std <= 2.5
+    along, across = corner.noise_free_norms
+    return corner.excess >= 3 and corner.noise_std <= 2.5 and along / (along + across) < 0.2
 
 
 def _starts_small(c: Config) -> bool:
-    return c.init_scale_min <= 0.05 and (c.width, c.dim) == (64, 10)
+    """Where it was measured, and long enough for a small start to fit."""
+    return c.init_scale_min <= 0.05 and (c.width, c.dim) == (64, 10) and c.lr * c.steps >= 200
 
 
 CLAIMS = (

@@ -11,6 +11,8 @@ from dyntoolkit.errors import InputError
 from dyntoolkit.experiment import Preset
 from dyntoolkit.phenomena.label_noise import linear_config
 
+SECOND = 3e8  # updates of single weights that a core makes per second, about
+
 
 @dataclass(frozen=True)
 class Config(config.Config):
@@ -42,8 +44,12 @@ class Config(config.Config):
         self.cell(self.init_scale_max, 0.0)
 
     def warnings(self) -> list[str]:
-        """Those of the cell with the largest initialization."""
-        return self.cell(self.init_scale_max, self.noise_std_max).warnings()
+        """Those of the cell with the largest initialization; a map of many large networks takes long."""
+        found = self.cell(self.init_scale_max, self.noise_std_max).warnings()
+        seconds = self.n_init_scale * self.n_noise_std * self.width * self.dim * self.steps / SECOND
+        if seconds > 15:
+            found.append(f"a map of so many and so large networks may take {seconds / 60:.1f} minutes.")
+        return found
 
     def cell(self, init_scale: float, noise_std: float) -> linear_config.Config:
         """The settings of one run; InputError where SGD would be unstable."""

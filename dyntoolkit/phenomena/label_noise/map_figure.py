@@ -4,7 +4,7 @@ import numpy as np
 
 from dyntoolkit.claims import Array
 from dyntoolkit.engine.history import History
-from dyntoolkit.panels import GREY, MEASURED, Axis, Heat, Line, Mark, Panel
+from dyntoolkit.panels import GREY, MEASURED, PURPLE, RED, Axis, Heat, Line, Mark, Panel
 from dyntoolkit.phenomena.label_noise.map_claims import RICH
 from dyntoolkit.phenomena.label_noise.map_config import Config
 
@@ -20,12 +20,12 @@ def panels(history: History) -> list[Panel]:
     scale, noise = Axis("initialization scale", log=True, range=edges(config)), Axis("label noise ±τ")
     border, formula = flow_border(config, flow), critical_noise(config)
     lines: list[Mark] = [
-        Line("flow at ½", *border, "#FFFFFF", dash=True),
-        Line("√(L B m / (η² steps))", *formula, "#D55E00", dash=True),
+        Line("flow at ½", *border, RED, dash=True, width=3),
+        Line("formula: √(L B m / η² steps)", *formula, PURPLE, dash=True, width=3),
     ]
     return [
         Panel("Alignment with the truth", scale, noise, [_heat(config, "alignment", align), *lines]),
-        Panel("Change of the tangent kernel", scale, noise, [_heat(config, "‖ΔK‖/‖K₀‖", ntk)]),
+        Panel("Change of the tangent kernel", scale, noise, [_heat(config, "‖ΔK‖/‖K₀‖, up to 1", ntk)]),
         Panel("Alignment, by the flow", scale, noise, [_heat(config, "alignment", flow)]),
         Panel(
             "Network against flow, cell by cell",
@@ -46,7 +46,9 @@ def edges(config: Config) -> tuple[float, float]:
 
 
 def _heat(config: Config, label: str, z: Array) -> Heat:
-    return Heat(label, config.init_scales, config.noise_stds, z, 0.0, 1.0)
+    """z (n_noise_std, n_init_scale) over the plane; where no cell has noise all rows are alike, and one is drawn."""
+    rows = config.n_noise_std if config.noise_std_max > 0 else 1
+    return Heat(label, config.init_scales, config.noise_stds[:rows], z[:rows], 0.0, 1.0)
 
 
 def flow_border(config: Config, flow: Array) -> tuple[Array, Array]:
