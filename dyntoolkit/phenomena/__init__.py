@@ -3,7 +3,7 @@
 from dyntoolkit.errors import unknown
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.phenomena.condensation import directions, dropout, final, isometric, phase, recovery, split, staircase
-from dyntoolkit.phenomena.cross_task_linearity import digits
+from dyntoolkit.phenomena.cross_task_linearity import decentralized, digits, merging, permutation, spawn
 from dyntoolkit.phenomena.grokking import digits as grokking_digits
 from dyntoolkit.phenomena.grokking import modular, oned, parity, polynomial
 from dyntoolkit.phenomena.label_noise import diagonal, features, linear, refresh
@@ -18,6 +18,10 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     features.EXPERIMENT,
     refresh.EXPERIMENT,
     digits.EXPERIMENT,
+    spawn.EXPERIMENT,
+    permutation.EXPERIMENT,
+    decentralized.EXPERIMENT,
+    merging.EXPERIMENT,
     mlp.EXPERIMENT,
     quadratic.EXPERIMENT,
     rescue.EXPERIMENT,

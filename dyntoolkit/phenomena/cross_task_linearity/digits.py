@@ -13,7 +13,6 @@ import torch
 
 from dyntoolkit.data import Split, noisy_labels, pixel_shuffled_digits, rotated_digits
 from dyntoolkit.engine.history import Array, Frame
-from dyntoolkit.engine.initialization import he, normal_init
 from dyntoolkit.engine.loop import evenly, train
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.experiment import Experiment
@@ -29,6 +28,7 @@ from dyntoolkit.phenomena.cross_task_linearity.training import (
     Phase,
     Table,
     Training,
+    initial,
     minibatches,
     network,
     per_run,
@@ -74,8 +74,7 @@ def pretrain(configs: Sequence[Config], seeds: Sequence[int]) -> Phase:
     """
     config, model = configs[0], network(configs[0])
     names = ("",) if config.shared_init else ("", " B")
-    stds = he(model, per_run(configs, "init_scale"))
-    theta = torch.stack([normal_init(model, Stream(seeds, f"init{name}"), stds) for name in names], 1)  # (R, N, P)
+    theta = initial(configs, seeds, [f"init{name}" for name in names])  # (R, N, P)
     table = pretraining_table(configs, len(names))
     streams = [Stream(seeds, f"pretrain{name}") for name in names]
     step = sgd_step(model, table, per_run(configs, "pretrain_lr"), per_run(configs, "momentum"))

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.history import Array, Frame
+from dyntoolkit.engine.initialization import he, normal_init
 from dyntoolkit.engine.layers import MLP
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Momentum, momentum
@@ -58,9 +59,12 @@ class Training(NamedTuple):
 
 
 def sgd_step(
-    model: MLP, table: Table, lr: torch.Tensor, mu: torch.Tensor
+    model: MLP, table: Table, lr: torch.Tensor, mu: torch.Tensor, decay: torch.Tensor | None = None
 ) -> Callable[[Training, torch.Tensor], Training]:
-    """The update of all M = R N networks on mini-batches of their tables, given by index (R, N, B). lr, mu: (R,)."""
+    """The update of all M = R N networks on mini-batches of their tables, given by index (R, N, B).
+
+    lr, mu: (R,). decay: (M, P), for weights that decay by factors of their own; None for no decay.
+    """
     loss_and_gradient = value_and_grad(lambda theta, x, y: cross_entropy(model(theta, x), y))
     rows = torch.arange(len(table.x))[:, None]  # (M, 1)
 
@@ -70,7 +74,7 @@ def sgd_step(
         weights = Momentum(state.theta.flatten(0, 1), state.velocity.flatten(0, 1))  # (M, P)
         loss, gradient = loss_and_gradient(weights.theta, table.x[rows, index], table.y[rows, index])
         rate, inertia = lr.repeat_interleave(networks), mu.repeat_interleave(networks)  # (M,)
-        weights = momentum(weights, gradient, rate, inertia)
+        weights = momentum(weights, gradient, rate, inertia, decay)
         return Training(
             weights.theta.view(state.theta.shape),
             weights.velocity.view(state.theta.shape),
@@ -79,6 +83,13 @@ def sgd_step(
         )
 
     return step
+
+
+def initial(configs: Sequence[Any], seeds: Sequence[int], names: Sequence[str]) -> torch.Tensor:
+    """He initialization times init_scale, from one stream for each named network of a run: (R, N, P)."""
+    model = network(configs[0])
+    stds = he(model, per_run(configs, "init_scale"))
+    return torch.stack([normal_init(model, Stream(seeds, name), stds) for name in names], 1)
 
 
 def minibatches(streams: Sequence[Stream], rows: int, size: int) -> Callable[[int, int], Iterable[torch.Tensor]]:

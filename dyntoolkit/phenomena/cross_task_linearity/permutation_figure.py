@@ -1,0 +1,90 @@
+"""The figure of `cross_task_linearity.permutation`."""
+
+from collections import defaultdict
+
+import numpy as np
+
+from dyntoolkit.claims import Array
+from dyntoolkit.course import course_line
+from dyntoolkit.engine.history import History
+from dyntoolkit.experiment import Rows
+from dyntoolkit.panels import GREEN, GREY, ORANGE, PURPLE, RED, TRAIN, Axis, Bars, Line, Panel, median_line
+from dyntoolkit.phenomena.cross_task_linearity.digits_measure import mean_ratio
+from dyntoolkit.phenomena.cross_task_linearity.permutation_claims import VERSIONS
+from dyntoolkit.phenomena.cross_task_linearity.permutation_config import Config
+from dyntoolkit.probes.barrier import ALPHAS
+
+COLORS = dict(zip(VERSIONS, (RED, PURPLE, GREEN, ORANGE), strict=True))
+LABELS = dict(zip(VERSIONS, ("as trained", "matched by weights", "matched by activations", "at random"), strict=True))
+
+
+def panels(history: History) -> list[Panel]:
+    """Training; error and loss on the way for the four versions; their barriers; their features."""
+    step, way = Axis("step", range=(0, history.config.steps)), Axis("weight α of network A", range=(0, 1))
+    return [
+        Panel(
+            "Training loss and barrier",
+            step,
+            Axis("nats, error rate", log=True),
+            [
+                course_line(history, "loss", "loss of A", TRAIN, column=0),
+                course_line(history, "loss", "loss of B", GREY, column=1),
+                course_line(history, "error_barrier", "error barrier, as trained", RED),
+            ],
+        ),
+        Panel("Error on the way", way, Axis("error rate"), [*_paths(history, "error_path")]),
+        Panel("Loss on the way", way, Axis("cross-entropy (nats)"), [*_paths(history, "loss_path")]),
+        Panel("Error barrier", Axis("network B"), Axis("rise of the error rate"), [*_barriers(history)]),
+        Panel("Features of the average", Axis("network B"), Axis("ctl/base, mean of layers"), [*_ratios(history)]),
+    ]
+
+
+def _paths(history: History, name: str) -> list[Line]:
+    """Along the way to each version; until there are any, that to the network as trained."""
+    runs = len(history.seeds)
+    known = {"plain": history.last(name)} if name in history else {}  # (R, 11)
+    if f"{name}_4" in history:
+        known = {version: history.last(f"{name}_4")[:, k] for k, version in enumerate(VERSIONS)}
+    empty = np.full((runs, len(ALPHAS)), np.nan)
+    return [
+        median_line(LABELS[version], ALPHAS, known.get(version, empty).T, COLORS[version], markers="both")
+        for version in VERSIONS
+    ]
+
+
+def _bars(history: History, values: Array) -> list[Bars]:
+    """A bar for each version, medians over the runs of values (R, 4)."""
+    heights = np.median(values, axis=0)
+    only = np.eye(len(VERSIONS), dtype=bool)
+    names = ["plain", "weights", "activations", "random"]
+    return [Bars(LABELS[v], names, np.where(only[k], heights, np.nan), COLORS[v]) for k, v in enumerate(VERSIONS)]
+
+
+def _barriers(history: History) -> list[Bars]:
+    known = "error_barrier_4" in history
+    return _bars(history, history.last("error_barrier_4") if known else np.full((1, len(VERSIONS)), np.nan))
+
+
+def _ratios(history: History) -> list[Bars]:
+    if "ctl_l_4" not in history:
+        return _bars(history, np.full((1, len(VERSIONS)), np.nan))
+    return _bars(history, mean_ratio(history.last("ctl_l_4"), history.last("base_l_4")))
+
+
+def sweep_panels(rows: Rows) -> list[Panel]:
+    """Error barriers of finished runs against the width, for the four versions.
+
+    Drawn are the runs that differ in nothing else, with the settings of which most widths are there.
+    """
+    groups: dict[Config, dict[int, list[dict[str, float]]]] = defaultdict(lambda: defaultdict(list))
+    for (config, _), found in rows.items():
+        groups[config.replace(width=64)][config.width].append(dict(found))
+    runs = dict(sorted(max(groups.values(), key=len).items()))
+    lines = []
+    for version in VERSIONS:
+        y = np.full((len(runs), max(len(found) for found in runs.values())), np.nan)
+        for row, of_width in zip(y, runs.values(), strict=True):
+            row[: len(of_width)] = [each[f"error_{version}"] for each in of_width]
+        widths = np.array(list(runs), dtype=float)
+        lines.append(median_line(LABELS[version], widths, y, COLORS[version], markers="both"))
+    return [Panel("Error barrier by width", Axis("width", log=True), Axis("rise of the error rate"), [*lines])]

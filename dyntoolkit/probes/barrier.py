@@ -1,0 +1,29 @@
+"""Linear mode connectivity: how far a quantity rises on the straight way between two networks."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+Array = np.ndarray
+ALPHAS = np.linspace(0, 1, 11)  # weight of the first network
+
+
+def along_segment(
+    evaluate: Callable[[torch.Tensor], torch.Tensor], first: torch.Tensor, second: torch.Tensor, alphas: Array = ALPHAS
+) -> torch.Tensor:
+    """evaluate at alpha first + (1 - alpha) second for every alpha: (..., A) if evaluate gives (...).
+
+    first, second: weights (R, P). Both ends are evaluated at the networks themselves, not at rounded averages.
+    """
+    points = [torch.lerp(second, first, float(alpha)) for alpha in alphas]
+    return torch.stack([evaluate(point) for point in points], dim=-1)
+
+
+def barrier(values: Array, alphas: Array = ALPHAS) -> Array:
+    """The largest rise of values (..., A) over the straight line between their ends, at least 0: (...).
+
+    The ends are alpha = 0 and 1 (Frankle et al. 2020, arXiv 1912.05671, with a chord instead of the mean of the ends).
+    """
+    chord = alphas * values[..., -1:] + (1 - alphas) * values[..., :1]
+    return np.asarray((values - chord).max(-1))
