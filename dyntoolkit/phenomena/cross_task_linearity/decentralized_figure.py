@@ -4,12 +4,12 @@ import numpy as np
 
 from dyntoolkit.course import course, course_line
 from dyntoolkit.engine.history import History
-from dyntoolkit.panels import BLUE, GREEN, GREY, ORANGE, RED, SKY, TRAIN, Axis, Line, Mark, Panel, Spans
+from dyntoolkit.panels import BLUE, GREEN, GREY, ORANGE, RED, SKY, Axis, Line, Mark, Panel, Spans
 from dyntoolkit.phenomena.cross_task_linearity.decentralized_config import Config
 
 
 def panels(history: History) -> list[Panel]:
-    """Accuracies with the full rounds shaded; consensus; messages; training loss."""
+    """Accuracies with the full rounds shaded; consensus; messages."""
     config: Config = history.config
     step = Axis("local steps of a node", range=(0, config.steps))
     share = Axis("test accuracy", range=(0, 1))
@@ -33,12 +33,6 @@ def panels(history: History) -> list[Panel]:
             [course_line(history, "consensus", "root mean square", GREEN, start=1)],
         ),
         Panel("Budget", step, Axis("models sent"), [course_line(history, "messages", "messages so far", ORANGE)]),
-        Panel(
-            "Training loss",
-            step,
-            Axis("cross-entropy (nats)", log=True),
-            [course_line(history, "loss", "nodes, mean", TRAIN)],
-        ),
     ]
 
 

@@ -4,11 +4,24 @@ from collections import defaultdict
 
 import numpy as np
 
-from dyntoolkit.claims import Array
 from dyntoolkit.course import course_line
 from dyntoolkit.engine.history import History
 from dyntoolkit.experiment import Rows
-from dyntoolkit.panels import GREEN, GREY, ORANGE, PURPLE, RED, TRAIN, Axis, Bars, Line, Panel, median_line
+from dyntoolkit.panels import (
+    GREEN,
+    GREY,
+    MEASURED,
+    ORANGE,
+    PURPLE,
+    RED,
+    TRAIN,
+    Axis,
+    Bars,
+    Line,
+    Mark,
+    Panel,
+    median_line,
+)
 from dyntoolkit.phenomena.cross_task_linearity.digits_measure import mean_ratio
 from dyntoolkit.phenomena.cross_task_linearity.permutation_claims import VERSIONS
 from dyntoolkit.phenomena.cross_task_linearity.permutation_config import Config
@@ -19,7 +32,7 @@ LABELS = dict(zip(VERSIONS, ("as trained", "matched by weights", "matched by act
 
 
 def panels(history: History) -> list[Panel]:
-    """Training; error and loss on the way for the four versions; their barriers; their features."""
+    """Training; error and loss on the way for the four versions; their barriers and features."""
     step, way = Axis("step", range=(0, history.config.steps)), Axis("weight α of network A", range=(0, 1))
     return [
         Panel(
@@ -34,8 +47,7 @@ def panels(history: History) -> list[Panel]:
         ),
         Panel("Error on the way", way, Axis("error rate"), [*_paths(history, "error_path")]),
         Panel("Loss on the way", way, Axis("cross-entropy (nats)"), [*_paths(history, "loss_path")]),
-        Panel("Error barrier", Axis("network B"), Axis("rise of the error rate"), [*_barriers(history)]),
-        Panel("Features of the average", Axis("network B"), Axis("ctl/base, mean of layers"), [*_ratios(history)]),
+        Panel("What is left", Axis("network B"), Axis("barrier, ratio"), _left(history)),
     ]
 
 
@@ -52,23 +64,17 @@ def _paths(history: History, name: str) -> list[Line]:
     ]
 
 
-def _bars(history: History, values: Array) -> list[Bars]:
-    """A bar for each version, medians over the runs of values (R, 4)."""
-    heights = np.median(values, axis=0)
-    only = np.eye(len(VERSIONS), dtype=bool)
+def _left(history: History) -> list[Mark]:
+    """Error barrier and feature ratio of each version, medians over the runs."""
+    error = ratio = np.full((1, len(VERSIONS)), np.nan)  # (R, 4)
+    if "error_barrier_4" in history:
+        error = history.last("error_barrier_4")
+        ratio = mean_ratio(history.last("ctl_l_4"), history.last("base_l_4"))
     names = ["plain", "weights", "activations", "random"]
-    return [Bars(LABELS[v], names, np.where(only[k], heights, np.nan), COLORS[v]) for k, v in enumerate(VERSIONS)]
-
-
-def _barriers(history: History) -> list[Bars]:
-    known = "error_barrier_4" in history
-    return _bars(history, history.last("error_barrier_4") if known else np.full((1, len(VERSIONS)), np.nan))
-
-
-def _ratios(history: History) -> list[Bars]:
-    if "ctl_l_4" not in history:
-        return _bars(history, np.full((1, len(VERSIONS)), np.nan))
-    return _bars(history, mean_ratio(history.last("ctl_l_4"), history.last("base_l_4")))
+    return [
+        Bars("error barrier", names, np.median(error, axis=0), RED),
+        Bars("features: ctl/base", names, np.median(ratio, axis=0), MEASURED),
+    ]
 
 
 def sweep_panels(rows: Rows) -> list[Panel]:

@@ -1,0 +1,102 @@
+"""Features: selection, metrics and figure, and the whole Config. The network is tested in test_signal_noise."""
+
+import numpy as np
+import pytest
+import torch
+from any_settings import any_settings, runs_to_the_end
+from hypothesis import HealthCheck, given, settings
+
+from dyntoolkit.engine.history import Frame, History
+from dyntoolkit.phenomena.label_noise import features
+from dyntoolkit.phenomena.label_noise.features import EXPERIMENT, Config
+
+SMALL = Config(n_train=20, dim=50, width=3, steps=100, early_step=10)
+
+
+def test_the_samples_of_smallest_loss_are_kept():
+    losses = torch.tensor([[0.5, 0.1, 0.9, 0.3], [1.0, 1.0, 1.0, 0.2]])
+    assert features.selected(losses, [2, 3]).tolist() == [[0, 1, 0, 1], [1, 1, 0, 1]]
+
+
+def test_samples_are_dropped_for_good_just_before_the_update_of_select_step():
+    configs = [SMALL.replace(select_step=10, select_drop=0.25), SMALL]
+    history, frames = EXPERIMENT.start(configs, [1, 1])
+    for frame in frames:
+        history.append(frame)
+    steps = history.at("losses")
+    same = steps <= 10
+    np.testing.assert_allclose(history["losses"][same, 0], history["losses"][same, 1], rtol=1e-5)
+    after = int(np.flatnonzero(steps > 10)[0])
+    assert np.abs(history["losses"][after, 0] - history["losses"][after, 1]).max() > 1e-3
+    flipped, losses = history["flipped"][0, 0] > 0, history["losses"][int(np.flatnonzero(steps == 10)[0]), 0]
+    kept = np.argsort(losses, kind="stable")[:15]
+    assert history.last("kept_clean")[0] == pytest.approx((~flipped[kept]).mean())
+    assert np.isnan(EXPERIMENT.metrics(history)["select_precision"][1])
+
+
+def test_the_steps_are_those_of_the_recipe():
+    found = features.record_steps(2000, 60, 20)
+    spaced = [int(x) for x in np.logspace(0, np.log10(2000), 60)]
+    assert found == tuple(sorted({0, 20, 2000, *spaced}))
+    assert features.record_steps(100, 60, 2000)[-1] == 100
+
+
+def test_the_metrics_are_those_of_the_recipe():
+    history = History("label_noise.features", [SMALL], [0])
+    rows = {  # step: clean fit, noisy fit, test
+        0: (0.5, 0.5, 0.5),
+        1: (0.98, 0.95, 0.6),
+        10: (0.99, 0.2, 0.97),
+        50: (1.0, 0.9, 0.9),
+        100: (1.0, 1.0, 0.8),
+    }
+    for step, (clean, noisy, test) in rows.items():
+        names = ("auc", "gamma", "rho", "rho_noisy", "grad_ratio", "loss", "kept_clean")
+        values = {"clean_fit": clean, "noisy_fit": noisy, "test": test, **dict.fromkeys(names, step / 100)}
+        history.append(Frame(step, 100, {name: np.array([value]) for name, value in values.items()}, np.array([-1])))
+    found = {name: float(value[0]) for name, value in EXPERIMENT.metrics(history).items()}
+    assert (found["early_clean_fit"], found["early_noisy_fit"], found["early_test"]) == (0.99, 0.2, 0.97)
+    assert (found["early_auc"], found["auc_end"], found["grad_ratio_1"]) == (0.1, 1.0, 0.01)
+    assert found["test_drop"] == pytest.approx(0.17)
+    assert (found["t_clean"], found["t_memorized"]) == (10, 50)  # step 1 does not count: it does not stay
+    later = History("label_noise.features", [SMALL.replace(early_step=60)], [0])
+    for frame in [Frame(0, 100, {name: row[0] for name, row in values_of(history).items()}, np.array([-1]))]:
+        later.append(frame)
+    assert np.isnan(EXPERIMENT.metrics(later)["early_test"][0])
+
+
+def values_of(history):
+    names = ("clean_fit", "noisy_fit", "test", "auc", "gamma", "rho", "rho_noisy", "grad_ratio", "loss", "kept_clean")
+    return {name: history[name] for name in names}
+
+
+@pytest.mark.parametrize("preset", ["two_stages", "select_early"])
+def test_claims_metrics_and_figure_on_a_fresh_seed(preset):
+    history = EXPERIMENT.run(EXPERIMENT.configure(preset), (901,))
+    metrics = EXPERIMENT.metrics(history)
+    judged = [claim for claim in EXPERIMENT.claims if claim.expected(history.config)]
+    assert [claim.id for claim in judged] == (
+        ["selection"] if preset == "select_early" else [c.id for c in EXPERIMENT.claims if c.id != "selection"]
+    )
+    for claim in judged:
+        value = claim.value(metrics, history.config) if claim.value else metrics[claim.metric]
+        assert claim.bounds.hold(value)[0], claim.id
+    fits, _, losses, _ = EXPERIMENT.panels(history)
+    assert fits.marks[3].x == 20
+    assert fits.marks[4].x == (20 if preset == "select_early" else pytest.approx(np.nan, nan_ok=True))
+    assert [bars.y.sum() for bars in losses.marks] == [70, 30]
+
+
+def test_a_run_alone_is_the_run_among_others():
+    configs = [SMALL.replace(lr=0.05, signal_norm=2), SMALL.replace(select_step=5)]
+    together, alone = EXPERIMENT.start(configs, [1, 2]), EXPERIMENT.start(configs[1:], [2])
+    for history, frames in (together, alone):
+        for frame in frames:
+            history.append(frame)
+    np.testing.assert_allclose(together[0]["losses"][:, 1], alone[0]["losses"][:, 0], rtol=1e-3, atol=1e-5)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(any_settings(Config, steps=105, dim=200, n_train=60, width=6))
+def test_any_settings_run_to_the_end(fields):
+    runs_to_the_end(EXPERIMENT, fields)

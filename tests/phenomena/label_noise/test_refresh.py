@@ -1,0 +1,69 @@
+"""Fresh flips: the labels of each step, metrics and figure, the whole Config. The network: test_signal_noise."""
+
+import numpy as np
+import pytest
+import torch
+from any_settings import any_settings, runs_to_the_end
+from hypothesis import HealthCheck, given, settings
+
+from dyntoolkit.phenomena.label_noise import refresh, signal_noise
+from dyntoolkit.phenomena.label_noise.refresh import EXPERIMENT, Config
+
+SMALL = Config(n_train=20, dim=200, width=3, steps=500)
+
+
+def labels_of(config, steps=2000):
+    problem, _ = signal_noise.draw([config, config], [1, 2], 2)
+    return problem, torch.stack(list(refresh.make_labels([config] * 2, [1, 2], problem)(0, steps)))  # (steps, R, n)
+
+
+def test_labels_are_flipped_anew_in_every_step_with_the_given_probability():
+    problem, labels = labels_of(SMALL)
+    wrong = (labels != problem.y).double()
+    assert float(wrong.mean()) == pytest.approx(0.3, abs=0.01)
+    assert float(wrong.mean(0).std()) < 0.02  # every sample alike
+    assert not torch.equal(labels[0], labels[1])
+    assert not torch.equal(labels[:, 0], labels[:, 1])
+
+
+def test_flipped_once_the_labels_stay():
+    problem, labels = labels_of(SMALL.replace(fresh_flips=False), 50)
+    assert (labels == labels[0]).all()
+    assert (labels[0] != problem.y).sum(1).tolist() == [6, 6]
+    torch.testing.assert_close((labels[0] != problem.y), problem.flipped)
+    _, clean = labels_of(SMALL.replace(flip_rate=0), 5)
+    assert (clean == problem.y).all()
+
+
+def test_default_run_claims_metrics_and_figure():
+    history = EXPERIMENT.run(seeds=(901,))
+    metrics = EXPERIMENT.metrics(history)
+    for claim in EXPERIMENT.claims:
+        assert claim.expected(history.config)
+        assert not claim.expected(EXPERIMENT.configure("fixed"))
+        assert claim.bounds.hold(metrics[claim.metric])[0], claim.id
+    steps, test = history.at("test"), history["test"][:, 0]
+    assert metrics["t_test95"][0] == next(k for k, share in zip(steps, test, strict=True) if share > 0.95)
+    accuracy, _, _ = EXPERIMENT.panels(history)
+    assert accuracy.marks[1].y[-1] == metrics["final_test"][0]
+    assert "true labels" in accuracy.marks[0].name
+    assert (
+        "given labels"
+        in EXPERIMENT.panels(EXPERIMENT.start([SMALL.replace(fresh_flips=False)], [0])[0])[0].marks[0].name
+    )
+
+
+def test_a_run_alone_is_the_run_among_others():
+    configs = [SMALL.replace(lr=0.05, signal_norm=2), SMALL]
+    together, alone = EXPERIMENT.start(configs, [1, 2]), EXPERIMENT.start(configs[1:], [2])
+    for history, frames in (together, alone):
+        for frame in frames:
+            history.append(frame)
+    for name in ("loss", "gamma", "rho"):
+        np.testing.assert_allclose(together[0][name][:, 1], alone[0][name][:, 0], rtol=1e-2, atol=1e-4)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(any_settings(Config, steps=505, dim=400, n_train=40, width=6))
+def test_any_settings_run_to_the_end(fields):
+    runs_to_the_end(EXPERIMENT, fields)
