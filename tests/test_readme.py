@@ -185,10 +185,10 @@ def test_make_test_runs_all_checks_in_order() -> None:
             "ruff check .",
             "ruff format --check .",
             "mypy",
-            "pytest --ignore=tests/notebooks --ignore=tests/browser",
-            "pytest --nbval-lax notebooks",
-            "pytest tests/notebooks",
-            "pytest tests/browser",
+            "pytest -n 2 --ignore=tests/notebooks --ignore=tests/browser",
+            "pytest -n 2 --dist loadscope --nbval-lax notebooks",
+            "pytest -n 2 tests/notebooks",
+            "pytest -n 2 --dist loadgroup tests/browser",
         )
     ]
 

@@ -207,13 +207,13 @@ def test_steps_never_go_back_and_the_last_frame_is_complete() -> None:
 
 
 def test_a_run_that_diverges_is_marked_and_leaves_the_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = digits.normal_init
+    original = training.normal_init
 
     def exploding(*arguments: Any) -> torch.Tensor:
         return original(*arguments) * torch.tensor([[1e30], [1.0]])
 
     healthy = run([TINY], [1])
-    monkeypatch.setattr(digits, "normal_init", exploding)
+    monkeypatch.setattr(training, "normal_init", exploding)
     history = run([TINY, TINY], [0, 1])
     assert history.diverged[0] >= 1
     assert history.diverged[1] == -1
