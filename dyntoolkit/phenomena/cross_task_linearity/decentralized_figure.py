@@ -29,7 +29,7 @@ def panels(history: History) -> list[Panel]:
         Panel(
             "Spread of the nodes",
             step,
-            Axis("distance from the average / its norm", log=True),
+            Axis("distance / norm of the average", log=True),
             [course_line(history, "consensus", "root mean square", GREEN, start=1)],
         ),
         Panel("Budget", step, Axis("models sent"), [course_line(history, "messages", "messages so far", ORANGE)]),
