@@ -13,6 +13,7 @@ from dyntoolkit.engine.activations import ACTIVATIONS
 from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.engine.loop import train
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam, Sgd, adam, sgd
 from dyntoolkit.experiment import Experiment
@@ -101,7 +102,7 @@ def make_step(
 ) -> tuple[Adam | Sgd, Callable[[Adam | Sgd, None], Adam | Sgd]]:
     """The state before training and one step of the optimizer; gd steps by lr/(2|v|)."""
     names = ("lr", "beta1", "beta2", "eps")
-    columns = (torch.tensor([getattr(c, name) for c in configs], dtype=torch.float64) for name in names)
+    columns = (per_run(configs, name, torch.float64) for name in names)
     lr, beta1, beta2, eps = columns  # (R,) each
     gradient = value_and_grad(flat_loss)
 

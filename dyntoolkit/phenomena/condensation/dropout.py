@@ -10,6 +10,7 @@ import torch
 
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.engine.loop import geometrically, train
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam, adam
 from dyntoolkit.experiment import Experiment
@@ -58,9 +59,9 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     c, m = configs[0], configs[0].width
     names = ("lr", "beta1", "beta2", "eps")
     twice = [each for each in configs for _ in range(2)]
-    columns = (torch.tensor([getattr(each, name) for each in twice], dtype=torch.float64) for name in names)
+    columns = (per_run(twice, name, torch.float64) for name in names)
     lr, beta1, beta2, eps = columns  # (2R,) each
-    keep = torch.tensor([[each.keep_prob] for each in configs])  # (R, 1)
+    keep = per_run(configs, "keep_prob", ndim=2)  # (R, 1)
     masks = Stream(seeds, "mask")
 
     def batches(k0: int, k1: int) -> Iterator[Tensor]:

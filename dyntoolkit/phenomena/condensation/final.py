@@ -11,6 +11,7 @@ import torch
 
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.engine.loop import geometrically, train
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.phenomena.condensation.final_claims import CLAIMS, metrics
@@ -49,9 +50,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     (R, m): orientation (degrees, sign of b) and amplitude |a||(w, b)| of each neuron.
     """
     start = initial_theta(configs, seeds)
-    factor, damping, tol = (
-        torch.tensor([getattr(c, name) for c in configs]) for name in ("lr_factor", "lr_damping", "tol")
-    )
+    factor, damping, tol = (per_run(configs, name) for name in ("lr_factor", "lr_damping", "tol"))
 
     def measure(k: int, state: State) -> dict[str, Array]:
         w, a = state.theta[:, :2], state.theta[:, 2]  # (R, 2, m), (R, m)

@@ -13,6 +13,7 @@ from torch.nn import functional
 from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.engine.loop import train
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam, adam
 from dyntoolkit.experiment import Experiment
@@ -74,9 +75,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     T(theta) and of eta.
     """
     c, data = configs[0], draw_data(configs[0], seeds)
-    lr, scale = (
-        torch.tensor([getattr(each, name) for each in configs], dtype=torch.float64) for name in ("lr", "init_scale")
-    )
+    lr, scale = (per_run(configs, name, torch.float64) for name in ("lr", "init_scale"))
     gradient = value_and_grad(lambda theta: loss(theta, data, c.activation))
 
     def step(state: State, _: None) -> State:

@@ -13,6 +13,7 @@ import torch
 
 from dyntoolkit.engine.history import Array, Frame, History
 from dyntoolkit.engine.loop import geometrically, train
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.experiment import Experiment, Map
 from dyntoolkit.phenomena.condensation.phase_claims import CLAIMS, metrics, slopes
@@ -36,7 +37,7 @@ def initial_theta(configs: Sequence[Config], seeds: Sequence[int], m: int) -> Te
     normal = Stream(seeds, f"init {m}").normal(3, m, dtype=torch.float64)  # (R, 3, m)
     gamma = torch.from_numpy(np.stack([c.gammas for c in configs]))  # (R, G)
     sign = torch.tensor([-1.0, -1.0, 1.0], dtype=torch.float64)  # of gamma' for w, b, a
-    gamma_prime = torch.tensor([c.gamma_prime for c in configs], dtype=torch.float64)
+    gamma_prime = per_run(configs, "gamma_prime", torch.float64)
     exponent = (gamma[:, :, None] + sign * gamma_prime[:, None, None]) / 2  # (R, G, 3)
     theta = m ** -exponent[..., None] * normal[:, None]  # (R, G, 3, m)
     return theta.flatten(0, 1).float()
@@ -48,10 +49,7 @@ def train_width(configs: Sequence[Config], seeds: Sequence[int], m: int) -> Iter
     Values, (R G,): loss and distance, |w - w(0)|/|w(0)| over input weights and biases.
     """
     start = initial_theta(configs, seeds, m)
-    tol, damping = (
-        torch.tensor([getattr(c, name) for c in configs]).repeat_interleave(configs[0].n_gammas)
-        for name in ("tol", "lr_damping")
-    )
+    tol, damping = (per_run(configs, name).repeat_interleave(configs[0].n_gammas) for name in ("tol", "lr_damping"))
 
     def measure(k: int, state: State) -> dict[str, Array]:
         distance = relative_distance(state.theta[:, :2], start[:, :2])

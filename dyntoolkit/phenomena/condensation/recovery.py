@@ -12,6 +12,7 @@ import torch
 
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.engine.loop import geometrically, train
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.phenomena.condensation.recovery_claims import CLAIMS, metrics
@@ -52,14 +53,14 @@ def observed() -> Tensor:
 
 def initial_state(configs: Sequence[Config], seeds: Sequence[int]) -> State:
     """Gaussian factors of std init_scale, the same for every n."""
-    scale = torch.tensor([c.init_scale for c in configs], dtype=torch.float64).view(-1, 1, 1, 1)
+    scale = per_run(configs, "init_scale", torch.float64, ndim=4)
     factors = scale * Stream(seeds, "init").normal(2, DIM, DIM, dtype=torch.float64)  # (R, 2, d, d)
     return State(*(factor.unsqueeze(1).repeat(1, SIZES, 1, 1) for factor in factors.unbind(1)))
 
 
 def make_step(configs: Sequence[Config], M: Tensor) -> Callable[[State, None], State]:
     """One step of gradient descent on the sum of (AB - M)^2 over the observed entries. M: (R, d, d)."""
-    lr = torch.tensor([c.lr for c in configs], dtype=torch.float64).view(-1, 1, 1, 1)
+    lr = per_run(configs, "lr", torch.float64, ndim=4)
     rate = (2 * lr * observed()).flatten(0, 1)  # (R 16, d, d)
     target = M.unsqueeze(1).expand(-1, SIZES, -1, -1).flatten(0, 1)  # (R 16, d, d)
 

@@ -13,6 +13,7 @@ import torch
 
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.engine.loop import evenly, train
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam, Sgd, adam, sgd
 from dyntoolkit.experiment import Experiment
@@ -102,7 +103,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     """
     c = configs[0]
     names = ("lr", "fit_lr", "delta", "split_ratio")
-    columns = (torch.tensor([getattr(each, name) for each in configs], dtype=torch.float64) for name in names)
+    columns = (per_run(configs, name, torch.float64) for name in names)
     lr, fit_lr, delta, ratio = columns  # (R,) each
     begin, total = c.fit_steps + NEWTON, c.fit_steps + NEWTON + c.steps
 

@@ -12,6 +12,7 @@ import torch
 
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.engine.loop import train
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.phenomena.condensation import two_layer
@@ -58,9 +59,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     """
     c, (x, y) = configs[0], load_data(configs[0])
     kind, shots = TARGETS[c.target].activation, snapshot_steps(c.steps)
-    scale, lr = (
-        torch.tensor([getattr(each, name) for each in configs]).view(-1, 1, 1) for name in ("init_scale", "lr")
-    )
+    scale, lr = (per_run(configs, name, ndim=3) for name in ("init_scale", "lr"))
     affine = np.full(len(configs), affine_loss(x, y))
 
     def step(state: State, _: None) -> State:

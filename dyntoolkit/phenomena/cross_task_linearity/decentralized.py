@@ -13,6 +13,7 @@ import torch
 from dyntoolkit.data import rotated_digits
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.engine.loop import train
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.phenomena.cross_task_linearity.decentralized_claims import CLAIMS, metrics
@@ -24,7 +25,6 @@ from dyntoolkit.phenomena.cross_task_linearity.training import (
     Training,
     initial,
     network,
-    per_run,
     sgd_step,
 )
 from dyntoolkit.probes.accuracy import accuracy

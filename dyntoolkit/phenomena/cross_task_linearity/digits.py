@@ -14,6 +14,7 @@ import torch
 from dyntoolkit.data import Split, noisy_labels, pixel_shuffled_digits, rotated_digits
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.engine.loop import evenly, train
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.phenomena.cross_task_linearity.digits_claims import CLAIMS
@@ -31,7 +32,6 @@ from dyntoolkit.phenomena.cross_task_linearity.training import (
     initial,
     minibatches,
     network,
-    per_run,
     sgd_step,
 )
 from dyntoolkit.probes.accuracy import accuracy

@@ -14,6 +14,7 @@ from dyntoolkit.data import rotated_digits
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.engine.layers import MLP
 from dyntoolkit.engine.loop import evenly, train
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.phenomena.cross_task_linearity.merging_claims import CLAIMS, metrics
@@ -27,7 +28,6 @@ from dyntoolkit.phenomena.cross_task_linearity.training import (
     initial,
     minibatches,
     network,
-    per_run,
     sgd_step,
 )
 from dyntoolkit.probes.accuracy import accuracy

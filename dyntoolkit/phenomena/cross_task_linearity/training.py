@@ -10,6 +10,7 @@ from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.engine.initialization import he, normal_init
 from dyntoolkit.engine.layers import MLP
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Momentum, momentum
 
@@ -32,11 +33,6 @@ class Table(NamedTuple):
 
     x: torch.Tensor
     y: torch.Tensor
-
-
-def per_run(configs: Sequence[Any], name: str) -> torch.Tensor:
-    """One setting of every run, (R,)."""
-    return torch.tensor([getattr(config, name) for config in configs], dtype=torch.float32)
 
 
 class Training(NamedTuple):

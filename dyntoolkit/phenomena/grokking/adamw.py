@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from dyntoolkit.engine.gradient import Loss, value_and_grad
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.update import Adam, adam
 
 NAMES = ("lr", "beta1", "beta2", "eps", "weight_decay")
@@ -16,7 +17,7 @@ def adamw(configs: Sequence[Any], loss: Loss) -> Callable[[Adam, None], Adam]:
 
     loss: theta (R, P) -> (R,) on the whole training set.
     """
-    columns = (torch.tensor([getattr(c, name) for c in configs], dtype=torch.float64) for name in NAMES)
+    columns = (per_run(configs, name, torch.float64) for name in NAMES)
     lr, beta1, beta2, eps, decay = columns  # (R,)
     gradient = value_and_grad(loss)
 

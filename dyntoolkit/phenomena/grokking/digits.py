@@ -14,6 +14,7 @@ from dyntoolkit.data import shuffled_images
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.engine.layers import MLP
 from dyntoolkit.engine.loop import geometrically, train
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam
 from dyntoolkit.experiment import Experiment
@@ -59,7 +60,7 @@ def initial_theta(configs: Sequence[Config], seeds: Sequence[int]) -> Tensor:
     blocks = [
         stream.uniform(rows * columns) / fan_in**0.5 for (rows, columns), fan_in in zip(net.shapes, fans, strict=True)
     ]
-    return torch.tensor([[c.init_scale] for c in configs]) * torch.cat(blocks, dim=1)
+    return per_run(configs, "init_scale", ndim=2) * torch.cat(blocks, dim=1)
 
 
 def mean_squared_error(output: Tensor, y: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.engine.loop import geometrically, train
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam, Momentum, momentum
 from dyntoolkit.experiment import Experiment
@@ -52,7 +53,7 @@ def draw_data(config: Config, seeds: Sequence[int]) -> Data:
 def initial_theta(configs: Sequence[Config], seeds: Sequence[int]) -> Tensor:
     """U, V ~ init_scale N(0, 1/(2p)), O ~ init_scale N(0, 1/width), as rows (U, V, O) of 3 p width numbers, (R, P)."""
     p, m, stream = configs[0].modulus, configs[0].width, Stream(seeds, "init")
-    scale = torch.tensor([c.init_scale for c in configs]).view(-1, 1)  # (R, 1)
+    scale = per_run(configs, "init_scale", ndim=2)  # (R, 1)
     inputs = stream.normal(2 * m * p) / (2 * p) ** 0.5  # (R, 2 m p)
     outputs = stream.normal(m * p) / m**0.5  # (R, m p)
     return scale * torch.cat([inputs, outputs], dim=1)
@@ -120,7 +121,7 @@ def measure(theta: Tensor, data: Data) -> dict[str, Array]:
 def make_step(configs: Sequence[Config], data: Data) -> Callable[[State, None], State]:
     """One update on the full batch: AdamW, or gradient descent with momentum and without decay."""
     decayed = adamw(configs, partial(loss, data=data))
-    lr = torch.tensor([c.lr for c in configs], dtype=torch.float64)  # (R,)
+    lr = per_run(configs, "lr", torch.float64)  # (R,)
     gradient = value_and_grad(partial(loss, data=data))
 
     def step(state: State, _: None) -> State:

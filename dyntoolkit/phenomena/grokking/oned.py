@@ -15,6 +15,7 @@ from dyntoolkit.engine.activations import ACTIVATIONS
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.engine.layers import MLP
 from dyntoolkit.engine.loop import geometrically, train
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam
 from dyntoolkit.experiment import Experiment
@@ -53,7 +54,7 @@ def draw_data(configs: Sequence[Config], seeds: Sequence[int]) -> Data:
     """sin 6x at the training points, with each run's own noise, and at 1000 even points without."""
     x, test_x = (torch.from_numpy(points) for points in (training_points(configs[0]), test_points()))
     noise = Stream(seeds, "noise").normal(len(x), dtype=torch.float64)  # (R, n)
-    std = torch.tensor([[c.noise_std] for c in configs], dtype=torch.float64)  # (R, 1)
+    std = per_run(configs, "noise_std", torch.float64, ndim=2)  # (R, 1)
     y = torch.sin(6 * x) + std * noise
     return Data(x.float(), y.float(), test_x.float(), torch.sin(6 * test_x).float())
 
@@ -66,7 +67,7 @@ def network(config: Config) -> MLP:
 def initial_theta(configs: Sequence[Config], seeds: Sequence[int]) -> Tensor:
     """w uniform within init_scale of 0, b within 3.14 init_scale, a within readout_scale, c = 0: (R, 3 width + 1)."""
     m, stream = configs[0].width, Stream(seeds, "init")
-    scale, readout = (torch.tensor([[getattr(c, name)] for c in configs]) for name in ("init_scale", "readout_scale"))
+    scale, readout = (per_run(configs, name, ndim=2) for name in ("init_scale", "readout_scale"))
     w, b, a = (stream.uniform(m) for _ in range(3))  # (R, m)
     return torch.cat([scale * w, 3.14 * scale * b, readout * a, torch.zeros(len(seeds), 1)], dim=1)
 

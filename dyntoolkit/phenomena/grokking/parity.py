@@ -14,6 +14,7 @@ import torch
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.engine.layers import MLP
 from dyntoolkit.engine.loop import geometrically, train
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam
 from dyntoolkit.experiment import Experiment
@@ -52,7 +53,7 @@ def network(config: Config) -> MLP:
 def initial_theta(configs: Sequence[Config], seeds: Sequence[int]) -> Tensor:
     """w, b uniform within init_scale/sqrt(n_bits) of 0, a within init_scale/sqrt(width), c = 0: (R, P)."""
     d, m, stream = configs[0].n_bits, configs[0].width, Stream(seeds, "init")
-    scale = torch.tensor([[c.init_scale] for c in configs])  # (R, 1)
+    scale = per_run(configs, "init_scale", ndim=2)  # (R, 1)
     first, a = stream.uniform((d + 1) * m) / d**0.5, stream.uniform(m) / m**0.5  # (R, (d+1) m), (R, m)
     return torch.cat([scale * first, scale * a, torch.zeros(len(seeds), 1)], dim=1)
 

@@ -12,6 +12,7 @@ import torch
 
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.engine.loop import geometrically, train
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Sgd, sgd
 from dyntoolkit.experiment import Experiment, Map
@@ -57,7 +58,7 @@ def draw_data(config: Config, seeds: Sequence[int]) -> Data:
 
 def make_model(configs: Sequence[Config], seeds: Sequence[int]) -> Model:
     """w ~ N(0, init_scale^2)."""
-    columns = (torch.tensor([[getattr(c, name)] for c in configs]) for name in ("init_scale", "alpha", "nonlinearity"))
+    columns = (per_run(configs, name, ndim=2) for name in ("init_scale", "alpha", "nonlinearity"))
     scale, alpha, epsilon = columns  # (R, 1)
     w = Stream(seeds, "init").normal(configs[0].width, configs[0].input_dim)  # (R, N, D)
     return Model(w * scale.unsqueeze(2), alpha, epsilon)
@@ -163,7 +164,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     """
     config, data, model = configs[0], draw_data(configs[0], seeds), make_model(configs, seeds)
     gradient, largest, shape = make_gradient(model, data), largest_eigenvalue(model, data), model.start.shape
-    relative = torch.tensor([c.lr_relative for c in configs], dtype=torch.float64)
+    relative = per_run(configs, "lr_relative", torch.float64)
     lr = relative * config.n_train * config.width / (model.alpha.squeeze(1).double().square() * largest)  # (R,)
 
     def step(state: Sgd, _: None) -> Sgd:

@@ -12,12 +12,12 @@ import torch
 
 from dyntoolkit.engine.history import Array, Frame, History
 from dyntoolkit.engine.loop import evenly, train
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.experiment import Experiment, Map
 from dyntoolkit.phenomena.label_noise.diagonal_claims import CLAIMS, END, metrics
 from dyntoolkit.phenomena.label_noise.diagonal_config import PRESETS, Config
 from dyntoolkit.phenomena.label_noise.diagonal_figure import panels
-from dyntoolkit.phenomena.label_noise.linear import per_run
 
 Tensor = torch.Tensor
 FRAMES = 31
@@ -63,7 +63,7 @@ def step(state: State, batch: Batch, lr: Tensor) -> State:
 def make_batches(configs: Sequence[Config], seeds: Sequence[int], data: Data) -> Callable[[int, int], Iterator[Batch]]:
     """The batches of updates k0..k1-1: samples drawn with replacement, and a fresh +-noise_std on each label."""
     n, B = configs[0].n_train, configs[0].batch_size
-    clean, tau = (data.X @ data.beta.unsqueeze(2)).squeeze(2), per_run(configs, "noise_std").unsqueeze(2)
+    clean, tau = (data.X @ data.beta.unsqueeze(2)).squeeze(2), per_run(configs, "noise_std", ndim=3)
     index, noise, runs = Stream(seeds, "batch"), Stream(seeds, "noise"), torch.arange(len(seeds))[:, None, None]
 
     def batches(k0: int, k1: int) -> Iterator[Batch]:
@@ -102,8 +102,8 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
 
     At step 0 also truth (R, d), the true coefficients.
     """
-    config, data, lr = configs[0], draw_data(configs[0], seeds), per_run(configs, "lr")
-    weights = per_run(configs, "init_scale").expand(-1, config.dim)  # (R, d)
+    config, data, lr = configs[0], draw_data(configs[0], seeds), per_run(configs, "lr", ndim=2)
+    weights = per_run(configs, "init_scale", ndim=2).expand(-1, config.dim)  # (R, d)
     start = 2 * weights.square()
 
     def values(k: int, state: State) -> dict[str, Array]:

@@ -11,12 +11,12 @@ import torch
 
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.engine.loop import train
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.experiment import Experiment, Map
 from dyntoolkit.phenomena.label_noise import signal_noise
 from dyntoolkit.phenomena.label_noise.features_claims import CLAIMS, drop, metrics
 from dyntoolkit.phenomena.label_noise.features_config import PRESETS, Config
 from dyntoolkit.phenomena.label_noise.features_figure import panels
-from dyntoolkit.phenomena.label_noise.linear import per_run
 from dyntoolkit.phenomena.label_noise.signal_noise import Problem, State
 from dyntoolkit.probes.auc import auc
 
@@ -37,7 +37,7 @@ def selected(losses: Tensor, keep: Sequence[int]) -> Tensor:
 
 def make_step(configs: Sequence[Config], problem: Problem, labels: Tensor) -> Callable[[State, int], State]:
     """Update k = 0, 1, ... of gradient descent; a run whose select_step is k drops samples just before it, for good."""
-    lr, when = per_run(configs, "lr"), torch.tensor([[c.select_step] for c in configs])  # (R, 1)
+    lr, when = per_run(configs, "lr", ndim=2), per_run(configs, "select_step", torch.int64, ndim=2)  # (R, 1)
     keep = [c.kept for c in configs]
 
     def step(state: State, k: int) -> State:

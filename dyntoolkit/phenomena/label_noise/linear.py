@@ -5,13 +5,14 @@ on moving the weights. Phase I: W shrinks while a oscillates near zero. Phase II
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.engine.loop import BLOCK, evenly, train
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.two_layer_linear import gradients
 from dyntoolkit.experiment import Experiment
@@ -58,19 +59,19 @@ def draw_data(configs: Sequence[Config], seeds: Sequence[int]) -> Data:
     if configs[0].whiten:
         X = n**0.5 * torch.linalg.qr(X).Q
     g = Stream(seeds, "target").normal(d, dtype=torch.float64)  # (R, d)
-    beta = per_run(configs, "target_norm").double() * g / g.norm(dim=1, keepdim=True)
+    beta = per_run(configs, "target_norm", ndim=2).double() * g / g.norm(dim=1, keepdim=True)
     return Data(X.float(), beta.float())
 
 
 def initial_state(configs: Sequence[Config], seeds: Sequence[int]) -> State:
     """W with entries N(0, init_scale^2), and a = 0."""
     W = Stream(seeds, "init").normal(configs[0].width, configs[0].dim)
-    return State(per_run(configs, "init_scale")[:, :, None] * W, torch.zeros(W.shape[:2]))
+    return State(per_run(configs, "init_scale", ndim=3) * W, torch.zeros(W.shape[:2]))
 
 
 def make_step(configs: Sequence[Config]) -> Callable[[State, Batch], State]:
     """One SGD step on the mean of (f(x_i) - target_i)^2 / 2, both layers together; as SAM where sam_rho > 0."""
-    s, lr, rho = configs[0].scale, per_run(configs, "lr"), per_run(configs, "sam_rho")  # rates: (R, 1)
+    s, lr, rho = configs[0].scale, per_run(configs, "lr", ndim=2), per_run(configs, "sam_rho", ndim=2)  # rates: (R, 1)
     sam = bool(rho.any())
 
     def step(state: State, batch: Batch) -> State:
@@ -89,7 +90,7 @@ def make_step(configs: Sequence[Config]) -> Callable[[State, Batch], State]:
 def make_batches(configs: Sequence[Config], seeds: Sequence[int], data: Data) -> Callable[[int, int], Iterator[Batch]]:
     """The batches of updates k0..k1-1: samples with replacement (or all of them) and +-noise_std on their labels."""
     c, clean = configs[0], (data.X @ data.beta.unsqueeze(2)).squeeze(2)  # (R, n)
-    tau, kick_std = per_run(configs, "noise_std").unsqueeze(2), per_run(configs, "kick_std").unsqueeze(2)
+    tau, kick_std = per_run(configs, "noise_std", ndim=3), per_run(configs, "kick_std", ndim=3)
     index, noise, kicks = (Stream(seeds, name) for name in ("batch", "noise", "kick"))
     fixed = noise.signs(c.n_train) if c.fixed_noise else None  # (R, n)
 
@@ -111,11 +112,6 @@ def make_batches(configs: Sequence[Config], seeds: Sequence[int], data: Data) ->
         return map(Batch, take(data.X, rows, steps).unbind(1), target.unbind(1), kick)
 
     return batches
-
-
-def per_run(configs: Sequence[Any], name: str) -> Tensor:
-    """A field's value in each run, (R, 1)."""
-    return torch.tensor([[getattr(config, name)] for config in configs], dtype=torch.float32)
 
 
 def simulate(configs: Sequence[Config], seeds: Sequence[int], frames: int = FRAMES) -> Iterator[Frame]:

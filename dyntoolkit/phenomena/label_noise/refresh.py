@@ -10,11 +10,11 @@ import torch
 
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.engine.loop import train
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.phenomena.label_noise import signal_noise
 from dyntoolkit.phenomena.label_noise.features import record_steps
-from dyntoolkit.phenomena.label_noise.linear import per_run
 from dyntoolkit.phenomena.label_noise.refresh_claims import CLAIMS, metrics
 from dyntoolkit.phenomena.label_noise.refresh_config import PRESETS, Config
 from dyntoolkit.phenomena.label_noise.refresh_figure import panels
@@ -33,7 +33,7 @@ def make_labels(
 ) -> Callable[[int, int], Iterator[Tensor]]:
     """The training labels (R, n) of updates k0..k1-1: flipped anew with probability flip_rate, or once."""
     flips, fixed = Stream(seeds, "fresh flips"), fixed_labels(configs[0], problem)
-    rate = per_run(configs, "flip_rate").unsqueeze(2)  # (R, 1, 1)
+    rate = per_run(configs, "flip_rate", ndim=3)  # (R, 1, 1)
 
     def labels(k0: int, k1: int) -> Iterator[Tensor]:
         if not configs[0].fresh_flips:
@@ -64,7 +64,7 @@ def measure(problem: Problem, state: State, start: State, labels: Tensor) -> dic
 def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]:
     """Full-batch gradient descent in float32; frames at 40 log-spaced steps and both ends, with `measure`'s values."""
     config, (problem, start) = configs[0], signal_noise.draw(configs, seeds, power=2)
-    labels, lr = fixed_labels(config, problem), per_run(configs, "lr")
+    labels, lr = fixed_labels(config, problem), per_run(configs, "lr", ndim=2)
     return train(
         start,
         lambda state, batch: signal_noise.descend(problem, state, batch, lr),

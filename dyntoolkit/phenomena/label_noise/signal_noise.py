@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
-from dyntoolkit.phenomena.label_noise.linear import per_run
 
 Tensor = torch.Tensor
 N_TEST = 1000
@@ -58,7 +58,7 @@ def draw(configs: Sequence[Any], seeds: Sequence[int], power: int) -> tuple[Prob
     rank = Stream(seeds, "flips").permutations(c.n_train)  # (R, n)
     y, test_y = alternating(c.n_train), alternating(N_TEST)
     signs = torch.ones(2 * c.width).index_fill_(0, torch.arange(c.width, 2 * c.width), -1.0)
-    mu_squared = per_run(configs, "signal_norm").square()
+    mu_squared = per_run(configs, "signal_norm", ndim=2).square()
     problem = Problem(y, rank < count, gram, test_y, test_gram, test_noise, mu_squared, signs, power)
     return problem, State(signal, noise, torch.zeros_like(noise), torch.ones(len(seeds), c.n_train))
 

@@ -14,6 +14,7 @@ from sklearn.datasets import load_digits
 
 from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.history import Frame
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam, adam
 from dyntoolkit.experiment import Experiment
@@ -87,7 +88,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     data, runs = load_data(configs[0].n_train), len(configs)
     rows = max(1, HELD // (configs[0].n_train * configs[0].width))
     names = ("lr", "beta1", "beta2", "eps")
-    columns = (torch.tensor([getattr(c, name) for c in configs], dtype=torch.float64) for name in names)
+    columns = (per_run(configs, name, torch.float64) for name in names)
     lr, beta1, beta2, eps = columns  # (R,)
     gradient = value_and_grad(partial(loss, data=data))
 

@@ -15,6 +15,7 @@ from dyntoolkit import config
 from dyntoolkit.claims import Array, Bounds, Claim, Control
 from dyntoolkit.config import number
 from dyntoolkit.engine.history import Frame, History
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.update import Sgd, sgd
 from dyntoolkit.experiment import Experiment, Preset
 from dyntoolkit.panels import BLUE, GREEN, Axis, Level, Panel, median_line
@@ -52,7 +53,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     Values (R, 50) float64, see `trace`.
     """
     data = draw_data(configs, seeds)
-    lr = torch.tensor([c.lr for c in configs], dtype=torch.float64)
+    lr = per_run(configs, "lr", torch.float64)
 
     def step(state: Sgd, _: None) -> Sgd:
         return sgd(state, loss_and_gradient(state.theta, data)[1], lr)

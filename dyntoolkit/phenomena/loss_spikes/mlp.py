@@ -14,6 +14,7 @@ import torch
 
 from dyntoolkit.engine import update
 from dyntoolkit.engine.history import Array, Frame, History
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam, AmsGrad
 from dyntoolkit.experiment import Experiment, Map
@@ -38,11 +39,6 @@ class Moment(NamedTuple):
     v: Tensor
 
 
-def per_run(configs: Sequence[Config], name: str) -> Tensor:
-    """A field's value in each run, (R,) float64."""
-    return torch.tensor([getattr(config, name) for config in configs], dtype=torch.float64)
-
-
 def initial_state(configs: Sequence[Config], seeds: Sequence[int]) -> State:
     """Random weights, and moments from zero."""
     rule = AmsGrad if configs[0].amsgrad else Adam
@@ -51,8 +47,8 @@ def initial_state(configs: Sequence[Config], seeds: Sequence[int]) -> State:
 
 def make_step(configs: Sequence[Config], data: Data) -> Callable[[State, Tensor | None], State]:
     """One step of Adam on the full batch: gradient, noise on it, clipping, moments, weights. noise: (R, P)."""
-    lr, beta1, beta2, eps = (per_run(configs, name) for name in ("lr", "beta1", "beta2", "eps"))
-    limit = per_run(configs, "grad_clip")
+    lr, beta1, beta2, eps = (per_run(configs, name, torch.float64) for name in ("lr", "beta1", "beta2", "eps"))
+    limit = per_run(configs, "grad_clip", torch.float64)
     clips = bool(limit.any())
 
     def step(state: State, noise: Tensor | None) -> State:
@@ -70,7 +66,7 @@ def make_batches(
     configs: Sequence[Config], seeds: Sequence[int], parameters: int, name: str = "gradient noise"
 ) -> Callable[[int, int], Iterable[Tensor | None]]:
     """The noise on the gradients of updates k0..k1-1, each (R, P), from the stream `name`; None where there is none."""
-    std, stream = per_run(configs, "grad_noise_std"), Stream(seeds, name)
+    std, stream = per_run(configs, "grad_noise_std", torch.float64), Stream(seeds, name)
     if not std.any():
         return lambda k0, k1: repeat(None, k1 - k0)
 
@@ -100,7 +96,7 @@ def curvatures(configs: Sequence[Config], data: Data, moments: Sequence[Moment],
     D = 1/(sqrt(v) + eps) and the factor mu of the momentum. The stability limit of all three is 2/lr.
     """
     theta, v = (torch.stack(list(column)) for column in zip(*moments, strict=True))  # (T, R, P)
-    beta1, eps = per_run(configs, "beta1"), per_run(configs, "eps")
+    beta1, eps = per_run(configs, "beta1", torch.float64), per_run(configs, "eps", torch.float64)
     losses, g = loss_and_gradient(theta, data)
     H = hessian(theta, data)  # (T, R, P, P)
     D = 1 / (v.sqrt() + eps.unsqueeze(1))  # (T, R, P)
@@ -138,7 +134,7 @@ def _train(
     probe: Callable[[Sequence[Moment], int], dict[str, Tensor]],
 ) -> Iterator[Frame]:
     """The loss at index i belongs to the weights before update i + 1, whose v holds the gradient of that very step."""
-    state, beta2 = initial_state(configs, seeds), per_run(configs, "beta2")
+    state, beta2 = initial_state(configs, seeds), per_run(configs, "beta2", torch.float64)
     batches = make_batches(configs, seeds, state.theta.shape[1])
 
     def moment(before: State, after: State) -> Moment:

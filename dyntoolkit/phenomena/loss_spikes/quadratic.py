@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 
 from dyntoolkit.engine.history import Frame
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.update import Adam, adam
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.phenomena.loss_spikes.quadratic_claims import CLAIMS, metrics
@@ -30,7 +31,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     bias-corrected mean square, curvature = mu h/(sqrt(v) + eps), loss.
     """
     names = ("lr", "beta1", "beta2", "eps", "curvature", "theta0")
-    columns = (torch.tensor([getattr(c, name) for c in configs], dtype=torch.float64) for name in names)
+    columns = (per_run(configs, name, torch.float64) for name in names)
     lr, beta1, beta2, eps, h, theta0 = columns  # (R,)
 
     def step(state: Adam, _: None) -> Adam:

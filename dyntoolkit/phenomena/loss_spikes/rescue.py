@@ -13,10 +13,11 @@ import torch
 from dyntoolkit.engine import update
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.engine.loop import HEARTBEAT
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.update import AmsGrad
 from dyntoolkit.experiment import Actions, Experiment
 from dyntoolkit.phenomena.loss_spikes import spikes as find
-from dyntoolkit.phenomena.loss_spikes.mlp import State, corrected, initial_state, make_batches, make_step, per_run
+from dyntoolkit.phenomena.loss_spikes.mlp import State, corrected, initial_state, make_batches, make_step
 from dyntoolkit.phenomena.loss_spikes.rescue_claims import CLAIMS, metrics
 from dyntoolkit.phenomena.loss_spikes.rescue_config import BRANCHES, PRESETS, Config
 from dyntoolkit.phenomena.loss_spikes.rescue_figure import panels
@@ -61,7 +62,7 @@ class Alarms:
         """Loss and curvature along the gradient at every step, each (T, R) as in `mlp.curvatures`."""
         theta = torch.stack([moment.before.theta for moment in moments])  # (T, R, P)
         v = torch.stack([moment.v for moment in moments])  # (T, R, P)
-        beta1, eps = per_run(self.configs, "beta1"), per_run(self.configs, "eps")
+        beta1, eps = per_run(self.configs, "beta1", torch.float64), per_run(self.configs, "eps", torch.float64)
         losses, g = loss_and_gradient(theta, self.data)
         H = hessian(theta, self.data)  # (T, R, P, P)
         updates = torch.arange(first + 1, first + 1 + len(moments), dtype=torch.float64).unsqueeze(1)  # (T, 1)
@@ -102,7 +103,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Generator[Frame
     tried_branch (R,) = its number, tried_alarm and tried_usual (R,) as above; NaN for all runs but the first.
     """
     c, data, state = configs[0], draw_data(configs, seeds), initial_state(configs, seeds)
-    beta2, alarms = per_run(configs, "beta2"), Alarms(configs, data)
+    beta2, alarms = per_run(configs, "beta2", torch.float64), Alarms(configs, data)
     batches = make_batches(configs, seeds, state.theta.shape[1])
 
     def moment(before: State, after: State) -> Moment:
@@ -180,7 +181,9 @@ def follow(
     rates = [BRANCHES[name].rates(config) for config in configs for name in names]
     lr, beta1, beta2, eps, limit = torch.tensor(rates, dtype=torch.float64).unbind(1)  # (S B,) each
     state = rows([alarms[s].state for s in own], [0] * len(own))
-    state = state._replace(square=state.square * carried(state.updates, per_run(configs, "beta2")[own], beta2))
+    state = state._replace(
+        square=state.square * carried(state.updates, per_run(configs, "beta2", torch.float64)[own], beta2)
+    )
     labels = Data(data.x, data.y[own])
     batches = make_batches(configs, seeds, state.theta.shape[1], "branch noise")
     losses = []

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 
 Tensor = torch.Tensor
@@ -53,7 +54,7 @@ def draw_data(configs: Sequence[Settings], seeds: Sequence[int]) -> Data:
     """n_train points from -pi to pi, both included, with labels sin x + sin 4x + noise_std N(0, 1)."""
     x = torch.linspace(-np.pi, np.pi, configs[0].n_train, dtype=torch.float64)
     noise = Stream(seeds, "noise").normal(configs[0].n_train, dtype=torch.float64)  # (R, n)
-    std = torch.tensor([[c.noise_std] for c in configs], dtype=torch.float64)
+    std = per_run(configs, "noise_std", torch.float64, ndim=2)
     return Data(x, torch.sin(x) + torch.sin(4 * x) + std * noise)
 
 
@@ -62,7 +63,7 @@ def initial_theta(configs: Sequence[Settings], seeds: Sequence[int]) -> Tensor:
     h = configs[0].width
     draw = Stream(seeds, "init").normal(3 * h, dtype=torch.float64)  # (R, 3h)
     draw[:, 2 * h :] /= h**0.5
-    scale = torch.tensor([[c.init_scale] for c in configs], dtype=torch.float64)
+    scale = per_run(configs, "init_scale", torch.float64, ndim=2)
     return torch.cat([scale * draw, torch.zeros(len(draw), 1, dtype=torch.float64)], dim=1)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from dyntoolkit.engine.gradient import value_and_grad
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.transformer import GAINS, Transformer, cross_entropy
 from dyntoolkit.engine.update import Adam, adam, clip
@@ -53,7 +54,7 @@ def make_step(network: Transformer, configs: Sequence[Any]) -> Callable[[Adam, T
 
     configs: settings with lr, weight_decay and steps.
     """
-    lr, decay = (torch.tensor([getattr(c, name) for c in configs]).double() for name in ("lr", "weight_decay"))
+    lr, decay = (per_run(configs, name).double() for name in ("lr", "weight_decay"))
     weight_decay = decay[:, None] * ~network.mask(*GAINS)  # (R, P)
     gradients = value_and_grad(lambda theta, batch: next_token_loss(network, theta, batch))
 

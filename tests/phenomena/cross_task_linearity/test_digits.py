@@ -13,7 +13,7 @@ from torch import nn
 from dyntoolkit.data import noisy_labels, pixel_shuffled_digits, rotated_digits
 from dyntoolkit.engine.history import Frame, History
 from dyntoolkit.engine.streams import Stream
-from dyntoolkit.phenomena.cross_task_linearity import digits
+from dyntoolkit.phenomena.cross_task_linearity import digits, training
 from dyntoolkit.phenomena.cross_task_linearity.digits import EXPERIMENT, MEMORY, network, trajectory
 from dyntoolkit.phenomena.cross_task_linearity.digits_config import ANGLES, PRESETS, Config
 from dyntoolkit.phenomena.cross_task_linearity.memory import Memory

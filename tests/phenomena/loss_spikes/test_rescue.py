@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.update import AmsGrad
 from dyntoolkit.phenomena.loss_spikes import mlp, rescue, sines, spikes
 from dyntoolkit.phenomena.loss_spikes.rescue import EXPERIMENT, Alarm, Alarms, Config, Moment
@@ -29,7 +30,7 @@ def watched(config, seeds):
     """The data, the losses and curvatures (N, R), the alarms of a finished training."""
     configs = [config] * len(seeds)
     data, state = sines.draw_data(configs, seeds), mlp.initial_state(configs, seeds)
-    beta2, alarms, seen = mlp.per_run(configs, "beta2"), Alarms(configs, data), []
+    beta2, alarms, seen = per_run(configs, "beta2", torch.float64), Alarms(configs, data), []
 
     def probe(moments, first):
         seen.append(alarms.probe(moments, first))

@@ -1,0 +1,11 @@
+"""Settings along the run axis."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+
+def per_run(configs: Sequence[Any], name: str, dtype: torch.dtype = torch.float32, *, ndim: int = 1) -> torch.Tensor:
+    """The value that each run's settings have for the field `name`: (R,), or (R, 1, ..., 1) with `ndim` axes."""
+    return torch.tensor([getattr(config, name) for config in configs], dtype=dtype).view(-1, *[1] * (ndim - 1))
