@@ -4,8 +4,8 @@ import numpy as np
 
 from dyntoolkit.claims import Array, Bounds, Claim, Control, Metrics
 from dyntoolkit.engine.history import History
-from dyntoolkit.phenomena.grokking.delays import delay, first_above, value_at
 from dyntoolkit.phenomena.grokking.digits_config import Config
+from dyntoolkit.probes.crossing_times import delay, first_above, value_at
 
 JUST_BELOW_90 = np.nextafter(0.9, 0)  # the recipe's train accuracy >= .9 as a strict condition
 

@@ -2,8 +2,8 @@
 
 from dyntoolkit.claims import Array, Bounds, Claim, Control
 from dyntoolkit.engine.history import History
-from dyntoolkit.phenomena.grokking.delays import delay, first_above, value_at
 from dyntoolkit.phenomena.grokking.modular_config import PRESETS, Config
+from dyntoolkit.probes.crossing_times import delay, first_above, value_at
 
 
 def accuracy_times(steps: Array, train: Array, test: Array) -> tuple[Array, Array]:

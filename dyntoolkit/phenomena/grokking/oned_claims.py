@@ -4,8 +4,8 @@ import numpy as np
 
 from dyntoolkit.claims import Array, Bounds, Claim, Control, Metrics
 from dyntoolkit.engine.history import History
-from dyntoolkit.phenomena.grokking.delays import delay, first_below
 from dyntoolkit.phenomena.grokking.oned_config import UNIFORM, Config
+from dyntoolkit.probes.crossing_times import delay, first_below
 
 LEVEL = 0.2  # of both losses: memorisation is partial, so a smaller one would mean something else on each
 START = 5  # the first frames, left out of peaks: the random start

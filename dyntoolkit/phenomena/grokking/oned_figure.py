@@ -7,8 +7,8 @@ from dyntoolkit.course import course, course_line, log_steps
 from dyntoolkit.engine.history import History
 from dyntoolkit.panels import GREY, TEST, TRAIN, Axis, Line, Panel
 from dyntoolkit.phenomena.grokking.delay_figure import course_map, delay_marks
-from dyntoolkit.phenomena.grokking.delays import first_below
 from dyntoolkit.phenomena.grokking.oned_claims import LEVEL
+from dyntoolkit.probes.crossing_times import first_below
 
 FRAMES = 100  # points of the geometric grid of steps
 FREQUENCIES = np.arange(16)

@@ -7,8 +7,8 @@ import numpy as np
 
 from dyntoolkit.claims import Array, Bounds, Claim, Control, Metrics, Sweep
 from dyntoolkit.engine.history import History
-from dyntoolkit.phenomena.grokking.delays import delay, first_above, first_below, value_at
 from dyntoolkit.phenomena.grokking.parity_config import PRESETS, Config
+from dyntoolkit.probes.crossing_times import delay, first_above, first_below, value_at
 
 LOW = 4  # the largest degree that counts as low
 

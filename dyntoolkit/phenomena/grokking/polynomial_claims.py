@@ -6,8 +6,8 @@ import numpy as np
 
 from dyntoolkit.claims import Array, Bounds, Claim, Control, Metrics, Sweep
 from dyntoolkit.engine.history import History
-from dyntoolkit.phenomena.grokking.delays import delay, first_below
 from dyntoolkit.phenomena.grokking.polynomial_config import Config
+from dyntoolkit.probes.crossing_times import delay, first_below
 
 
 def relative_losses(history: History) -> tuple[Array, Array]:

@@ -26,9 +26,9 @@ from dyntoolkit.panels import (
     median_line,
 )
 from dyntoolkit.phenomena.grokking.delay_figure import delay_marks
-from dyntoolkit.phenomena.grokking.delays import first_below
 from dyntoolkit.phenomena.grokking.polynomial_claims import relative_losses
 from dyntoolkit.phenomena.grokking.polynomial_config import Config
+from dyntoolkit.probes.crossing_times import first_below
 
 TERMS = (("variance", SKY), ("misalignment", ORANGE), ("linear", PURPLE))
 

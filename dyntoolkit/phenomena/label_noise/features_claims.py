@@ -5,7 +5,7 @@ import numpy as np
 from dyntoolkit.claims import Array, Bounds, Claim, Control, Metrics
 from dyntoolkit.engine.history import History
 from dyntoolkit.phenomena.label_noise.features_config import Config
-from dyntoolkit.phenomena.label_noise.linear_claims import first_step
+from dyntoolkit.probes.crossing_times import first_step
 
 
 def metrics(history: History) -> dict[str, Array]:

@@ -9,6 +9,7 @@ from dyntoolkit.claims import Bounds, Claim, Control, Metrics
 from dyntoolkit.engine.history import History
 from dyntoolkit.phenomena.label_noise.flow import kick_factor
 from dyntoolkit.phenomena.label_noise.linear_config import Config
+from dyntoolkit.probes.crossing_times import first_above, first_value
 
 Array = np.ndarray
 END = 5  # frames whose mean is "the end"
@@ -22,7 +23,7 @@ def metrics(history: History) -> dict[str, Array]:
     t, W2, align, ntk = (history.at("w2"), history["w2"], history["align"], history["ntk"])  # (T,), (T, R) each
     config, at_end = history.config, {name: history[name][-END:].mean(0) for name in ("w2", "align", "ntk", "erank")}
     beta_norm = np.array([c.target_norm for c in history.configs])
-    t_ntk, t_align = first_step(t, ntk > 0.5), first_step(t, align > 0.5)
+    t_ntk, t_align = first_above(t, ntk, 0.5), first_above(t, align, 0.5)
     on, off = log_drops(t, W2, config.noise_period, 0), log_drops(t, W2, config.noise_period, config.noise_period)
     return {
         "w2_ratio": at_end["w2"] / W2[0],
@@ -42,17 +43,6 @@ def metrics(history: History) -> dict[str, Array]:
         "flow_w2_error": largest(np.abs(history["flow_w2"] - W2) / W2),
         "flow_align_error": largest(np.abs(history["flow_align"] - align)),
     }
-
-
-def first_value(values: Array, reached: Array) -> Array:
-    """values (T, R) at the first row where reached (T, R) is true, (R,); NaN for never."""
-    rows = reached.argmax(0)  # (R,)
-    return np.where(reached.any(0), np.take_along_axis(values, rows[None], 0)[0], np.nan)
-
-
-def first_step(t: Array, reached: Array) -> Array:
-    """The first of the steps t (T,) at which reached (T, R) is true, (R,); NaN for never."""
-    return first_value(np.broadcast_to(t[:, None].astype(float), reached.shape), reached)
 
 
 def log_drops(t: Array, W2: Array, period: int, start: int) -> Array:

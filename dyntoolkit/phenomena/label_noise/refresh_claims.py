@@ -2,8 +2,8 @@
 
 from dyntoolkit.claims import Array, Bounds, Claim, Control
 from dyntoolkit.engine.history import History
-from dyntoolkit.phenomena.label_noise.linear_claims import first_step
 from dyntoolkit.phenomena.label_noise.refresh_config import Config
+from dyntoolkit.probes.crossing_times import first_above
 
 
 def metrics(history: History) -> dict[str, Array]:
@@ -15,7 +15,7 @@ def metrics(history: History) -> dict[str, Array]:
     ends = {f"{name}_end": history.last(name) for name in ("fit", "loss", "gamma", "rho")}
     return {
         "final_test": history.last("test"),
-        "t_test95": first_step(history.at("test"), history["test"] > 0.95),
+        "t_test95": first_above(history.at("test"), history["test"], 0.95),
         **ends,
     }
 
