@@ -16,7 +16,7 @@ class Config(config.Config):
         1.0,
         0.25,
         1.25,
-        label="exponent t",
+        label="initialization exponent t",
         help="all weights begin with std m^-t; t = γ/2 of the phase diagram",
         main=True,
     )

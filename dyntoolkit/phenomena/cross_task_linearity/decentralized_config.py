@@ -21,7 +21,7 @@ class Config(config.Config):
     dirichlet_beta: float = number(
         0.1, 0.1, 100.0, label="evenness of the data β", help="small: few classes per node", log=True, main=True
     )
-    lr: float = number(0.05, 0.01, 0.1, label="learning rate", help="of SGD", log=True, main=True)
+    lr: float = number(0.05, 0.01, 0.1, label="learning rate η", help="of SGD", log=True, main=True)
     init_scale: float = number(
         1.0, 0.3, 1.5, label="initialization scale", help="factor on He initialization", log=True, main=True
     )

@@ -30,7 +30,7 @@ class Config(config.Config):
     )
     shared_init: bool = switch(True, label="shared start", help="do both start from one network?")
     angle: float = number(60.0, 10.0, 90.0, label="angle", help="rotation of the tasks", unit="°")
-    lr: float = number(0.05, 0.003, 0.2, label="learning rate", help="fine-tuning learning rate", log=True, main=True)
+    lr: float = number(0.05, 0.003, 0.2, label="learning rate η", help="fine-tuning learning rate", log=True, main=True)
     pretrain_lr: float = number(
         0.05, 0.003, 0.1, label="pretraining learning rate", help="pretraining learning rate", log=True
     )

@@ -17,7 +17,7 @@ class Config(config.Config):
         0.1, 0.01, 1.0, label="initialization scale", help="small: condensed units", log=True, main=True
     )
     width: int = number(256, 64, 512, label="width", help="hidden units", log=True, main=True, structural=True)
-    lr: float = number(0.05, 0.01, 0.1, label="learning rate", help="of SGD", log=True, main=True)
+    lr: float = number(0.05, 0.01, 0.1, label="learning rate η", help="of SGD", log=True, main=True)
     steps: int = number(1500, 200, 3000, label="steps", help="updates", log=True, main=True, structural=True)
     batch_size: int = number(64, 16, 256, label="batch size", help="images per step", log=True, structural=True)
     momentum: float = number(0.9, 0.0, 0.9, label="momentum", help="heavy-ball momentum")

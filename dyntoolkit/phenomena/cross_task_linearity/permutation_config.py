@@ -15,7 +15,7 @@ class Config(config.Config):
         64, 16, 256, label="width", help="units of each hidden layer", log=True, main=True, structural=True
     )
     depth: int = number(2, 1, 3, label="depth", help="hidden layers", main=True, structural=True)
-    lr: float = number(0.05, 0.003, 0.1, label="learning rate", help="of SGD", log=True, main=True)
+    lr: float = number(0.05, 0.003, 0.1, label="learning rate η", help="of SGD", log=True, main=True)
     init_scale: float = number(
         1.0, 0.3, 1.5, label="initialization scale", help="factor on He initialization", log=True, main=True
     )

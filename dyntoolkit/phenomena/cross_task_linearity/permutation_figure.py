@@ -9,12 +9,10 @@ from dyntoolkit.engine.history import History
 from dyntoolkit.experiment import Rows
 from dyntoolkit.panels import (
     GREEN,
-    GREY,
     MEASURED,
     ORANGE,
     PURPLE,
     RED,
-    TRAIN,
     Axis,
     Bars,
     Line,
@@ -38,10 +36,10 @@ def panels(history: History) -> list[Panel]:
         Panel(
             "Training loss and barrier",
             step,
-            Axis("nats, error rate", log=True),
+            Axis("loss (nats), error rate", log=True),
             [
-                course_line(history, "loss", "loss of A", TRAIN, column=0),
-                course_line(history, "loss", "loss of B", GREY, column=1),
+                course_line(history, "loss", "loss of A", ORANGE, column=0),
+                course_line(history, "loss", "loss of B", GREEN, column=1),
                 course_line(history, "error_barrier", "error barrier, as trained", RED),
             ],
         ),

@@ -14,7 +14,7 @@ class Config(config.Config):
     spawn_step: int = number(
         600, 0, 600, label="spawn step", help="shared steps before the copy", log=True, main=True, structural=True
     )
-    lr: float = number(0.03, 0.003, 0.05, label="learning rate", help="of SGD", log=True, main=True)
+    lr: float = number(0.03, 0.003, 0.05, label="learning rate η", help="of SGD", log=True, main=True)
     init_scale: float = number(
         1.0, 0.3, 1.5, label="initialization scale", help="factor on He initialization", log=True, main=True
     )

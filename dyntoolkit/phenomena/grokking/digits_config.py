@@ -12,7 +12,7 @@ class Config(config.Config):
     """Settings of one run on a few handwritten digits (Zhou et al. 2024, arXiv 2405.17479)."""
 
     n_train: int = number(
-        200, 100, 600, label="training images", help="images to train on", log=True, main=True, structural=True
+        200, 100, 600, label="training images n", help="images to train on", log=True, main=True, structural=True
     )
     width: int = number(64, 16, 200, label="width", help="units per hidden layer", log=True, structural=True)
     init_scale: float = number(

@@ -70,4 +70,4 @@ def _loss(history: History) -> Panel:
         median_line("training batch", *_known(history, "loss"), TRAIN, width=1.2),
         median_line("validation", *_known(history, "validation"), TEST),
     ]
-    return Panel("Loss", STEP, Axis("cross-entropy, nats"), [*lines])
+    return Panel("Loss", STEP, Axis("cross-entropy (nats)"), [*lines])

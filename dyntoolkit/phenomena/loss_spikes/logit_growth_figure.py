@@ -31,7 +31,7 @@ def panels(history: History) -> list[Panel]:
         Panel(
             "Attention entropy",
             STEP,
-            Axis("nats"),
+            Axis("entropy (nats)"),
             [
                 *_by_layer(history, at, "entropy"),
                 Level("even attention", y=float(np.log(np.arange(2, CONTEXT + 1)).mean())),
@@ -41,7 +41,7 @@ def panels(history: History) -> list[Panel]:
         Panel(
             "Loss",
             STEP,
-            Axis("cross-entropy, nats"),
+            Axis("cross-entropy (nats)"),
             [
                 median_line("training batch", at, _known(history, "loss"), TRAIN, width=1.2),
                 median_line("validation", at, _known(history, "validation"), TEST),
@@ -82,8 +82,8 @@ def sweep_panels(rows: Mapping[tuple[Config, int], Mapping[str, float]]) -> list
             Axis("max |q·k|/√head_dim", log=True),
             [*_by_rate(rows, "logit_max"), Level("√head_dim", y=bound)],
         ),
-        Panel("Lowest entropy by learning rate", rate, Axis("nats"), _by_rate(rows, "entropy_min")),
-        Panel("Validation loss by learning rate", rate, Axis("cross-entropy, nats"), _by_rate(rows, "validation_end")),
+        Panel("Lowest entropy by learning rate", rate, Axis("entropy (nats)"), _by_rate(rows, "entropy_min")),
+        Panel("Validation loss by learning rate", rate, Axis("cross-entropy (nats)"), _by_rate(rows, "validation_end")),
     ]
 
 
