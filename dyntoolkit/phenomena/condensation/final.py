@@ -17,7 +17,8 @@ from dyntoolkit.experiment import Experiment
 from dyntoolkit.phenomena.condensation.final_claims import CLAIMS, metrics
 from dyntoolkit.phenomena.condensation.final_config import PRESETS, Config
 from dyntoolkit.phenomena.condensation.final_figure import panels
-from dyntoolkit.phenomena.condensation.relu_descent import State, loss, make_step, ntk_step
+from dyntoolkit.phenomena.condensation.relu_descent import State, make_step, ntk_step
+from dyntoolkit.phenomena.condensation.two_layer import loss
 from dyntoolkit.probes.effective_neurons import effective_neurons
 from dyntoolkit.probes.relative_distance import relative_distance
 
@@ -57,8 +58,8 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
         amplitude = a.abs() * w.norm(dim=1)
         angle = torch.sign(w[:, 1]) * torch.rad2deg(torch.acos(w[:, 0] / w.norm(dim=1)))
         return {
-            "loss": loss(state.theta, X, Y).numpy(),
-            "test_mse": loss(state.theta, X_TEST, Y_TEST).numpy(),
+            "loss": loss(state.theta, X, Y, "relu").numpy(),
+            "test_mse": loss(state.theta, X_TEST, Y_TEST, "relu").numpy(),
             "n_eff": effective_neurons(w.mT, amplitude, WITHIN).numpy(),
             "rd": relative_distance(w, start[:, :2]).numpy(),
             "orientation": angle.numpy(),
@@ -71,7 +72,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
         lambda k0, k1: repeat(None, k1 - k0),
         geometrically(configs[0].steps, FRAMES),
         measure,
-        settled=lambda state: (loss(state.theta, X, Y) < tol).numpy(),
+        settled=lambda state: (loss(state.theta, X, Y, "relu") < tol).numpy(),
     )
 
 

@@ -19,7 +19,8 @@ from dyntoolkit.experiment import Experiment, Map
 from dyntoolkit.phenomena.condensation.phase_claims import CLAIMS, metrics, slopes
 from dyntoolkit.phenomena.condensation.phase_config import PRESETS, Config
 from dyntoolkit.phenomena.condensation.phase_figure import panels
-from dyntoolkit.phenomena.condensation.relu_descent import State, loss, make_step, ntk_step
+from dyntoolkit.phenomena.condensation.relu_descent import State, make_step, ntk_step
+from dyntoolkit.phenomena.condensation.two_layer import loss
 from dyntoolkit.probes.relative_distance import relative_distance
 
 Tensor = torch.Tensor
@@ -53,7 +54,7 @@ def train_width(configs: Sequence[Config], seeds: Sequence[int], m: int) -> Iter
 
     def measure(k: int, state: State) -> dict[str, Array]:
         distance = relative_distance(state.theta[:, :2], start[:, :2])
-        return {"loss": loss(state.theta, X, Y).numpy(), "distance": distance.numpy()}
+        return {"loss": loss(state.theta, X, Y, "relu").numpy(), "distance": distance.numpy()}
 
     yield from train(
         State(start),
@@ -61,7 +62,7 @@ def train_width(configs: Sequence[Config], seeds: Sequence[int], m: int) -> Iter
         lambda k0, k1: repeat(None, k1 - k0),
         geometrically(configs[0].steps, FRAMES),
         measure,
-        settled=lambda state: (loss(state.theta, X, Y) < tol).numpy(),
+        settled=lambda state: (loss(state.theta, X, Y, "relu") < tol).numpy(),
     )
 
 

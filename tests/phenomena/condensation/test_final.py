@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from dyntoolkit.phenomena.condensation.final import EXPERIMENT, X, Y, initial_theta, target
 from dyntoolkit.phenomena.condensation.final_claims import CLAIMS
 from dyntoolkit.phenomena.condensation.final_config import PRESETS, Config
-from dyntoolkit.phenomena.condensation.relu_descent import State, loss, make_step, ntk_step
+from dyntoolkit.phenomena.condensation.relu_descent import State, make_step, ntk_step
+from dyntoolkit.phenomena.condensation.two_layer import loss
 from dyntoolkit.probes.effective_neurons import effective_neurons
 
 SMALL = Config(width=30, steps=400, tol=1e-3)
@@ -41,12 +42,12 @@ def test_each_run_stops_by_itself_as_if_alone():
         )
         for k in range(1, config.steps + 1):
             state = step(state, None)
-            if k % 50 == 0 and loss(state.theta, X, Y) < config.tol:
+            if k % 50 == 0 and loss(state.theta, X, Y, "relu") < config.tol:
                 settled = k
                 break
         w, w0 = state.theta[0, :2], start[0, :2]
         assert history.last("settled_at")[r] == settled
-        assert history.last("loss")[r] == pytest.approx(loss(state.theta, X, Y).item(), rel=1e-3)
+        assert history.last("loss")[r] == pytest.approx(loss(state.theta, X, Y, "relu").item(), rel=1e-3)
         assert history.last("rd")[r] == pytest.approx(((w - w0).norm() / w0.norm()).item(), rel=1e-3)
     assert len(set(history.last("settled_at"))) > 1
 

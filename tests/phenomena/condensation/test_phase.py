@@ -12,7 +12,8 @@ from dyntoolkit.phenomena.condensation.phase import EXPERIMENT, X, Y, initial_th
 from dyntoolkit.phenomena.condensation.phase_claims import CLAIMS, boundary, predicted_slope, slopes
 from dyntoolkit.phenomena.condensation.phase_config import PRESETS, Config
 from dyntoolkit.phenomena.condensation.phase_figure import shades
-from dyntoolkit.phenomena.condensation.relu_descent import State, loss, make_step, ntk_step
+from dyntoolkit.phenomena.condensation.relu_descent import State, make_step, ntk_step
+from dyntoolkit.phenomena.condensation.two_layer import loss
 
 SMALL = Config(n_gammas=3, width_min=20, width_factor=2.5, n_widths=2, steps=600)
 
@@ -59,11 +60,11 @@ def naive(gamma, m, seed, config):
     step, state = make_step(X, Y, ntk_step(start, X, 1.0, config.lr_damping)), State(start)
     for k in range(1, config.steps + 1):
         state = step(state, None)
-        if k % 50 == 0 and loss(state.theta, X, Y) < config.tol:
+        if k % 50 == 0 and loss(state.theta, X, Y, "relu") < config.tol:
             break
     change = state.theta[0, :2] - start[0, :2]
-    settled = k if loss(state.theta, X, Y) < config.tol else -1
-    return loss(state.theta, X, Y).item(), (change.norm() / start[0, :2].norm()).item(), settled
+    settled = k if loss(state.theta, X, Y, "relu") < config.tol else -1
+    return loss(state.theta, X, Y, "relu").item(), (change.norm() / start[0, :2].norm()).item(), settled
 
 
 def test_each_network_of_a_run_is_trained_as_if_alone_and_stops_by_itself():

@@ -28,6 +28,22 @@ def test_the_gradient_is_that_of_the_loss(activation, masked):
         torch.testing.assert_close(two_layer.loss(theta, X, Y, activation), value)
 
 
+def test_outputs_and_loss_are_those_of_the_naive_sum():
+    theta = torch.randn(2, 3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    f, loss = two_layer.outputs(theta, X, "relu"), two_layer.loss(theta, X, Y, "relu")
+    for r in range(2):
+        for i, x in enumerate(X):
+            value = sum(a * max(w * x + b, 0) for w, b, a in theta[r].T)
+            assert f[r, i].item() == pytest.approx(float(value))
+        assert loss[r].item() == pytest.approx(((f[r] - Y) ** 2).mean().item())
+
+
+def test_the_slope_of_relu_is_zero_at_the_kink():
+    theta = torch.tensor([[[1.0], [-0.5], [1.0]]], dtype=torch.float64)  # z = 0 at x = 0.5
+    x, y = torch.tensor([0.5], dtype=torch.float64), torch.tensor([1.0], dtype=torch.float64)
+    assert two_layer.gradient(theta, x, y, "relu").flatten().tolist() == [0, 0, 0]
+
+
 def test_orientation_and_amplitude_of_known_neurons():
     theta = torch.tensor([[[1.0, 0, -1, 0], [0, 2, 0, -3], [3, -1, 1, 2]]])
     assert two_layer.orientation(theta)[0].tolist() == pytest.approx([0, 90, 180, -90])
