@@ -1,6 +1,7 @@
 """The training loop: a generator of frames, cut by step count and never by the clock."""
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Any, TypeVar
 
 import numpy as np
@@ -112,6 +113,11 @@ def _replay(
         if i % HEARTBEAT == 0:
             yield heartbeat
     return state, left
+
+
+def full_batch(k0: int, k1: int) -> Iterator[None]:
+    """The `batches` of a training whose every step sees all data: k1 - k0 times None."""
+    return repeat(None, k1 - k0)
 
 
 def evenly(steps: int, frames: int, *extra: int) -> tuple[int, ...]:

@@ -4,7 +4,6 @@ Zhou et al. 2022, "Towards understanding the condensation of neural networks at 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import repeat
 from typing import NamedTuple
 
 import torch
@@ -12,7 +11,7 @@ import torch
 from dyntoolkit.engine.activations import ACTIVATIONS
 from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.history import Array, Frame
-from dyntoolkit.engine.loop import train
+from dyntoolkit.engine.loop import full_batch, train
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam, Sgd, adam, sgd
@@ -94,7 +93,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
 
     start, step = make_step(configs, theta, flat_loss, v)
     record = [*range(0, c.steps, EVERY), c.steps]
-    return train(start, step, lambda k0, k1: repeat(None, k1 - k0), record, measure)
+    return train(start, step, full_batch, record, measure)
 
 
 def make_step(

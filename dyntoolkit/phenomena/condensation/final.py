@@ -5,12 +5,11 @@ and Luo et al. 2021 (arXiv 2007.07497). Four points of a function of two neurons
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import repeat
 
 import torch
 
 from dyntoolkit.engine.history import Array, Frame
-from dyntoolkit.engine.loop import geometrically, train
+from dyntoolkit.engine.loop import full_batch, geometrically, train
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.experiment import Experiment
@@ -69,7 +68,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     yield from train(
         State(start),
         make_step(X, Y, ntk_step(start, X, factor, damping)),
-        lambda k0, k1: repeat(None, k1 - k0),
+        full_batch,
         geometrically(configs[0].steps, FRAMES),
         measure,
         settled=lambda state: (loss(state.theta, X, Y, "relu") < tol).numpy(),

@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import repeat
 from typing import NamedTuple
 
 import torch
@@ -12,7 +11,7 @@ from torch.nn import functional
 
 from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.history import Array, Frame
-from dyntoolkit.engine.loop import train
+from dyntoolkit.engine.loop import full_batch, train
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam, adam
@@ -107,7 +106,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     zeros, wide_zeros = torch.zeros_like(theta), torch.zeros_like(eta)
     start = State(theta, eta, zeros, zeros.clone(), wide_zeros, wide_zeros.clone(), torch.zeros(len(seeds)).double())
     record = [*range(0, c.steps, EVERY), c.steps]
-    return train(start, step, lambda k0, k1: repeat(None, k1 - k0), record, measure)
+    return train(start, step, full_batch, record, measure)
 
 
 def _adam(theta: Tensor, mean: Tensor, square: Tensor, state: State) -> Adam:

@@ -6,13 +6,12 @@ less the wider the network; in the condensed one they move by far more than they
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import repeat
 
 import numpy as np
 import torch
 
 from dyntoolkit.engine.history import Array, Frame, History
-from dyntoolkit.engine.loop import geometrically, train
+from dyntoolkit.engine.loop import full_batch, geometrically, train
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.experiment import Experiment, Map
@@ -59,7 +58,7 @@ def train_width(configs: Sequence[Config], seeds: Sequence[int], m: int) -> Iter
     yield from train(
         State(start),
         make_step(X, Y, ntk_step(start, X, 1.0, damping)),
-        lambda k0, k1: repeat(None, k1 - k0),
+        full_batch,
         geometrically(configs[0].steps, FRAMES),
         measure,
         settled=lambda state: (loss(state.theta, X, Y, "relu") < tol).numpy(),

@@ -5,13 +5,12 @@ three for each neuron that a tanh network needs. Small factors condense: they gr
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import repeat
 from typing import NamedTuple
 
 import torch
 
 from dyntoolkit.engine.history import Array, Frame
-from dyntoolkit.engine.loop import geometrically, train
+from dyntoolkit.engine.loop import full_batch, geometrically, train
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.experiment import Experiment
@@ -106,7 +105,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     yield from train(
         initial_state(configs, seeds),
         make_step(configs, M),
-        lambda k0, k1: repeat(None, k1 - k0),
+        full_batch,
         geometrically(configs[0].steps, FRAMES),
         measure,
     )

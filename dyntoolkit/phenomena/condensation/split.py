@@ -6,13 +6,12 @@ the wide network is kicked.
 """
 
 from collections.abc import Generator, Iterator, Sequence
-from itertools import repeat
 
 import numpy as np
 import torch
 
 from dyntoolkit.engine.history import Array, Frame
-from dyntoolkit.engine.loop import evenly, train
+from dyntoolkit.engine.loop import evenly, full_batch, train
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam, Sgd, adam, sgd
@@ -107,13 +106,10 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     lr, fit_lr, delta, ratio = columns  # (R,) each
     begin, total = c.fit_steps + NEWTON, c.fit_steps + NEWTON + c.steps
 
-    def no_batches(k0: int, k1: int) -> Iterator[None]:
-        return repeat(None, k1 - k0)
-
     fitted, marks = yield from train(
         Adam.start(Stream(seeds, "init").normal(3 * c.width, dtype=torch.float64)),
         lambda state, _: adam(state, loss_and_gradient(state.theta)[1], fit_lr),
-        no_batches,
+        full_batch,
         evenly(c.fit_steps, 41),
         lambda _, state: {"fit_loss": loss_and_gradient(state.theta)[0].numpy()},
         total=total,
@@ -133,7 +129,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     yield from train(
         Sgd(wide + kick),
         lambda state, _: sgd(state, loss_and_gradient(state.theta)[1], lr),
-        no_batches,
+        full_batch,
         sorted({*range(0, c.steps, EVERY), c.steps}),
         lambda _, state: {"escape_loss": loss_and_gradient(state.theta)[0].numpy()},
         start=begin,

@@ -4,14 +4,13 @@
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from dyntoolkit.engine.history import Array, Frame
-from dyntoolkit.engine.loop import train
+from dyntoolkit.engine.loop import full_batch, train
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.experiment import Experiment
@@ -77,7 +76,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
 
     start = State(scale * Stream(seeds, "init").normal(3, c.width))
     record = sorted({*range(0, c.steps, LOSS_EVERY), *shots})
-    return train(start, step, lambda k0, k1: repeat(None, k1 - k0), record, measure)
+    return train(start, step, full_batch, record, measure)
 
 
 EXPERIMENT = Experiment(

@@ -6,14 +6,13 @@ Kumar, Bordelon, Gershman and Pehlevan 2023, "Grokking as the transition from la
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import repeat
 from typing import NamedTuple
 
 import torch
 
 from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.history import Array, Frame
-from dyntoolkit.engine.loop import geometrically, train
+from dyntoolkit.engine.loop import full_batch, geometrically, train
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam, Momentum, momentum
@@ -139,7 +138,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     return train(
         rule.start(initial_theta(configs, seeds)),
         make_step(configs, data),
-        lambda k0, k1: repeat(None, k1 - k0),
+        full_batch,
         geometrically(config.steps, FRAMES),
         lambda _, state: measure(state.theta, data),
     )

@@ -5,7 +5,6 @@ Zhou, Zhang and Xu 2024, "A rationale from frequency perspective for grokking in
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +13,7 @@ import torch
 from dyntoolkit.engine.activations import ACTIVATIONS
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.engine.layers import MLP
-from dyntoolkit.engine.loop import geometrically, train
+from dyntoolkit.engine.loop import full_batch, geometrically, train
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam
@@ -117,7 +116,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
         return {**found, "train_x": points.numpy(), "labels": data.train_y.numpy(), "label_spectrum": spectrum.numpy()}
 
     start, record = Adam.start(initial_theta(configs, seeds)), geometrically(config.steps, FRAMES)
-    return train(start, adamw(configs, loss), lambda k0, k1: repeat(None, k1 - k0), record, values)
+    return train(start, adamw(configs, loss), full_batch, record, values)
 
 
 EXPERIMENT = Experiment(

@@ -5,13 +5,12 @@ Kumar, Bordelon, Gershman and Pehlevan 2023, "Grokking as the transition from la
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import repeat
 from typing import NamedTuple
 
 import torch
 
 from dyntoolkit.engine.history import Array, Frame
-from dyntoolkit.engine.loop import geometrically, train
+from dyntoolkit.engine.loop import full_batch, geometrically, train
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Sgd, sgd
@@ -175,7 +174,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
         return found if k else {**found, "kernel_floor": kernel_floor(model, data, largest).numpy()}
 
     start, record = Sgd(model.start.flatten(1)), geometrically(config.steps, FRAMES)
-    return train(start, step, lambda k0, k1: repeat(None, k1 - k0), record, values)
+    return train(start, step, full_batch, record, values)
 
 
 EXPERIMENT = Experiment(

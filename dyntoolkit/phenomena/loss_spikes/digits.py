@@ -6,7 +6,6 @@ curvature along the gradient costs one product with it.
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import repeat
 from typing import NamedTuple
 
 import torch
@@ -14,6 +13,7 @@ from sklearn.datasets import load_digits
 
 from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.history import Frame
+from dyntoolkit.engine.loop import full_batch
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam, adam
@@ -111,10 +111,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
             "along_gradient": momentum_factor(beta1, updates) * curvature,
         }
 
-    def batches(k0: int, k1: int) -> Iterator[None]:
-        return repeat(None, k1 - k0)
-
-    return traced(Adam.start(initial_theta(configs[0], seeds)), step, batches, configs[0].steps, moment, probe)
+    return traced(Adam.start(initial_theta(configs[0], seeds)), step, full_batch, configs[0].steps, moment, probe)
 
 
 EXPERIMENT = Experiment(

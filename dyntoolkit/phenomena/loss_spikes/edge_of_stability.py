@@ -5,7 +5,6 @@ Cohen et al. 2021, "Gradient descent on neural networks typically occurs at the 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from typing import ClassVar
 
 import numpy as np
@@ -15,6 +14,7 @@ from dyntoolkit import config
 from dyntoolkit.claims import Array, Bounds, Claim, Control
 from dyntoolkit.config import number
 from dyntoolkit.engine.history import Frame, History
+from dyntoolkit.engine.loop import full_batch
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.update import Sgd, sgd
 from dyntoolkit.experiment import Experiment, Preset
@@ -65,11 +65,8 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
         sharp[chosen] = sharpness(hessian(theta[chosen], data))
         return {"loss": loss(theta, data), "sharpness": sharp}
 
-    def batches(k0: int, k1: int) -> Iterator[None]:
-        return repeat(None, k1 - k0)
-
     start = Sgd(initial_theta(configs, seeds))
-    return traced(start, step, batches, configs[0].steps, lambda before, after: before.theta, probe)
+    return traced(start, step, full_batch, configs[0].steps, lambda before, after: before.theta, probe)
 
 
 def metrics(history: History) -> dict[str, Array]:

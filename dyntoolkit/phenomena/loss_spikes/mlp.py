@@ -6,7 +6,6 @@ v forgets at the rate beta2 per step and the steps grow, until the loss rises al
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 
 from dyntoolkit.engine import update
 from dyntoolkit.engine.history import Array, Frame, History
+from dyntoolkit.engine.loop import full_batch
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam, AmsGrad
@@ -68,7 +68,7 @@ def make_batches(
     """The noise on the gradients of updates k0..k1-1, each (R, P), from the stream `name`; None where there is none."""
     std, stream = per_run(configs, "grad_noise_std", torch.float64), Stream(seeds, name)
     if not std.any():
-        return lambda k0, k1: repeat(None, k1 - k0)
+        return full_batch
 
     def batches(k0: int, k1: int) -> Iterator[Tensor | None]:
         return iter((std[:, None, None] * stream.normal(k1 - k0, parameters, dtype=torch.float64)).unbind(1))

@@ -1,12 +1,12 @@
 """Adam's loss spikes in one dimension, where their times can be predicted: L = h theta^2 / 2 (arXiv 2506.04805)."""
 
 from collections.abc import Iterator, Sequence
-from itertools import repeat
 from typing import NamedTuple
 
 import torch
 
 from dyntoolkit.engine.history import Frame
+from dyntoolkit.engine.loop import full_batch
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.update import Adam, adam
 from dyntoolkit.experiment import Experiment
@@ -47,10 +47,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
         g2 = (h * theta).square()
         return {"theta": theta, "g2": g2, "v": v, "curvature": curvature, "loss": h * theta.square() / 2}
 
-    def batches(k0: int, k1: int) -> Iterator[None]:
-        return repeat(None, k1 - k0)
-
-    return traced(Adam.start(theta0.unsqueeze(1)), step, batches, configs[0].steps, moment, probe)
+    return traced(Adam.start(theta0.unsqueeze(1)), step, full_batch, configs[0].steps, moment, probe)
 
 
 EXPERIMENT = Experiment(

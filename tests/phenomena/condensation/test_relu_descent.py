@@ -1,9 +1,7 @@
-from itertools import repeat
-
 import pytest
 import torch
 
-from dyntoolkit.engine.loop import train
+from dyntoolkit.engine.loop import full_batch, train
 from dyntoolkit.phenomena.condensation.relu_descent import State, kernel_trace, make_step, ntk_step
 from dyntoolkit.phenomena.condensation.two_layer import gradient, outputs
 
@@ -36,7 +34,7 @@ def test_a_network_is_the_same_alone_and_among_others():
 
     def end(rows):
         step = make_step(X.float(), Y.float(), lr[rows])
-        frames = train(State(theta[rows]), step, lambda k0, k1: repeat(None, k1 - k0), (0, 100), lambda k, s: {"t": s})
+        frames = train(State(theta[rows]), step, full_batch, (0, 100), lambda k, s: {"t": s})
         return list(frames)[-1].values["t"].theta
 
     torch.testing.assert_close(end(slice(2, 3))[0], end(slice(None))[2], rtol=1e-4, atol=1e-5)
