@@ -27,9 +27,9 @@ def panels(history: History) -> list[Panel]:
         ),
         Panel("Every node", step, share, _nodes(history)),
         Panel(
-            "Spread of the nodes",
+            "Spread of the nodes around their average",
             step,
-            Axis("distance / norm of the average", log=True),
+            Axis("distance / norm", log=True),
             [course_line(history, "consensus", "root mean square", GREEN, start=1)],
         ),
         Panel("Budget", step, Axis("models sent"), [course_line(history, "messages", "messages so far", ORANGE)]),
