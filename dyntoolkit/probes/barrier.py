@@ -25,5 +25,6 @@ def barrier(values: Array, alphas: Array = ALPHAS) -> Array:
 
     The ends are alpha = 0 and 1 (Frankle et al. 2020, arXiv 1912.05671, with a chord instead of the mean of the ends).
     """
-    chord = alphas * values[..., -1:] + (1 - alphas) * values[..., :1]
-    return np.asarray((values - chord).max(-1))
+    with np.errstate(invalid="ignore"):  # where the loss of a diverged network is infinite, the barrier is NaN
+        chord = alphas * values[..., -1:] + (1 - alphas) * values[..., :1]
+        return np.asarray((values - chord).max(-1))

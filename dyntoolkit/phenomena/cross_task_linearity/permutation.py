@@ -58,7 +58,10 @@ def versions(model: MLP, first: Tensor, second: Tensor, random: np.random.Genera
     Activations are those of the 1200 training digits.
     """
     x, (i, j) = rotated_digits(0).train_x, (layers(model, first), layers(model, second))
-    hidden = [[f[0].double().numpy() for f in model.features(theta[None], x)[:-1]] for theta in (first, second)]
+    hidden = [
+        [f[0].nan_to_num().double().numpy() for f in model.features(theta[None], x)[:-1]]  # finite if it diverged, too
+        for theta in (first, second)
+    ]
     orders = [
         weight_matching(i, j, random),
         activation_matching(*hidden),
