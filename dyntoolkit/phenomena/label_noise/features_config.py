@@ -38,8 +38,17 @@ class Config(config.Config):
 
     def warnings(self) -> list[str]:
         """What cannot be seen because the run is too short."""
-        late = [name for name in ("early_step", "select_step") if getattr(self, name) > self.steps]
-        return [f"{name} = {getattr(self, name)} lies beyond the {self.steps} steps of the run." for name in late]
+        found = []
+        if self.early_step > self.steps:
+            found.append(f"early_step = {self.early_step} lies beyond the {self.steps} steps of the run.")
+        if self.select_step >= self.steps:
+            found.append(f"select_step = {self.select_step} drops nothing: the last of the {self.steps} steps is before.")
+        return found
+
+    @property
+    def flipped(self) -> int:
+        """Samples with a wrong training label."""
+        return round(self.flip_rate * self.n_train)
 
     @property
     def kept(self) -> int:

@@ -46,6 +46,7 @@ def panels(history: History) -> list[Panel]:
                 Level("chance", y=0.5),
                 *_times(history),
             ],
+            note="" if history.config.flipped else "No label is flipped.",
         ),
     ]
 

@@ -87,6 +87,23 @@ def test_claims_metrics_and_figure_on_a_fresh_seed(preset):
     assert [bars.y.sum() for bars in losses.marks] == [70, 30]
 
 
+def test_what_lies_beyond_the_end_of_the_run_is_warned_of():
+    assert SMALL.replace(early_step=SMALL.steps, select_step=SMALL.steps - 1).warnings() == []
+    (early, select) = SMALL.replace(early_step=SMALL.steps + 1, select_step=SMALL.steps).warnings()
+    assert early.startswith("early_step = ")
+    assert select.startswith("select_step = ")
+
+
+def test_where_no_label_is_flipped_the_panel_that_needs_some_says_so():
+    assert [panel.note for panel in EXPERIMENT.panels(EXPERIMENT.run(SMALL.replace(flip_rate=0.0)))] == [
+        "",
+        "",
+        "",
+        "No label is flipped.",
+    ]
+    assert not any(panel.note for panel in EXPERIMENT.panels(EXPERIMENT.run(SMALL)))
+
+
 def test_a_run_alone_is_the_run_among_others():
     configs = [SMALL.replace(lr=0.05, signal_norm=2), SMALL.replace(select_step=5)]
     together, alone = EXPERIMENT.start(configs, [1, 2]), EXPERIMENT.start(configs[1:], [2])
