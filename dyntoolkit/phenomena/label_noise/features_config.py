@@ -42,7 +42,9 @@ class Config(config.Config):
         if self.early_step > self.steps:
             found.append(f"early_step = {self.early_step} lies beyond the {self.steps} steps of the run.")
         if self.select_step >= self.steps:
-            found.append(f"select_step = {self.select_step} drops nothing: the last of the {self.steps} steps is before.")
+            found.append(
+                f"select_step = {self.select_step} drops nothing: the last of the {self.steps} steps is before."
+            )
         return found
 
     @property
