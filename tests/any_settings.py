@@ -2,47 +2,73 @@
 
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
 
 from dyntoolkit.config import Config, Control
+from dyntoolkit.engine.history import History
 from dyntoolkit.errors import InputError
 from dyntoolkit.experiment import Experiment
+from dyntoolkit.panels import Heat
 
 
-def field(name: str, control: Control, default: Any, most: dict[str, int]) -> st.SearchStrategy[Any]:
-    """Values of a field: its ends, and anything between; of whole numbers at most `most[name]`, to be quick."""
+def field(control: Control, default: Any, most: float) -> st.SearchStrategy[Any]:
+    """Values of a field: its ends, and anything between; of numbers at most `most`, to be quick."""
     if isinstance(default, bool):
         return st.booleans()
     if isinstance(default, str):
         return st.sampled_from(control.options)
+    low, high = control.low, min(control.high, most)
     if isinstance(default, int):
-        low, high = int(control.low), min(int(control.high), most.get(name, int(control.high)))
-        return st.sampled_from((low, high)) | st.integers(low, high)
-    return st.sampled_from((control.low, control.high)) | st.floats(control.low, control.high)
+        return st.sampled_from((int(low), int(high))) | st.integers(int(low), int(high))
+    return st.sampled_from((low, high)) | st.floats(low, high)
 
 
-def any_settings(config: type[Config], **most: int) -> st.SearchStrategy[dict[str, Any]]:
-    """Any values of all fields; whole numbers up to `most`."""
+def any_settings(config: type[Config], **most: float) -> st.SearchStrategy[dict[str, Any]]:
+    """Any values of all fields; numbers up to `most`."""
+    controls = config.controls()
+    assert most.keys() <= controls.keys()
     return st.fixed_dictionaries(
-        {name: field(name, control, getattr(config(), name), most) for name, control in config.controls().items()}
+        {name: field(controls[name], getattr(config(), name), most.get(name, np.inf)) for name in controls}
     )
 
 
-def runs_to_the_end(experiment: Experiment, fields: dict[str, Any], every: int = 13) -> None:
-    """Refused, or trained to the end, with figure and metrics all the way."""
+def shape(experiment: Experiment, history: History) -> list[Any]:
+    """What a figure keeps while its run goes on: titles, and kinds and names of marks (up to a colon) in their order.
+
+    Each of its maps has a number for every column and row, and no column or row twice.
+    """
+    panels = experiment.panels(history)
+    for heat in (mark for panel in panels for mark in panel.marks if isinstance(mark, Heat)):
+        assert heat.z.shape == (len(heat.y), len(heat.x)) == (len(set(heat.y)), len(set(heat.x))), heat.name
+    return [(panel.title, [(type(mark), mark.name.split(":")[0]) for mark in panel.marks]) for panel in panels]
+
+
+def runs_to_the_end(
+    experiment: Experiment, fields: dict[str, Any], every: int = 13, runs: int = 2, finite: bool = False
+) -> bool:
+    """Trained to the end, with figure and metrics all the way; False where the settings are refused.
+
+    every: how many measured frames from one look at figure and metrics to the next. finite: whatever is measured is.
+    """
     try:
         config = experiment.config(**fields)
     except InputError:
-        return
-    history, frames = experiment.start([config] * 2, [0, 1])
-    shape = [(panel.title, [type(mark) for mark in panel.marks]) for panel in experiment.panels(history)]
-    for k, frame in enumerate(frames):
+        assert experiment.config.check is not Config.check  # only a rule between fields may refuse them
+        return False
+    history, frames = experiment.start([config] * runs, range(runs))
+    start, measured = shape(experiment, history), 0
+    for frame in frames:
         history.append(frame)
-        if frame.values and k % every == 0:
-            assert [(p.title, [type(mark) for mark in p.marks]) for p in experiment.panels(history)] == shape
+        assert not finite or all(np.isfinite(value).all() for value in frame.values.values()), frame.step
+        if frame.values and measured % every == 0:
+            assert shape(experiment, history) == start
             experiment.metrics(history)
+        measured += bool(frame.values)
     assert history.done
-    assert all(value.shape == (2,) for value in experiment.metrics(history).values())
+    assert shape(experiment, history) == start
+    assert all(value.shape == (runs,) for value in experiment.metrics(history).values())
     for claim in experiment.claims:
         claim.expected(config)
     config.warnings()
+    return True

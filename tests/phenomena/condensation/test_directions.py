@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from any_settings import any_settings, runs_to_the_end
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dyntoolkit.engine.activations import ACTIVATIONS
@@ -71,22 +72,7 @@ def test_a_run_alone_is_the_run_among_others():
     np.testing.assert_allclose(together["w"][:, 1], alone["w"][:, 0], rtol=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
-@given(
-    data=st.sampled_from(["cubic_1d", "sine_5d"]),
-    activation=st.sampled_from(["tanh", "xtanh", "x2tanh", "sigmoid", "softplus", "relu"]),
-    width=st.sampled_from([20, 150]),
-    init_scale=st.sampled_from([1e-8, 1.0]),
-    optimizer=st.sampled_from(["adam", "gd"]),
-    lr=st.sampled_from([1e-5, 0.1]),
-    betas=st.sampled_from([(0.0, 0.0), (0.999, 0.9999)]),
-    eps=st.sampled_from([1e-20, 1e-6]),
-)
-def test_any_settings_run_or_diverge_and_have_a_figure(betas, **settings):
-    config = Config(beta1=betas[0], beta2=betas[1], steps=30, **settings)
-    history, frames = EXPERIMENT.start([config], [0])
-    counts = [len(panel.marks) for panel in EXPERIMENT.panels(history)]
-    for frame in frames:
-        history.append(frame)
-        assert [len(panel.marks) for panel in EXPERIMENT.panels(history)] == counts
-    assert EXPERIMENT.metrics(history)["clusters"].shape == (1,)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(any_settings(Config, width=150, steps=30), st.integers(1, 2))
+def test_any_settings_run_to_the_end_or_diverge(fields, runs):
+    runs_to_the_end(EXPERIMENT, fields, runs=runs, every=1)

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from any_settings import runs_to_the_end
 
 from dyntoolkit.phenomena.condensation import dropout
 from dyntoolkit.phenomena.condensation.dropout import EXPERIMENT, Config, X, Y
@@ -48,13 +49,8 @@ def test_the_claims_hold_in_a_default_run_and_their_controls_do_not():
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 @pytest.mark.parametrize(("keep_prob", "init_exponent", "lr", "beta"), [(0.5, 0, 0.02, 0.0), (1, 1, 1e-4, 0.999)])
-def test_any_settings_run_and_have_a_figure(activation, keep_prob, init_exponent, lr, beta):
+def test_the_corners_of_the_settings_run_to_the_end(activation, keep_prob, init_exponent, lr, beta):
     config = SHORT.replace(
         activation=activation, keep_prob=keep_prob, init_exponent=init_exponent, lr=lr, beta1=beta, beta2=beta
     )
-    history, frames = EXPERIMENT.start([config], [0])
-    counts = [len(panel.marks) for panel in EXPERIMENT.panels(history)]
-    for frame in frames:
-        history.append(frame)
-    assert history.done
-    assert [len(panel.marks) for panel in EXPERIMENT.panels(history)] == counts
+    runs_to_the_end(EXPERIMENT, config.asdict(), every=1, runs=1)

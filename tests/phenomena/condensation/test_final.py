@@ -1,10 +1,8 @@
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
+from any_settings import any_settings, runs_to_the_end
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from dyntoolkit.phenomena.condensation.final import EXPERIMENT, X, Y, initial_theta, target
 from dyntoolkit.phenomena.condensation.final_claims import CLAIMS
@@ -94,19 +92,7 @@ def test_panels_keep_their_marks():
         assert [[mark.name for mark in panel.marks] for panel in EXPERIMENT.panels(history)] == marks
 
 
-CORNERS = {
-    field.name: st.sampled_from([field.metadata["control"].low, field.default, field.metadata["control"].high])
-    for field in dataclasses.fields(Config)
-} | {"steps": st.just(100), "width": st.sampled_from([20, 100])}
-
-
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.fixed_dictionaries(CORNERS))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(any_settings(Config, steps=100, width=100))
 def test_any_settings_run_to_the_end(fields):
-    history = EXPERIMENT.run(Config(**fields), [0, 1])
-    assert history.done
-    for value in EXPERIMENT.metrics(history).values():
-        assert value.shape == (2,)
-    EXPERIMENT.panels(history)
-    for claim in CLAIMS:
-        claim.expected(history.config)
+    runs_to_the_end(EXPERIMENT, fields, finite=True)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from any_settings import runs_to_the_end
 
 from dyntoolkit.phenomena.condensation import isometric
 from dyntoolkit.phenomena.condensation.isometric import EXPERIMENT, Config
@@ -50,11 +51,6 @@ def test_adam_is_torchs():
 @pytest.mark.parametrize("activation", ["relu", "leaky", "tanh"])
 @pytest.mark.parametrize("optimizer", ["gd", "adam"])
 @pytest.mark.parametrize(("lr", "init_scale"), [(0.001, 0.01), (0.5, 1.0)])
-def test_any_settings_run_and_have_a_figure(activation, optimizer, lr, init_scale):
+def test_the_corners_of_the_settings_run_to_the_end(activation, optimizer, lr, init_scale):
     config = SHORT.replace(activation=activation, optimizer=optimizer, lr=lr, init_scale=init_scale)
-    history, frames = EXPERIMENT.start([config], [0])
-    counts = [len(panel.marks) for panel in EXPERIMENT.panels(history)]
-    for frame in frames:
-        history.append(frame)
-    assert history.done
-    assert [len(panel.marks) for panel in EXPERIMENT.panels(history)] == counts
+    runs_to_the_end(EXPERIMENT, config.asdict(), every=1, runs=1, finite=True)

@@ -1,10 +1,8 @@
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
+from any_settings import any_settings, runs_to_the_end
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from dyntoolkit.engine.history import Frame
 from dyntoolkit.phenomena.condensation import phase
@@ -144,24 +142,7 @@ def test_panels_keep_their_marks_and_show_what_is_known():
     assert shades(1) == shades(2)[:1] == ["#0072B2"]
 
 
-CORNERS = {
-    field.name: st.sampled_from([field.metadata["control"].low, field.default, field.metadata["control"].high])
-    for field in dataclasses.fields(Config)
-} | {
-    "n_gammas": st.sampled_from([1, 3]),
-    "steps": st.just(500),
-    "width_min": st.sampled_from([20, 40]),
-    "width_factor": st.floats(2, 3),
-}
-
-
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.fixed_dictionaries(CORNERS))
+@settings(max_examples=16, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(any_settings(Config, n_gammas=3, width_min=40, width_factor=3, steps=500))
 def test_any_settings_run_to_the_end(fields):
-    history = EXPERIMENT.run(Config(**fields), [0, 1])
-    assert history.done
-    for value in EXPERIMENT.metrics(history).values():
-        assert value.shape == (2,)
-    EXPERIMENT.panels(history)
-    for claim in CLAIMS:
-        claim.expected(history.config)
+    runs_to_the_end(EXPERIMENT, fields, finite=True)

@@ -1,10 +1,8 @@
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
+from any_settings import any_settings, runs_to_the_end
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from dyntoolkit.phenomena.condensation.recovery import (
     EXPERIMENT,
@@ -111,19 +109,7 @@ def test_panels_keep_their_marks_and_the_sweep_shows_shares():
     np.testing.assert_array_equal(small.y, (history.last("mse") < 1e-2).mean(0))
 
 
-CORNERS = {
-    field.name: st.sampled_from([field.metadata["control"].low, field.default, field.metadata["control"].high])
-    for field in dataclasses.fields(Config)
-} | {"steps": st.just(1000)}
-
-
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.fixed_dictionaries(CORNERS))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(any_settings(Config, steps=1000))
 def test_any_settings_run_to_the_end(fields):
-    history = EXPERIMENT.run(Config(**fields), [0, 1])
-    assert history.done
-    for value in EXPERIMENT.metrics(history).values():
-        assert value.shape == (2,)
-    EXPERIMENT.panels(history)
-    for claim in CLAIMS:
-        claim.expected(history.config)
+    runs_to_the_end(EXPERIMENT, fields)

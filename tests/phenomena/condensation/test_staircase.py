@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from any_settings import any_settings, runs_to_the_end
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dyntoolkit.phenomena.condensation import staircase
 from dyntoolkit.phenomena.condensation.staircase import EXPERIMENT, Config
 from dyntoolkit.phenomena.condensation.staircase_claims import plateaus
-from dyntoolkit.phenomena.condensation.staircase_config import TARGETS
 
 STEPS = np.arange(0, 10_001, 5)
 
@@ -64,20 +64,7 @@ def test_a_run_alone_is_the_run_among_others():
     np.testing.assert_allclose(together["loss"][:100, 1], alone["loss"][:100, 0], rtol=1e-4)
 
 
-@settings(max_examples=12, deadline=None)
-@given(
-    target=st.sampled_from(list(TARGETS)),
-    width=st.sampled_from([1, 200]),
-    init_scale=st.sampled_from([1e-6, 1.0]),
-    lr=st.sampled_from([0.005, 0.3]),
-)
-def test_any_settings_run_or_diverge_and_have_a_figure(target, width, init_scale, lr):
-    config = Config(target=target, width=width, init_scale=init_scale, lr=lr, steps=1000)
-    history, frames = EXPERIMENT.start([config], [0])
-    counts = {tuple(len(panel.marks) for panel in EXPERIMENT.panels(history))}
-    for frame in frames:
-        history.append(frame)
-    assert history.done
-    assert {tuple(len(panel.marks) for panel in EXPERIMENT.panels(history))} == counts
-    with np.errstate(all="ignore"):
-        assert EXPERIMENT.metrics(history)["n_eff"].shape == (1,)
+@settings(max_examples=16, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(any_settings(Config, steps=1000), st.integers(1, 2))
+def test_any_settings_run_to_the_end_or_diverge(fields, runs):
+    runs_to_the_end(EXPERIMENT, fields, runs=runs)

@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from any_settings import any_settings, runs_to_the_end
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from dyntoolkit.data import shuffled_images
 from dyntoolkit.engine.history import Frame, History
@@ -131,33 +131,7 @@ def test_default_run_claims_metrics_and_figure():
     assert share.marks[1].y == metrics["hf_target"][0]
 
 
-def edges(name, control):
-    """Values of a field: its ends, and anything between."""
-    if name == "steps":
-        return st.integers(200, 205)
-    if isinstance(getattr(Config(), name), int):
-        high = {"n_train": 600, "width": 40}[name]
-        return st.sampled_from((int(control.low), high)) | st.integers(int(control.low), high)
-    return st.sampled_from((control.low, control.high)) | st.floats(control.low, control.high)
-
-
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.fixed_dictionaries({name: edges(name, control) for name, control in Config.controls().items()}))
+@given(any_settings(Config, steps=205, n_train=600, width=40))
 def test_any_settings_run_to_the_end(fields):
-    config = Config(**fields)
-    history, frames = EXPERIMENT.start([config] * 2, [0, 1])
-    shape = [
-        [type(mark).__name__ + mark.name.split(":")[0] for mark in panel.marks] for panel in EXPERIMENT.panels(history)
-    ]
-    for k, frame in enumerate(frames):
-        history.append(frame)
-        if k % 23 == 0:
-            now = [
-                [type(mark).__name__ + mark.name.split(":")[0] for mark in panel.marks]
-                for panel in EXPERIMENT.panels(history)
-            ]
-            assert now == shape
-            EXPERIMENT.metrics(history)
-    assert history.done
-    assert all(np.isfinite(history[name]).all() for name in history.names())
-    assert all(value.shape == (2,) for value in EXPERIMENT.metrics(history).values())
+    runs_to_the_end(EXPERIMENT, fields, finite=True)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from any_settings import any_settings, runs_to_the_end
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from dyntoolkit.engine.loop import geometrically
 from dyntoolkit.errors import InputError
@@ -131,30 +131,7 @@ def test_default_run_claims_metrics_and_figure():
     assert spectrum.marks[0].z.max(1).mean() == pytest.approx(metrics["concentration_end"][0], rel=1e-5)
 
 
-def edges(name, control):
-    """Values of a field: its ends, and anything between."""
-    default = getattr(Config(), name)
-    if isinstance(default, str):
-        return st.sampled_from(control.options)
-    if name == "steps":
-        return st.integers(100, 110)
-    if isinstance(default, int):
-        return st.integers(int(control.low), min(int(control.high), 48))
-    return st.sampled_from((control.low, control.high)) | st.floats(control.low, control.high)
-
-
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.fixed_dictionaries({name: edges(name, control) for name, control in Config.controls().items()}))
+@given(any_settings(Config, steps=110, width=48))
 def test_any_settings_run_to_the_end(fields):
-    config = Config(**fields)
-    history, frames = EXPERIMENT.start([config] * 2, [0, 1])
-    shape = [(len(panel.marks), panel.title) for panel in EXPERIMENT.panels(history)]
-    for k, frame in enumerate(frames):
-        history.append(frame)
-        if k % 17 == 0:
-            assert [(len(panel.marks), panel.title) for panel in EXPERIMENT.panels(history)] == shape
-            EXPERIMENT.metrics(history)
-    assert history.done
-    assert all(value.shape == (2,) for value in EXPERIMENT.metrics(history).values())
-    for claim in EXPERIMENT.claims:
-        claim.expected(config)
+    runs_to_the_end(EXPERIMENT, fields)

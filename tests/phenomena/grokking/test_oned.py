@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from any_settings import any_settings, runs_to_the_end
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from dyntoolkit.engine.history import Frame, History
 from dyntoolkit.engine.loop import geometrically
@@ -164,31 +164,7 @@ def test_default_run_claims_metrics_and_figure():
     assert len(function.marks[1].x) == 120
 
 
-def edges(name, control):
-    """Values of a field: its ends, and anything between."""
-    default = getattr(Config(), name)
-    if isinstance(default, str):
-        return st.sampled_from(control.options)
-    if name == "steps":
-        return st.integers(500, 505)
-    if isinstance(default, int):
-        high = {"width": 50, "n_uniform": 200}.get(name, int(control.high))
-        return st.sampled_from((int(control.low), high)) | st.integers(int(control.low), high)
-    return st.sampled_from((control.low, control.high)) | st.floats(control.low, control.high)
-
-
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.fixed_dictionaries({name: edges(name, control) for name, control in Config.controls().items()}))
+@given(any_settings(Config, steps=505, width=50, n_uniform=200))
 def test_any_settings_run_to_the_end(fields):
-    config = Config(**fields)
-    history, frames = EXPERIMENT.start([config] * 2, [0, 1])
-    shape = [(len(panel.marks), panel.title) for panel in EXPERIMENT.panels(history)]
-    for k, frame in enumerate(frames):
-        history.append(frame)
-        if k % 23 == 0:
-            assert [(len(panel.marks), panel.title) for panel in EXPERIMENT.panels(history)] == shape
-            EXPERIMENT.metrics(history)
-    assert history.done
-    assert all(value.shape == (2,) for value in EXPERIMENT.metrics(history).values())
-    for claim in EXPERIMENT.claims:
-        claim.expected(config)
+    runs_to_the_end(EXPERIMENT, fields, finite=True)

@@ -6,8 +6,8 @@ from math import comb, prod
 import numpy as np
 import pytest
 import torch
+from any_settings import any_settings, runs_to_the_end
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from dyntoolkit.engine.history import Frame, History
 from dyntoolkit.engine.loop import geometrically
@@ -178,28 +178,7 @@ def test_the_figure_of_a_sweep_has_the_means_by_share():
     assert [len(panel.marks) for panel in empty] == [1, 1]
 
 
-def edges(name, control):
-    """Values of a field: its ends, and anything between."""
-    if name == "steps":
-        return st.integers(200, 205)
-    if isinstance(getattr(Config(), name), int):
-        high = {"width": 48, "n_bits": 9, "k": 6}[name]
-        return st.sampled_from((int(control.low), high)) | st.integers(int(control.low), high)
-    return st.sampled_from((control.low, control.high)) | st.floats(control.low, control.high)
-
-
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.fixed_dictionaries({name: edges(name, control) for name, control in Config.controls().items()}))
+@given(any_settings(Config, steps=205, width=48, n_bits=9, k=6))
 def test_any_settings_run_to_the_end(fields):
-    config = Config(**fields)
-    history, frames = EXPERIMENT.start([config] * 2, [0, 1])
-    shape = [(len(panel.marks), panel.title) for panel in EXPERIMENT.panels(history)]
-    for k, frame in enumerate(frames):
-        history.append(frame)
-        if k % 17 == 0:
-            assert [(len(panel.marks), panel.title) for panel in EXPERIMENT.panels(history)] == shape
-            EXPERIMENT.metrics(history)
-    assert history.done
-    assert all(value.shape == (2,) for value in EXPERIMENT.metrics(history).values())
-    for claim in EXPERIMENT.claims:
-        claim.expected(config)
+    assert runs_to_the_end(EXPERIMENT, fields, finite=True)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from any_settings import any_settings, runs_to_the_end
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from dyntoolkit.engine.loop import geometrically
 from dyntoolkit.phenomena.grokking import polynomial
@@ -171,36 +171,10 @@ def test_delays_grow_by_the_mean_over_the_runs_that_have_one():
     assert np.isnan(claim.sweep.value([*rows[:3], {"delay": np.full(2, np.nan)}])).all()
 
 
-def edges(name, control):
-    """Values of a field: its ends, and anything between."""
-    if name == "steps":
-        return st.integers(300, 310)
-    if isinstance(getattr(Config(), name), int):
-        high = {"n_train": 200, "input_dim": 80, "width": 60}[name]
-        return st.sampled_from((int(control.low), high)) | st.integers(int(control.low), high)
-    return st.sampled_from((control.low, control.high)) | st.floats(control.low, control.high)
-
-
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.fixed_dictionaries({name: edges(name, control) for name, control in Config.controls().items()}))
+@given(any_settings(Config, steps=310, n_train=200, input_dim=80, width=60))
 def test_any_settings_run_to_the_end(fields):
-    config = Config(**fields)
-    history, frames = EXPERIMENT.start([config] * 2, [0, 1])
-    shape = [
-        [type(mark).__name__ + mark.name.split(":")[0] for mark in panel.marks] for panel in EXPERIMENT.panels(history)
-    ]
-    for k, frame in enumerate(frames):
-        history.append(frame)
-        if k % 23 == 0:
-            now = [
-                [type(mark).__name__ + mark.name.split(":")[0] for mark in panel.marks]
-                for panel in EXPERIMENT.panels(history)
-            ]
-            assert now == shape
-            EXPERIMENT.metrics(history)
-    assert history.done
-    assert all(np.isfinite(history[name]).all() for name in history.names())
-    assert all(value.shape == (2,) for value in EXPERIMENT.metrics(history).values())
+    runs_to_the_end(EXPERIMENT, fields, finite=True)
 
 
 def test_the_figure_of_a_sweep_shows_every_delay_there_is():

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from any_settings import any_settings, runs_to_the_end
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from dyntoolkit.phenomena.label_noise import diagonal
 from dyntoolkit.phenomena.label_noise.diagonal import EXPERIMENT, Config, State
@@ -157,23 +157,7 @@ def test_the_figure_shows_the_measured():
     assert sums.marks[2].y == 3
 
 
-def edge(name, control):
-    """Values of a field: its ends and what lies between."""
-    if name == "steps":
-        return st.integers(1000, 1100)
-    if isinstance(getattr(Config(), name), int):
-        return st.sampled_from((int(control.low), int(control.high))) | st.integers(int(control.low), int(control.high))
-    return st.sampled_from((control.low, control.high)) | st.floats(control.low, control.high)
-
-
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.fixed_dictionaries({name: edge(name, control) for name, control in Config.controls().items()}))
+@given(any_settings(Config, steps=1100))
 def test_any_settings_run_to_the_end_or_diverge(fields):
-    config = Config(**fields)
-    history = EXPERIMENT.run(config, [0, 1])
-    assert history.done
-    assert all(value.shape == (2,) for value in EXPERIMENT.metrics(history).values())
-    EXPERIMENT.panels(history)
-    for claim in EXPERIMENT.claims:
-        claim.expected(config)
-    config.warnings()
+    runs_to_the_end(EXPERIMENT, fields, finite=True)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from any_settings import any_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -218,21 +219,8 @@ def test_a_run_that_diverges_is_marked_and_measured():
     EXPERIMENT.panels(history)
 
 
-def whole_config():
-    fields = {}
-    for name, control in Config.controls().items():
-        default = getattr(Config(), name)
-        if isinstance(default, bool):
-            fields[name] = st.booleans()
-        elif isinstance(default, int):
-            fields[name] = st.integers(int(control.low), int(control.high))
-        else:
-            fields[name] = st.floats(control.low, control.high)
-    return st.fixed_dictionaries(fields | {"steps": st.integers(500, 550)})
-
-
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(whole_config(), st.integers(1, 2))
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(any_settings(Config, steps=550), st.integers(1, 2))
 def test_any_settings_are_refused_or_run_to_the_end(fields, runs):
     try:
         config = Config(**fields)
@@ -246,7 +234,7 @@ def test_any_settings_are_refused_or_run_to_the_end(fields, runs):
             continue
         values = [value for name, value in frame.values.items() if not name.startswith("flow")]
         assert all(np.isfinite(value).all() for value in values)  # a diverged run is frozen at finite weights
-        if frame.step % 3 == 0:
+        if frame.step % 3 == 0 or history.done:
             now = [[type(mark).__name__ + mark.name for mark in panel.marks] for panel in EXPERIMENT.panels(history)]
             assert marks in (None, now)
             marks = now

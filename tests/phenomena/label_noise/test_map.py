@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
+from any_settings import any_settings, runs_to_the_end
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from dyntoolkit.engine.history import Frame
 from dyntoolkit.errors import InputError
-from dyntoolkit.panels import Heat
 from dyntoolkit.phenomena.label_noise import flow, linear
 from dyntoolkit.phenomena.label_noise.map import EXPERIMENT, noise_free_alignment
 from dyntoolkit.phenomena.label_noise.map_config import Config
@@ -173,31 +172,7 @@ def test_the_default_map_shows_all_claims_and_fills_in_while_it_trains():
     assert low < 0.05 < 1.6 < high
 
 
-def edge(name, control):
-    """Values of a field: its ends and what lies between, of those that take time only small ones."""
-    most = {"steps": 500, "n_init_scale": 4, "n_noise_std": 4, "width": 24, "dim": 6, "n_train": 60}.get(
-        name, control.high
-    )
-    if isinstance(getattr(Config(), name), int):
-        return st.integers(int(control.low), int(most))
-    return st.sampled_from((control.low, control.high)) | st.floats(control.low, control.high)
-
-
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.fixed_dictionaries({name: edge(name, control) for name, control in Config.controls().items()}))
+@settings(max_examples=18, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(any_settings(Config, steps=500, n_init_scale=4, n_noise_std=4, width=24, dim=6, n_train=60))
 def test_any_settings_run_to_the_end_or_are_refused(fields):
-    try:
-        config = Config(**fields)
-    except InputError:
-        return
-    history = EXPERIMENT.run(config, [0, 1])
-    assert history.done
-    assert all(value.shape == (2,) for value in EXPERIMENT.metrics(history).values())
-    for panel in EXPERIMENT.panels(history):
-        for heat in panel.marks:
-            if isinstance(heat, Heat):
-                assert heat.z.shape == (len(heat.y), len(heat.x))
-                assert len(set(heat.y)) == len(heat.y)
-    for claim in EXPERIMENT.claims:
-        claim.expected(config)
-    config.warnings()
+    runs_to_the_end(EXPERIMENT, fields)

@@ -5,9 +5,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from any_settings import any_settings, runs_to_the_end
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dyntoolkit.phenomena.loss_spikes import sines
-from dyntoolkit.phenomena.loss_spikes.edge_of_stability import EXPERIMENT, Config, simulate
+from dyntoolkit.phenomena.loss_spikes.edge_of_stability import EXPERIMENT, Config
 from dyntoolkit.phenomena.loss_spikes.trace import trace
 
 SHORT = Config(steps=1000, width=5, n_train=20)
@@ -59,8 +62,7 @@ def test_a_diverged_run_keeps_its_history_and_the_others_go_on():
     assert [len(panel.marks) for panel in EXPERIMENT.panels(history)] == [2, 1]
 
 
-def test_the_figure_of_a_history_that_only_begins():
-    history, _ = EXPERIMENT.start([SHORT], [0])
-    assert [len(panel.marks) for panel in EXPERIMENT.panels(history)] == [2, 1]
-    history.append(next(frame for frame in simulate([SHORT], [0]) if frame.values))
-    assert [len(panel.marks) for panel in EXPERIMENT.panels(history)] == [2, 1]
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(any_settings(Config, steps=1010, width=8, n_train=30), st.integers(1, 2))
+def test_any_settings_run_to_the_end_or_diverge(fields, runs):
+    runs_to_the_end(EXPERIMENT, fields, every=5, runs=runs)
