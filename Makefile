@@ -20,9 +20,9 @@ lab: $(READY)  ## the notebooks in JupyterLab
 
 test: lint  ## everything that must pass before a change goes in
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --ignore=tests/notebooks --ignore=tests/browser
+	$(BIN)/pytest -n 2 --dist worksteal --ignore=tests/notebooks --ignore=tests/browser
 	$(BIN)/pytest -n 2 --dist loadscope --nbval-lax notebooks
-	$(BIN)/pytest -n 2 tests/notebooks
+	$(BIN)/pytest -n 2 --dist worksteal tests/notebooks
 	$(BIN)/pytest -n 2 --dist loadgroup tests/browser
 
 lint: $(READY)

@@ -11,7 +11,7 @@ from _spread import machine, spread
 
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.judge import judge, run_metrics
-from dyntoolkit.phenomena import EXPERIMENTS
+from dyntoolkit.phenomena import EXPERIMENTS, find
 
 
 def seconds(experiment: Experiment, seed: int) -> float:
@@ -27,11 +27,12 @@ def main() -> None:
     """Print the first run of the process apart: it also loads what the later ones find loaded."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=10)
-    repeats = parser.parse_args().repeats
+    parser.add_argument("names", nargs="*", help="of experiments (default: all)")
+    options = parser.parse_args()
     torch.set_num_threads(1)
     print(f"{machine()}; one thread   (to reach: 3 s)")
-    for experiment in EXPERIMENTS:
-        first, *times = [seconds(experiment, seed) for seed in range(repeats + 1)]
+    for experiment in map(find, options.names) if options.names else EXPERIMENTS:
+        first, *times = [seconds(experiment, seed) for seed in range(options.repeats + 1)]
         print(f"{experiment.name}: {spread(times, 's', 2)}, the first one {first:.2f} s")
 
 

@@ -59,7 +59,7 @@ RUN_CLAIM = ".venv/bin/dyntoolkit run cross_task_linearity --claims ctl_ratio"
 PAPERMILL = ".venv/bin/papermill notebooks/label_noise.ipynb out.ipynb -p preset two_phase -p noise_std 0"
 BENCHMARKS = {  # what is added to be quick, and words of what it prints
     ".venv/bin/python benchmarks/board.py": ("", "bytes per frame: "),
-    ".venv/bin/python benchmarks/default_run.py": (" --repeats 1", "label_noise.linear: median"),
+    ".venv/bin/python benchmarks/default_run.py": (" label_noise grokking --repeats 1", "label_noise.linear: median"),
     ".venv/bin/python benchmarks/engine_throughput.py": (" --runs 2 --steps 50 --repeats 1", "run axis"),
     ".venv/bin/python benchmarks/many_runs.py": (" --repeats 1", "32 runs at once against one: median"),
 }
@@ -185,9 +185,9 @@ def test_make_test_runs_all_checks_in_order() -> None:
             "ruff check .",
             "ruff format --check .",
             "mypy",
-            "pytest -n 2 --ignore=tests/notebooks --ignore=tests/browser",
+            "pytest -n 2 --dist worksteal --ignore=tests/notebooks --ignore=tests/browser",
             "pytest -n 2 --dist loadscope --nbval-lax notebooks",
-            "pytest -n 2 tests/notebooks",
+            "pytest -n 2 --dist worksteal tests/notebooks",
             "pytest -n 2 --dist loadgroup tests/browser",
         )
     ]

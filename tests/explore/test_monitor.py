@@ -43,7 +43,7 @@ def test_the_rate_of_the_phase_in_which_a_run_diverged_is_named():
     digits = find("cross_task_linearity.digits")
     pretraining, fine_tuning = history(digits, [0], [14]), history(digits, [0], [301])
     assert "Lower “pretraining learning rate”, or else" in divergence_words(pretraining)
-    assert "Lower “learning rate”, or else" in divergence_words(fine_tuning)
+    assert "Lower “learning rate η”, or else" in divergence_words(fine_tuning)
 
 
 def test_errors():

@@ -17,7 +17,7 @@ from dyntoolkit.phenomena.loss_spikes.quadratic_claims import (
 
 STEP = Axis("step")
 NOTHING = Run(*[np.empty(0)] * len(Run._fields))
-SMALLEST = 1e-36  # the browser gets float32 numbers; what is smaller leaves a gap
+SMALLEST, LARGEST = 1e-36, 1e36  # the browser gets float32 numbers; what is smaller or larger leaves a gap
 
 
 def panels(history: History) -> list[Panel]:
@@ -66,7 +66,13 @@ def panels(history: History) -> list[Panel]:
             Axis("|θ|", log=True),
             [
                 Line("|θ|", steps, _shown(np.abs(seen.theta)), BLUE, width=1.0),
-                Line("closed form (β₁ = 0)", start + np.arange(len(line)), 10**line, GREY, dash=True),
+                Line(
+                    "closed form (β₁ = 0)",
+                    start + np.arange(len(line)),
+                    _shown(10 ** np.minimum(line, 300)),
+                    GREY,
+                    dash=True,
+                ),
             ],
         ),
     ]
@@ -74,4 +80,4 @@ def panels(history: History) -> list[Panel]:
 
 def _shown(values: Array) -> Array:
     """The values that a figure can show."""
-    return np.where(values > SMALLEST, values, np.nan)
+    return np.where((values > SMALLEST) & (values < LARGEST), values, np.nan)

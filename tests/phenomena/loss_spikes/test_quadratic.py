@@ -86,6 +86,14 @@ def test_the_closed_form_holds_without_momentum():
     assert metrics["growth_error"][0] < 0.05
 
 
+def test_a_closed_form_beyond_all_floats_leaves_a_gap():
+    wild = Config(lr=0.3, beta1=0.0, beta2=0.5, eps=0.0625, steps=200, curvature=0.1, theta0=0.5)
+    line = EXPERIMENT.panels(EXPERIMENT.run(wild))[-1].marks[1]
+    assert len(line.y) > 1
+    assert np.isnan(line.y).any()
+    assert np.nanmax(line.y) < np.finfo(np.float32).max
+
+
 def test_figures_of_every_preset_and_of_a_beginning():
     history, _ = EXPERIMENT.start([Config()], [0])
     shape = [2, 4, 3, 2]
