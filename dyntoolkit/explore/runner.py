@@ -14,7 +14,7 @@ from dyntoolkit.engine.history import Frame, History
 from dyntoolkit.explore.floor import FLOOR
 
 DEBOUNCE = 0.06  # seconds without a newer request before training starts
-DRAW_EVERY = 0.1  # seconds between two drawings
+DRAW_EVERY = 0.15  # seconds between two drawings
 GLANCE = 0.05  # seconds between two looks whether another dashboard's training has ended
 
 Start = Callable[[], tuple[History, Iterator[Frame]]]  # an empty history and the frames to append to it
