@@ -73,8 +73,7 @@ def test_stored_notebooks_hold_text_and_still_pictures_only(name):
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
-        ("label_noise", {"preset": "two_phase"}),
-        ("label_noise", {"noise_std": 0}),
+        ("label_noise", {"preset": "two_phase", "noise_std": 0}),
         ("cross_task_linearity", {"preset": "independent", "n_seeds": 2}),
         ("loss_spikes", {"preset": "amsgrad", "lr": 0.05}),
         ("condensation", {"preset": "generic", "width": 30}),
