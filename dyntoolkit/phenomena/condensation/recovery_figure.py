@@ -1,12 +1,12 @@
 """The figures of `condensation.recovery`: one of a run or several seeds, one of all runs that a claim needs."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from dyntoolkit.claims import Array
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment import Rows
 from dyntoolkit.panels import (
     BASELINE,
     BLUE,
@@ -23,7 +23,8 @@ from dyntoolkit.panels import (
     median_line,
 )
 from dyntoolkit.phenomena.condensation.recovery_claims import RECOVERED
-from dyntoolkit.phenomena.condensation.recovery_config import DIM, Config
+from dyntoolkit.phenomena.condensation.recovery_config import DIM
+from dyntoolkit.swept import by_field
 
 SIZES = np.arange(1, DIM * DIM + 1)
 ENTRIES = Axis("observed entries n", range=(0.5, DIM * DIM + 0.5))
@@ -47,19 +48,16 @@ def panels(history: History) -> list[Panel]:
     ]
 
 
-def sweep_panels(rows: Mapping[tuple[Config, int], Mapping[str, float]]) -> list[Panel]:
+def sweep_panels(rows: Rows) -> list[Panel]:
     """Share recovered and median error against n over all trained seeds, for each initialization scale."""
-    groups: dict[Config, dict[float, list[list[float]]]] = defaultdict(lambda: defaultdict(list))
-    for (config, _), metrics in rows.items():
-        found = [metrics[f"mse_{n}"] for n in SIZES]
-        groups[config.replace(init_scale=1.0)][config.init_scale].append(found)
-    config, runs = max(groups.items(), key=lambda group: sum(map(len, group[1].values())))
+    config, runs = max(by_field(rows, "init_scale").items(), key=lambda group: sum(map(len, group[1].values())))
     shares: list[Mark] = []
     errors: list[Mark] = []
-    for (scale, ends), color in zip(sorted(runs.items()), SERIES, strict=False):
-        name = f"initialization scale {scale:g}, {len(ends)} seeds"
-        shares.append(_share(name, np.array(ends), color))
-        errors.append(_error(name, np.array(ends), color))
+    for (scale, found), color in zip(runs.items(), SERIES, strict=False):
+        name = f"initialization scale {scale:g}, {len(found)} seeds"
+        ends = np.array([[metrics[f"mse_{n}"] for n in SIZES] for metrics in found])  # (R, 16)
+        shares.append(_share(name, ends, color))
+        errors.append(_error(name, ends, color))
     at = Level(f"r(2d − r) = {config.optimistic}", x=config.optimistic)
     return [
         Panel("Recovered", ENTRIES, SHARE, [*shares, at]),

@@ -6,6 +6,7 @@ from dyntoolkit import config
 from dyntoolkit.config import choice, number, switch
 from dyntoolkit.errors import InputError
 from dyntoolkit.experiment import Preset
+from dyntoolkit.phenomena.cross_task_linearity.deadly_noise import deadly_noise
 
 SCHEDULES = ("gossip_merge", "early", "mid", "late", "full", "none")
 
@@ -41,6 +42,10 @@ class Config(config.Config):
             raise InputError(
                 f"window_rounds takes at most rounds = {self.rounds}, got {self.window_rounds}.", "window_rounds"
             )
+
+    def warnings(self) -> list[str]:
+        """Training that may die."""
+        return deadly_noise(self.lr, self.batch_size, self.momentum)
 
     @property
     def steps(self) -> int:

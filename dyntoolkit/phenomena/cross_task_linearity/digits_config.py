@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from dyntoolkit import config
 from dyntoolkit.config import choice, number, switch
 from dyntoolkit.experiment import Preset
+from dyntoolkit.phenomena.cross_task_linearity.deadly_noise import deadly_noise
 
 MIXTURE, UPRIGHT, PIXEL_SHUFFLED = "mixture", "upright", "pixel_shuffled"
-DEADLY = 0.03  # lr / (batch (1 - momentum)), the strength of SGD's noise: seeds died at .031, most of them at .06
 ANGLES = (-90, -60, -30, 0, 30, 60, 90)  # degrees at which the digits appear in the pretraining mixture
 
 
@@ -50,13 +50,7 @@ class Config(config.Config):
 
     def warnings(self) -> list[str]:
         """What misleads: training that may die, tasks between those of the mixture, and a setting without effect."""
-        found = []
-        lr = max(self.lr, self.pretrain_lr)
-        if lr / (self.batch_size * (1 - self.momentum)) >= DEADLY:
-            found.append(
-                f"a learning rate of {lr:g} with momentum {self.momentum:g} and batches of {self.batch_size} "
-                "kills the network for some seeds: look at the training loss before the features."
-            )
+        found = deadly_noise(max(self.lr, self.pretrain_lr), self.batch_size, self.momentum)
         if self.pretrain_data == PIXEL_SHUFFLED and self.angle != 60.0:
             found.append("the angle has no effect on the pixel-shuffled task: nothing is rotated there.")
         between = min(abs(self.angle - 30), abs(self.angle - 60)) > 5 and self.angle != 90

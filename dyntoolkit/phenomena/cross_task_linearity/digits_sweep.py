@@ -1,51 +1,48 @@
 """The figure of several runs of `cross_task_linearity.digits`: what the length of the pretraining changes."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from dyntoolkit.engine.history import Array
-from dyntoolkit.panels import GREY, MEASURED, RED, Axis, Level, Line, Mark, Panel, median_line
-from dyntoolkit.phenomena.cross_task_linearity.digits_config import Config
+from dyntoolkit.experiment import Rows
+from dyntoolkit.panels import GREY, MEASURED, RED, Axis, Level, Line, Mark, Panel
+from dyntoolkit.swept import Metrics, by_field, swept_line
 
-Metrics = Mapping[str, float]
 ZERO = 3  # where the logarithmic axis shows "no pretraining"
 
 
-def sweep_panels(rows: Mapping[tuple[Config, int], Metrics]) -> list[Panel]:
+def sweep_panels(rows: Rows) -> list[Panel]:
     """Ratio and merged accuracy against the pretraining steps, and the ratio against the distance.
 
     rows: (settings, seed) -> metrics of finished runs. Drawn are those that differ in nothing but pretraining steps
     (the settings of which most lengths are there), and the independent networks of the same settings as a level.
     """
-    groups: dict[Config, dict[int, list[Metrics]]] = defaultdict(lambda: defaultdict(list))
-    for (config, _), metrics in rows.items():
-        groups[config.replace(pretrain_steps=0)][config.pretrain_steps].append(metrics)
+    groups = by_field(rows, "pretrain_steps")
     swept = max(groups, key=lambda config: (len(groups[config]), config.shared_init))
-    runs = dict(sorted(groups[swept].items()))
     apart = groups.get(swept.replace(shared_init=False), {}).get(0, [])
     steps = Axis(f"pretraining steps (0 is drawn at {ZERO})", log=True)
     error, share = Axis("ratio ctl/base", log=True), Axis("merged accuracy", range=(0, 1))
-    points = [metrics for found in runs.values() for metrics in found]
+    start = "one start" if swept.shared_init else "independent networks"
+    points = [metrics for found in groups[swept].values() for metrics in found]
     return [
-        Panel("Linearity by length of pretraining", steps, error, _against_steps(runs, apart, "ratio", MEASURED)),
-        Panel("Merging by length of pretraining", steps, share, _against_steps(runs, apart, "merged_acc", RED)),
+        *(
+            Panel(
+                title,
+                steps,
+                axis,
+                [
+                    swept_line(start, groups[swept], name, color, least=ZERO),
+                    Level("independent networks", y=float(np.median(_column(apart, name))) if apart else np.nan),
+                ],
+            )
+            for title, axis, name, color in (
+                ("Linearity by length of pretraining", error, "ratio", MEASURED),
+                ("Merging by length of pretraining", share, "merged_acc", RED),
+            )
+        ),
         Panel("Ratio against distance", Axis("distance", log=True), error, _against_distance(points)),
     ]
-
-
-def _against_steps(
-    runs: Mapping[int, Sequence[Metrics]], apart: Sequence[Metrics], name: str, color: str
-) -> list[Mark]:
-    """Median and band over the seeds at each length, and the level of independent networks."""
-    x = np.maximum(np.array(list(runs), dtype=float), ZERO)
-    most = max(len(found) for found in runs.values())
-    y = np.full((len(runs), most), np.nan)
-    for row, found in zip(y, runs.values(), strict=True):
-        row[: len(found)] = _column(found, name)
-    level = float(np.median(_column(apart, name))) if apart else np.nan
-    return [median_line("one start", x, y, color, markers="both"), Level("independent networks", y=level)]
 
 
 def _against_distance(points: Sequence[Metrics]) -> list[Mark]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from dyntoolkit import config
 from dyntoolkit.config import number
 from dyntoolkit.experiment import Preset
+from dyntoolkit.phenomena.cross_task_linearity.deadly_noise import deadly_noise
 
 GRID = (256, 192, 128, 96, 64, 48, 32, 24, 16, 12, 8)  # numbers of units at which merged networks are tested
 
@@ -21,6 +22,10 @@ class Config(config.Config):
     steps: int = number(1500, 200, 3000, label="steps", help="updates", log=True, main=True, structural=True)
     batch_size: int = number(64, 16, 256, label="batch size", help="images per step", log=True, structural=True)
     momentum: float = number(0.9, 0.0, 0.9, label="momentum", help="heavy-ball momentum")
+
+    def warnings(self) -> list[str]:
+        """Training that may die."""
+        return deadly_noise(self.lr, self.batch_size, self.momentum)
 
     @property
     def depth(self) -> int:

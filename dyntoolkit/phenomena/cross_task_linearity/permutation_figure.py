@@ -1,7 +1,5 @@
 """The figure of `cross_task_linearity.permutation`."""
 
-from collections import defaultdict
-
 import numpy as np
 
 from dyntoolkit.course import course_line
@@ -22,8 +20,8 @@ from dyntoolkit.panels import (
 )
 from dyntoolkit.phenomena.cross_task_linearity.digits_measure import mean_ratio
 from dyntoolkit.phenomena.cross_task_linearity.permutation_claims import VERSIONS
-from dyntoolkit.phenomena.cross_task_linearity.permutation_config import Config
 from dyntoolkit.probes.barrier import ALPHAS
+from dyntoolkit.swept import by_field, swept_line
 
 COLORS = dict(zip(VERSIONS, (RED, PURPLE, GREEN, ORANGE), strict=True))
 LABELS = dict(zip(VERSIONS, ("as trained", "matched by weights", "matched by activations", "at random"), strict=True))
@@ -80,15 +78,6 @@ def sweep_panels(rows: Rows) -> list[Panel]:
 
     Drawn are the runs that differ in nothing else, with the settings of which most widths are there.
     """
-    groups: dict[Config, dict[int, list[dict[str, float]]]] = defaultdict(lambda: defaultdict(list))
-    for (config, _), found in rows.items():
-        groups[config.replace(width=64)][config.width].append(dict(found))
-    runs = dict(sorted(max(groups.values(), key=len).items()))
-    lines = []
-    for version in VERSIONS:
-        y = np.full((len(runs), max(len(found) for found in runs.values())), np.nan)
-        for row, of_width in zip(y, runs.values(), strict=True):
-            row[: len(of_width)] = [each[f"error_{version}"] for each in of_width]
-        widths = np.array(list(runs), dtype=float)
-        lines.append(median_line(LABELS[version], widths, y, COLORS[version], markers="both"))
+    runs = max(by_field(rows, "width").values(), key=len)
+    lines = [swept_line(LABELS[name], runs, f"error_{name}", COLORS[name]) for name in VERSIONS]
     return [Panel("Error barrier by width", Axis("width", log=True), Axis("rise of the error rate"), [*lines])]

@@ -1,10 +1,7 @@
 """The figure of `cross_task_linearity.spawn`."""
 
-from collections import defaultdict
-
 import numpy as np
 
-from dyntoolkit.claims import Array
 from dyntoolkit.course import course_line
 from dyntoolkit.engine.history import History
 from dyntoolkit.experiment import Rows
@@ -28,6 +25,7 @@ from dyntoolkit.panels import (
 from dyntoolkit.phenomena.cross_task_linearity.spawn_claims import FAILED_LOSS
 from dyntoolkit.phenomena.cross_task_linearity.spawn_config import Config
 from dyntoolkit.probes.barrier import ALPHAS
+from dyntoolkit.swept import by_field, swept_line
 
 ZERO = 3  # where the logarithmic axis shows "no shared steps"
 
@@ -127,28 +125,23 @@ def sweep_panels(rows: Rows) -> list[Panel]:
 
     Drawn are the runs that differ in nothing else, with the settings of which most spawn steps are there.
     """
-    groups: dict[Config, dict[int, list[dict[str, float]]]] = defaultdict(lambda: defaultdict(list))
-    for (config, _), found in rows.items():
-        groups[config.replace(spawn_step=0)][config.spawn_step].append(dict(found))
+    groups = by_field(rows, "spawn_step")
     swept = max(groups, key=lambda config: (len(groups[config]), config.shared_init))
-    runs = dict(sorted(groups[swept].items()))
     apart = groups.get(swept.replace(shared_init=False), {}).get(0, [])
     steps = Axis(f"shared steps (0 is drawn at {ZERO})", log=True)
+    start = "one start" if swept.shared_init else "different starts"
     return [
-        Panel(title, steps, Axis(label), _against_steps(runs, apart, name, color))
+        Panel(
+            title,
+            steps,
+            Axis(label),
+            [
+                swept_line(start, groups[swept], name, color, least=ZERO),
+                Level("different starts", y=float(np.median([run[name] for run in apart])) if apart else np.nan),
+            ],
+        )
         for title, label, name, color in (
             ("Loss barrier by shared steps", "rise of the loss (nats)", "loss_barrier", MEASURED),
             ("Error barrier by shared steps", "rise of the error rate", "error_barrier", RED),
         )
     ]
-
-
-def _against_steps(
-    runs: dict[int, list[dict[str, float]]], apart: list[dict[str, float]], name: str, color: str
-) -> list[Mark]:
-    x: Array = np.maximum(np.array(list(runs), dtype=float), ZERO)
-    y = np.full((len(runs), max(len(found) for found in runs.values())), np.nan)
-    for row, found in zip(y, runs.values(), strict=True):
-        row[: len(found)] = [each[name] for each in found]
-    level = float(np.median([each[name] for each in apart])) if apart else np.nan
-    return [median_line("one start", x, y, color, markers="both"), Level("different starts", y=level)]

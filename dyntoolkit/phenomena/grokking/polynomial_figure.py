@@ -1,7 +1,5 @@
 """The figure of `grokking.polynomial`."""
 
-from collections import defaultdict
-
 import numpy as np
 
 from dyntoolkit.claims import Array
@@ -27,8 +25,8 @@ from dyntoolkit.panels import (
 )
 from dyntoolkit.phenomena.grokking.delay_figure import delay_marks
 from dyntoolkit.phenomena.grokking.polynomial_claims import relative_losses
-from dyntoolkit.phenomena.grokking.polynomial_config import Config
 from dyntoolkit.probes.crossing_times import first_below
+from dyntoolkit.swept import by_field
 
 TERMS = (("variance", SKY), ("misalignment", ORANGE), ("linear", PURPLE))
 
@@ -109,10 +107,8 @@ def sweep_panels(rows: Rows) -> list[Panel]:
 
     Drawn are the runs that differ in nothing but alpha, with the settings of which most alphas are there.
     """
-    groups: dict[Config, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for (config, _), metrics in rows.items():
-        groups[config.replace(alpha=1.0)][config.alpha].append(metrics["delay"])
-    found = dict(sorted(max(groups.values(), key=len).items()))
+    runs = max(by_field(rows, "alpha").values(), key=len)
+    found = {alpha: [metrics["delay"] for metrics in of_alpha] for alpha, of_alpha in runs.items()}
     known = {alpha: [delay for delay in delays if np.isfinite(delay)] for alpha, delays in found.items()}
     points = np.array([(alpha, delay) for alpha, delays in known.items() for delay in delays]).reshape(-1, 2)
     means = np.array([np.mean(delays) if delays else np.nan for delays in known.values()])

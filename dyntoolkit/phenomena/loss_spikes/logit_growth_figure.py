@@ -1,15 +1,15 @@
 """The figures of `loss_spikes.logit_growth`: one run, and what the learning rate changes."""
 
 from collections import defaultdict
-from collections.abc import Mapping
 
 import numpy as np
 
 from dyntoolkit.engine.history import Array, History
+from dyntoolkit.experiment import Rows
 from dyntoolkit.panels import BLUE, GREEN, LAYER1, LAYER2, TEST, TRAIN, Axis, Heat, Level, Mark, Panel, median_line
 from dyntoolkit.phenomena.loss_spikes.logit_growth_claims import score_bound
-from dyntoolkit.phenomena.loss_spikes.logit_growth_config import Config
 from dyntoolkit.phenomena.loss_spikes.text_training import CONTEXT
+from dyntoolkit.swept import Metrics, swept_line
 
 STEP = Axis("step")
 LAYERS = ((0, "layer 1", LAYER1), (1, "layer 2", LAYER2))
@@ -68,7 +68,7 @@ def _map(history: History) -> Heat:
     return Heat("weight", places, places, a, low=0, high=1)
 
 
-def sweep_panels(rows: Mapping[tuple[Config, int], Mapping[str, float]]) -> list[Panel]:
+def sweep_panels(rows: Rows) -> list[Panel]:
     """Largest score, lowest entropy and validation loss against the learning rate, with QK-norm and without.
 
     rows: (settings, seed) -> metrics of finished runs.
@@ -87,16 +87,16 @@ def sweep_panels(rows: Mapping[tuple[Config, int], Mapping[str, float]]) -> list
     ]
 
 
-def _by_rate(rows: Mapping[tuple[Config, int], Mapping[str, float]], name: str) -> list[Mark]:
+def _by_rate(rows: Rows, name: str) -> list[Mark]:
     """Median and band over the seeds at each learning rate, without QK-norm and with it."""
-    marks: list[Mark] = []
-    for qk_norm, label, color in ((False, "plain", BLUE), (True, "QK-norm", GREEN)):
-        found: dict[float, list[float]] = defaultdict(list)
-        for (config, _), metrics in rows.items():
-            if config.qk_norm == qk_norm:
-                found[config.lr].append(metrics[name])
-        runs = np.full((len(found), max(map(len, found.values()), default=1)), np.nan)
-        for row, lr in zip(runs, sorted(found), strict=True):
-            row[: len(found[lr])] = found[lr]
-        marks.append(median_line(label, np.array(sorted(found)), runs, color, markers="both"))
-    return marks
+    kinds = ((False, "plain", BLUE), (True, "QK-norm", GREEN))
+    return [swept_line(label, _runs(rows, qk_norm), name, color) for qk_norm, label, color in kinds]
+
+
+def _runs(rows: Rows, qk_norm: bool) -> dict[float, list[Metrics]]:
+    """All finished runs of one kind, by learning rate."""
+    found: dict[float, list[Metrics]] = defaultdict(list)
+    for (config, _), metrics in rows.items():
+        if config.qk_norm == qk_norm:
+            found[config.lr].append(metrics)
+    return dict(sorted(found.items()))

@@ -372,6 +372,8 @@ def test_presets_are_those_of_the_recipe() -> None:
         "different_inits": {"schedule": "none", "shared_init": False},
     }
     assert not any(EXPERIMENT.configure(name).warnings() for name in PRESETS)
+    (warning,) = Config(lr=0.1, batch_size=8, momentum=0.9).warnings()
+    assert "kills the network" in warning
 
 
 def test_panels_keep_their_marks_while_the_run_grows() -> None:

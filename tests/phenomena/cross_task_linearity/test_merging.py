@@ -268,6 +268,8 @@ def test_presets_are_those_of_the_recipe_and_wrong_settings_are_refused() -> Non
         "standard_init": {"init_scale": 1.0},
     }
     assert not any(EXPERIMENT.configure(name).warnings() for name in PRESETS)
+    (warning,) = Config(lr=0.1, batch_size=16).warnings()
+    assert "kills the network" in warning
     for name, value in (("width", 63), ("width", 513), ("init_scale", 1.5), ("steps", 100), ("depth", 2)):
         with pytest.raises(InputError, match=name):
             Config().replace(**{name: value})

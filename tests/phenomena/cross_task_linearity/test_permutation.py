@@ -270,6 +270,8 @@ def test_presets_are_those_of_the_recipe_and_wrong_settings_are_refused() -> Non
         "deep": {"depth": 3},
     }
     assert not any(EXPERIMENT.configure(name).warnings() for name in PRESETS)
+    (warning,) = Config(lr=0.1, batch_size=16).warnings()
+    assert "kills the network" in warning
     for name, value in (("width", 257), ("depth", 4), ("weight_decay", 0.02), ("batch_size", 8), ("lr", 0.2)):
         with pytest.raises(InputError, match=name):
             Config(**{name: value})
