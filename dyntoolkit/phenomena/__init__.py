@@ -23,6 +23,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     decentralized.EXPERIMENT,
     merging.EXPERIMENT,
     mlp.EXPERIMENT,
+    edge_of_stability.EXPERIMENT,
     quadratic.EXPERIMENT,
     rescue.EXPERIMENT,
     spikes_digits.EXPERIMENT,
@@ -41,7 +42,6 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     split.EXPERIMENT,
     isometric.EXPERIMENT,
     recovery.EXPERIMENT,
-    edge_of_stability.EXPERIMENT,
 )
 
 
