@@ -71,11 +71,11 @@ def test_a_slider_moved_with_the_keyboard_trains_anew(dashboard):
 def test_running_the_cell_again_leaves_one_live_dashboard(dashboard):
     assert runners(dashboard) == 1
     dashboard_cell(dashboard.page).click()
-    old = dashboard.page.locator(".dyn-dashboard").element_handle()
+    old = dashboard.root.element_handle()
     dashboard.page.keyboard.press("Control+Enter")
     dashboard.page.wait_for_function("(old) => !old.isConnected", arg=old)
     dashboard.wait_until_finished()
-    assert dashboard.page.locator(".dyn-dashboard").count() == 1
+    assert dashboard.page.locator(".dyn-experiment-label_noise-linear").count() == 1
     assert runners(dashboard) == 1
     assert retrains(dashboard)
     before = dashboard.numbers()
