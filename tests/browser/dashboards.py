@@ -142,6 +142,13 @@ class Dashboard:
         """`what` is finished and judged, and a frame after number `frame` shows its last step."""
         self.page.wait_for_function(self._in(FINISHED), arg=[frame, what])
 
+    def wait_until_finished_elsewhere(self, frame: int, step: str) -> None:
+        """As `wait_until_finished`, for a run that ends at another step than this one."""
+        ends = "ROOT.querySelector('.dyn-board .dyntoolkit-board').dataset.step !== step"
+        self.page.wait_for_function(
+            self._in(f"([frame, what, step]) => ({FINISHED})([frame, what]) && {ends}"), arg=[frame, "seed", step]
+        )
+
     def wait_until_finished_or_alarmed(self, frame: int) -> None:
         """The run begun after frame number `frame` is finished, or there is an error line."""
         alarmed = "ROOT.querySelector('.dyn-status [role=alert]').textContent !== ''"

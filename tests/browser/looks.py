@@ -18,6 +18,7 @@ STICKING_OUT = f"""() => {{
 LABELS = "button, .widget-label, .widget-readout, .dyn-progress .widget-html-content"
 CUT = f"""() => [...document.querySelectorAll("{LABELS}")]
   .filter({VISIBLE})
+  .filter((node) => node.textContent.trim()) // nothing cannot be cut
   .filter((node) => node.scrollWidth > node.clientWidth + 1 || node.scrollHeight > node.clientHeight + 3)
   .map((node) => node.textContent)"""
 

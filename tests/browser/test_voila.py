@@ -161,10 +161,10 @@ FURTHER = [
     if experiment.name.startswith(f"{notebook}.") and experiment.name != first
 ]
 
-LENGTH = {  # the keys that make a run as long as it has to be, where that is not `steps` at its lowest
+LENGTH = {  # the keys that make a run as long as it has to be, where that is not `steps` at its lowest; steps last
     "label_noise.map": {"n_init_scale": "Home", "n_noise_std": "Home", "steps": "Home"},
     "label_noise.features": {"steps": "ArrowRight"},  # samples may be dropped at step 2000: it takes a step more
-    "cross_task_linearity.spawn": {"steps": "Home", "width": "Home"},
+    "cross_task_linearity.spawn": {"width": "Home", "steps": "Home"},
     "cross_task_linearity.decentralized": {"rounds": "Home"},
     "condensation.final": {},  # a tolerance is to be reached
 }
@@ -184,21 +184,25 @@ def test_an_experiment_further_down_trains_when_it_comes_into_sight_and_follows_
     length = LENGTH.get(name, {"steps": "Home"})
     if any(not controls[size].main for size in length):
         dashboard.show_more_settings()
+    whole = dashboard.root.locator(".dyn-board .dyntoolkit-board").get_attribute("data-step")
     for field in [field for field, control in controls.items() if control.main]:
         frame = dashboard.frame()
         dashboard.button("reset").click()
         for size, key in length.items():
             dashboard.wait_for_value(size, str(getattr(default, size)))
             dashboard.press(size, key)
-        if not length:  # the sliders are to be back in their places before one is moved
-            dashboard.wait_until_finished_or_alarmed(frame)
+        # The sliders are back in their places, and no older run is on its way any more.
+        if length:
+            dashboard.wait_until_finished_elsewhere(frame, whole)
+        else:
+            dashboard.wait_until_finished(frame)
         seen = []
         for end in ("End", "Home"):
-            dashboard.moves(field, end)
-            dashboard.wait_until_finished_or_alarmed(frame)
+            frame = dashboard.frame()
+            if dashboard.moves(field, end):
+                dashboard.wait_until_finished_or_alarmed(frame)
             assert dashboard.empty_panels() == []
             seen.append(dashboard.alarm() or dashboard.numbers())
-            frame = dashboard.frame()
         assert seen[0] != seen[1], field
 
 
