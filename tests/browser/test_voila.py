@@ -210,6 +210,8 @@ def test_an_action_is_tried_in_the_midst_of_a_run_beside_doing_nothing(pages):
     dashboard = pages("loss_spikes").on_the_same_page("loss_spikes.rescue")
     dashboard.root.locator(".dyn-board").scroll_into_view_if_needed()
     dashboard.wait_until_finished()
+    with dashboard.run_to_the_end():
+        dashboard.button("reset").click()
     assert len(dashboard.curves()) == 3
     with dashboard.run_to_the_end():
         dashboard.button("act-lr_2").click()
