@@ -1,5 +1,6 @@
 """Decentralized training: shards, mixing and messages by hand, rounds against torch, claims, figure, any Config."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,11 @@ from any_settings import any_settings, runs_to_the_end
 from finite_frames import finite_or_marked
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from run_together import run_together
 from torch_twin import descend, forward, he_start, layers_of, sizes_of, theta_of, twin
 
 from dyntoolkit.claims import Metrics
 from dyntoolkit.data import rotated_digits
-from dyntoolkit.engine.history import History
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.errors import InputError
 from dyntoolkit.judge import run_metrics
@@ -28,12 +29,7 @@ TINY = Config(n_nodes=5, rounds=11, local_steps=3, batch_size=8, width=16, depth
 CLAIMS = {claim.id: claim for claim in EXPERIMENT.claims}
 ONE_POINT = 1.5 / 597  # one test digit may fall to the other side by rounding
 
-
-def run(configs: list[Config], seeds: list[int]) -> History:
-    history, frames = EXPERIMENT.start(configs, seeds)
-    for frame in frames:
-        history.append(frame)
-    return history
+run = partial(run_together, EXPERIMENT)
 
 
 @settings(max_examples=25, deadline=None)

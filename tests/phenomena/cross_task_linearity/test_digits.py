@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from run_together import run_together
 from torch import nn
 
 from dyntoolkit.data import noisy_labels, pixel_shuffled_digits, rotated_digits
-from dyntoolkit.engine.history import Frame, History
+from dyntoolkit.engine.history import Frame
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.phenomena.cross_task_linearity import digits, training
 from dyntoolkit.phenomena.cross_task_linearity.digits import EXPERIMENT, MEMORY, network, trajectory
@@ -26,11 +28,7 @@ def fresh_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(digits, "MEMORY", Memory(MEMORY.limit))
 
 
-def run(configs: list[Config], seeds: list[int]) -> History:
-    history, frames = EXPERIMENT.start(configs, seeds)
-    for frame in frames:
-        history.append(frame)
-    return history
+run = partial(run_together, EXPERIMENT)
 
 
 def theta_frames(configs: list[Config], seeds: list[int]) -> list[np.ndarray]:

@@ -3,6 +3,7 @@
 The merging itself is tested in probes/test_feature_merging.
 """
 
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from any_settings import any_settings, runs_to_the_end
 from finite_frames import finite_or_marked
 from hypothesis import HealthCheck, given, settings
+from run_together import run_together
 from torch_twin import descend, he_start, layers_of, loss_and_error
 
 from dyntoolkit.data import rotated_digits
@@ -32,12 +34,7 @@ GRID = (256, 192, 128, 96, 64, 48, 32, 24, 16, 12, 8)
 TINY = Config(steps=200, width=64, init_scale=0.5)
 CLAIMS = {claim.id: claim for claim in EXPERIMENT.claims}
 
-
-def run(configs: list[Config], seeds: list[int]) -> History:
-    history, frames = EXPERIMENT.start(configs, seeds)
-    for frame in frames:
-        history.append(frame)
-    return history
+run = partial(run_together, EXPERIMENT)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 The matching itself is tested in probes/test_permutation_matching.
 """
 
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from any_settings import any_settings, runs_to_the_end
 from finite_frames import finite_or_marked
 from hypothesis import HealthCheck, given, settings
+from run_together import run_together
 from torch_twin import between, descend, he_start, layers_of, loss_and_error
 
 from dyntoolkit.data import rotated_digits
@@ -33,12 +35,7 @@ TINY = Config(steps=100, width=16, batch_size=16, lr=0.02)
 MODEL = MLP((64, 6, 5, 10), torch.relu)
 CLAIMS = {claim.id: claim for claim in EXPERIMENT.claims}
 
-
-def run(configs: list[Config], seeds: list[int]) -> History:
-    history, frames = EXPERIMENT.start(configs, seeds)
-    for frame in frames:
-        history.append(frame)
-    return history
+run = partial(run_together, EXPERIMENT)
 
 
 def draw(seed: int) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Spawning: phases against torch, conditions against numpy, claims, figure and the whole Config."""
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from any_settings import any_settings, runs_to_the_end
 from finite_frames import finite_or_marked
 from hypothesis import HealthCheck, given, settings
+from run_together import run_together
 from torch import nn
 from torch_twin import between, descend, forward, he_start, layers_of, loss_and_error, one_minus_cosine, twin
 
@@ -31,12 +33,7 @@ Array = np.ndarray
 TINY = Config(spawn_step=20, steps=100, anneal_steps=30, width=16, depth=2, batch_size=8, lr=0.01)
 CLAIMS = {claim.id: claim for claim in EXPERIMENT.claims}
 
-
-def run(configs: list[Config], seeds: list[int]) -> History:
-    history, frames = EXPERIMENT.start(configs, seeds)
-    for frame in frames:
-        history.append(frame)
-    return history
+run = partial(run_together, EXPERIMENT)
 
 
 def by_torch(config: Config, seed: int) -> Iterator[tuple[list[nn.Sequential], Array]]:
