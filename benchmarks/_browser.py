@@ -20,7 +20,7 @@ CURVE = "path.js-line"  # a curve that plotly has drawn
 SERVE = """
 import sys
 from pathlib import Path
-from dyntoolkit import serve
+from dyntoolkit.app import serve
 if len(sys.argv) > 2:
     serve.notebooks = lambda: Path(sys.argv[2])
 serve.serve(int(sys.argv[1]), browser=False)

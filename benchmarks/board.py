@@ -19,9 +19,9 @@ def measure(frames: int) -> dict[str, Any]:
 
     import numpy as np
 
-    from dyntoolkit import panels as p
     from dyntoolkit.explore.board import Board
     from dyntoolkit.explore.plotly_js import gzipped
+    from dyntoolkit.figure import panels as p
 
     def figure(k: int) -> list[p.Panel]:
         t = np.arange(100.0)

@@ -9,9 +9,10 @@ import time
 import torch
 from _spread import machine, spread
 
+from dyntoolkit.catalog.registry import find
 from dyntoolkit.experiment import Experiment
-from dyntoolkit.judge import judge, run_metrics
-from dyntoolkit.phenomena import EXPERIMENTS, find
+from dyntoolkit.experiment.judging import judge, run_metrics
+from dyntoolkit.phenomena import EXPERIMENTS
 
 
 def seconds(experiment: Experiment, seed: int) -> float:

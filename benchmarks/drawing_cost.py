@@ -24,9 +24,9 @@ def measure(name: str, pairs: int) -> None:
     import ipywidgets
     from IPython.display import display
 
+    from dyntoolkit.catalog.registry import find
     from dyntoolkit.explore.dashboard import Dashboard
     from dyntoolkit.explore.runner import State
-    from dyntoolkit.phenomena import find
 
     dashboard = Dashboard(find(name))
     result = ipywidgets.HTML().add_class("result")

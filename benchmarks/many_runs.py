@@ -6,7 +6,7 @@ import time
 import torch
 from _spread import machine, spread
 
-from dyntoolkit.phenomena import find
+from dyntoolkit.catalog.registry import find
 
 
 def seconds(seeds: range) -> float:

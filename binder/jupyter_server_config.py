@@ -2,6 +2,6 @@
 
 from traitlets.config import get_config
 
-from dyntoolkit.serve import settings
+from dyntoolkit.app.serve import settings
 
 get_config().merge(settings())

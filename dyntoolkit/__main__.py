@@ -2,6 +2,6 @@
 
 import sys
 
-from dyntoolkit.cli import main
+from dyntoolkit.app.cli import main
 
 sys.exit(main())

@@ -1,6 +1,8 @@
-"""The one exception for input that a person can correct."""
+"""Input that a person can correct: the one exception for it, and what counts as a number wherever it comes from."""
 
 import difflib
+import math
+import numbers
 from collections.abc import Iterable
 
 
@@ -25,3 +27,35 @@ def unknown(kind: str, name: object, allowed: Iterable[str]) -> InputError:
     near = difflib.get_close_matches(str(name), known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return InputError(f"unknown {kind} {str(name)!r}.{hint} Allowed: {', '.join(known)}.", str(name))
+
+
+def as_number(value: object) -> int | float | None:
+    """The number that `value` stands for: Python's, numpy's, or one written as text (a link, YAML, a command line).
+
+    None where it stands for none; True and False are no numbers. The one rule for every way into the toolkit.
+    """
+    if isinstance(value, str):
+        try:
+            return int(value)
+        except ValueError:
+            pass
+        try:
+            return float(value)
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return None
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    try:
+        return float(value)
+    except OverflowError:  # a fraction beyond all floats
+        return math.inf
+
+
+def whole_number(name: str, value: object, low: int, high: int) -> int:
+    """`value` as a whole number from low to high; InputError naming it where it is none."""
+    found = as_number(value)
+    if found is None or not low <= found <= high or found != int(found):
+        raise InputError(f"{name} takes a whole number from {low} to {high}, got {value!r}.", name)
+    return int(found)

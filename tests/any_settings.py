@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from dyntoolkit.config import Config, Control
 from dyntoolkit.engine.history import History
 from dyntoolkit.errors import InputError
 from dyntoolkit.experiment import Experiment
-from dyntoolkit.panels import Heat
+from dyntoolkit.experiment.config import Config, Control
+from dyntoolkit.figure.panels import Heat
 
 
 def field(control: Control, default: Any, most: float) -> st.SearchStrategy[Any]:
@@ -26,7 +26,7 @@ def field(control: Control, default: Any, most: float) -> st.SearchStrategy[Any]
 
 def any_settings(config: type[Config], **most: float) -> st.SearchStrategy[dict[str, Any]]:
     """Any values of all fields; numbers up to `most`."""
-    controls = config.controls()
+    controls = config.sliders()
     assert most.keys() <= controls.keys()
     return st.fixed_dictionaries(
         {name: field(controls[name], getattr(config(), name), most.get(name, np.inf)) for name in controls}

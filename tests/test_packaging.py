@@ -54,7 +54,7 @@ def test_wheel_carries_nothing_else(wheel: zipfile.ZipFile) -> None:
 def test_installed_notebooks_are_found_without_the_checkout(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     with zipfile.ZipFile(str(wheel.filename)) as archive:
         archive.extractall(tmp_path)
-    code = "from dyntoolkit.gallery import notebooks; print(notebooks())"
+    code = "from dyntoolkit.app.gallery import notebooks; print(notebooks())"
     command = [sys.executable, "-c", code]
     found = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
     assert Path(found) == tmp_path / "dyntoolkit" / "notebooks"

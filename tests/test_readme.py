@@ -26,9 +26,9 @@ from waiting import free_port, is_open, wait_for
 
 import dyntoolkit
 from dyntoolkit import phenomena
-from dyntoolkit.cli import main
+from dyntoolkit.app.cli import main
 from dyntoolkit.explore.dashboard import Dashboard
-from dyntoolkit.picture import picture
+from dyntoolkit.figure.still import still_png
 
 ROOT = Path(dyntoolkit.__file__).parent.parent
 pytestmark = pytest.mark.skipif(not (ROOT / "Makefile").is_file(), reason="needs a checkout")
@@ -298,12 +298,12 @@ def test_example_of_a_phenomenon_is_complete(
     assert (claim, control) == ("converges", "above the limit")
     history = experiment.run(seeds=range(3))
     assert history.done
-    with Image.open(io.BytesIO(picture(experiment.panels(history), experiment.title))) as drawn:
+    with Image.open(io.BytesIO(still_png(experiment.panels(history), experiment.title))) as drawn:
         assert len(drawn.getcolors(2**24)) > 10
     unstable = experiment.run(experiment.configure("unstable"))
     assert experiment.metrics(unstable)["loss_ratio"][0] > 1
     dashboard = Dashboard(experiment)
-    assert dashboard.controls.values() == experiment.configure().asdict()
+    assert dashboard.sliders.values() == experiment.configure().asdict()
     dashboard.close()
 
 

@@ -1,19 +1,16 @@
 """An experiment of a few microseconds: x <- (1 - lr) x + pull from x = 1 + seed / 10."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from dyntoolkit.claims import Bounds, Claim, Control, Sweep
-from dyntoolkit.config import Config, choice, number
 from dyntoolkit.engine.history import Frame
 from dyntoolkit.errors import InputError
 from dyntoolkit.experiment import Experiment, Preset
+from dyntoolkit.experiment.claims import Claim, Control, Sweep, above, below, between
+from dyntoolkit.experiment.config import Config, choice, number
 
 FRAMES = 10
 
 
-@dataclass(frozen=True)
 class TinyConfig(Config):
     lr: float = number(0.5, 0.0, 3.0, label="lr", help="step size")
     pull: float = number(0.0, -1.0, 1.0, label="pull", help="constant force")
@@ -62,44 +59,49 @@ def pooled(rows):
 
 
 SHRINKS = Claim(
-    "shrinks",
-    "x shrinks",
-    "end",
-    Bounds(high=0.01),
-    expected=lambda c: 0 < c.lr < 2 and c.pull == 0,
+    id="shrinks",
+    statement="x shrinks",
+    metric="end",
+    bound=below(0.01),
+    where=lambda c: 0 < c.lr < 2 and c.pull == 0,
     controls=(
         Control("lr 0: x stays", {"lr": 0.0}),
         Control("lr .1: larger", {"lr": 0.1}, exceeds=True),
-        Control("the start, in the mean", {}, Bounds(0.9, 1.5), metric="start", mean=True),
+        Control("the start, in the mean", {}, between(0.9, 1.5), metric="start", mean=True),
     ),
 )
 SETTLES = Claim(
-    "settles", "x settles at pull / lr", "end", Bounds(0.9, 1.1), expected=lambda c: c.pull == c.lr, preset="pulled"
+    id="settles",
+    statement="x settles at pull / lr",
+    metric="end",
+    bound=between(0.9, 1.1),
+    where=lambda c: c.pull == c.lr,
+    preset="pulled",
 )
 FALLS = Claim(
-    "falls",
-    "a larger lr leaves less",
-    "",
-    Bounds(low=2.0),
-    expected=lambda c: c.pull == 0,
+    id="falls",
+    statement="a larger lr leaves less",
+    metric="",
+    bound=above(2.0),
+    where=lambda c: c.pull == 0,
     sweep=Sweep(({"lr": 0.1}, {"lr": 0.5}), decay),
-    controls=(Control("with a pull", {"pull": 0.1}, Bounds(high=2.0)), Control("refused", {"pull": 0.5, "lr": 3.0})),
+    controls=(Control("with a pull", {"pull": 0.1}, below(2.0)), Control("refused", {"pull": 0.5, "lr": 3.0})),
 )
 ALL_SMALL = Claim(
-    "all_small",
-    "small in all seeds",
-    "",
-    Bounds(high=0.2),
-    expected=lambda c: c.pull == 0,
+    id="all_small",
+    statement="small in all seeds",
+    metric="",
+    bound=below(0.2),
+    where=lambda c: c.pull == 0,
     sweep=Sweep(({"lr": 0.4}, {"lr": 0.6}), pooled, least_seeds=3),
 )
 MEAN = Claim(
-    "mean_start",
-    "the start is near 1",
-    "end",
-    Bounds(high=0.01),
-    expected=lambda c: c.pull == 0 and 0 < c.lr < 2,
-    mean={"start": Bounds(1.15, 1.25)},
+    id="mean_start",
+    statement="the start is near 1",
+    metric="end",
+    bound=below(0.01),
+    where=lambda c: c.pull == 0 and 0 < c.lr < 2,
+    mean={"start": between(1.15, 1.25)},
 )
 
 TINY = Experiment(

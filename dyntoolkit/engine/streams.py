@@ -1,24 +1,21 @@
 """Random numbers: every number of run r comes from the seed of run r alone, in named streams."""
 
-import numbers
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 
-from dyntoolkit.errors import InputError
+from dyntoolkit.errors import InputError, whole_number
+
+MOST = 2**32  # different seeds
 
 
 def check_seeds(seeds: Iterable[object]) -> tuple[int, ...]:
-    """The seeds as whole numbers; InputError for none at all, a fraction, a negative number or text."""
-    checked = []
-    for seed in seeds:
-        if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or not 0 <= int(seed) < 2**32:
-            raise InputError(f"seed takes a whole number from 0 to {2**32 - 1}, got {seed!r}.", "seed")
-        checked.append(int(seed))
+    """The seeds as whole numbers; InputError for none at all, and for what is no whole number from 0 to 2**32 - 1."""
+    checked = tuple(whole_number("seed", seed, 0, MOST - 1) for seed in seeds)
     if not checked:
         raise InputError("seeds: at least one seed is needed, got none.", "seeds")
-    return tuple(checked)
+    return checked
 
 
 class Stream:

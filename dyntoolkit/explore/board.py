@@ -10,8 +10,8 @@ import numpy as np
 import traitlets
 
 from dyntoolkit.explore import plotly_js
-from dyntoolkit.panels import Panel
-from dyntoolkit.plotly_figure import CONFIG, describe, panel_to_dict
+from dyntoolkit.figure.panels import Panel
+from dyntoolkit.figure.plotly_figure import CONFIG, describe, panel_to_dict
 
 PATIENCE = 2.0  # seconds to wait for the browser's word that a frame is drawn
 Template = list[dict[str, Any]]

@@ -1,25 +1,23 @@
-"""The claims of a run in words, with their numbers, thresholds and controls."""
+"""The claims of a run as a list on a page, and as text for a stored notebook."""
 
-import math
 from collections.abc import Iterable, Sequence
 from html import escape
 
-import numpy as np
-
-from dyntoolkit.claims import Claim
-from dyntoolkit.judge import HERE, ControlVerdict, Verdict
+from dyntoolkit.experiment.claims import Claim
+from dyntoolkit.experiment.judging import HERE, ControlVerdict, Verdict
+from dyntoolkit.experiment.words import (
+    ELSEWHERE,
+    FAILS,
+    HOLDS,
+    MARKS,
+    control_words,
+    numbers_words,
+    verdict_words,
+)
 
 PENDING = "judged at the end of the run"
 FURTHER = "needs further runs: press “Run the negative controls”"
-HOLDS, FAILS, ELSEWHERE = "holds", "does not hold", "not expected here"
-MARKS = {HOLDS: "✓", FAILS: "✗", ELSEWHERE: "–"}
-
-
-def verdict_words(verdict: Verdict) -> str:
-    """One of `holds`, `does not hold`, `not expected here`."""
-    if not verdict.expected:
-        return ELSEWHERE
-    return HOLDS if verdict.passed else FAILS
+CONTROL_MARKS = {HOLDS: "as it must be", FAILS: "not as it must be", ELSEWHERE: "not judged"}
 
 
 def claims_text(verdicts: Iterable[Verdict]) -> str:
@@ -27,16 +25,15 @@ def claims_text(verdicts: Iterable[Verdict]) -> str:
     lines = []
     for verdict in verdicts:
         words = verdict_words(verdict)
-        place = "" if verdict.where == HERE else f" ({verdict.where})"
+        place = "" if verdict.place == HERE else f" ({verdict.place})"
         lines.append(f"{MARKS[words]} {verdict.id} {words}{place}: {verdict.statement}")
         lines += [f"    {_mark(control)} control: {control.label}" for control in verdict.controls]
     return "\n".join(lines)
 
 
 def _mark(control: ControlVerdict) -> str:
-    if not control.confirmed:
-        return f"{MARKS[ELSEWHERE]} not judged"
-    return f"{MARKS[HOLDS]} as it must be" if control.passed else f"{MARKS[FAILS]} not as it must be"
+    words = control_words(control)
+    return f"{MARKS[words]} {CONTROL_MARKS[words]}"
 
 
 def claims_html(claims: Sequence[Claim], verdicts: Sequence[Verdict] = (), note: str = PENDING) -> str:
@@ -54,16 +51,25 @@ def claims_html(claims: Sequence[Claim], verdicts: Sequence[Verdict] = (), note:
 
 def _judged(verdict: Verdict) -> str:
     words = verdict_words(verdict)
-    place = "" if verdict.where == HERE else f" ({verdict.where})"
-    numbers = f"{numbers_words(verdict.value)}; threshold {verdict.threshold}{place}"
+    place = "" if verdict.place == HERE else f" ({verdict.place})"
+    numbers = f"{_numbers(verdict.value)}; threshold {verdict.threshold}{place}"
+    if not verdict.value:
+        numbers = f"threshold {verdict.threshold}{place}"
     if len(verdict.holds) > 1:
         numbers += f"; inside for {sum(verdict.holds)} of {len(verdict.holds)} seeds"
+    if verdict.grounds and not verdict.expected:
+        numbers += f"; expected at {verdict.grounds}"
     if verdict.note:
         numbers += f". {verdict.note}"
-    controls = "".join(f"<li>{escape(control_words(control))}</li>" for control in verdict.controls)
+    controls = "".join(f"<li>{escape(control_text(control))}</li>" for control in verdict.controls)
     below = f'<ul class="dyn-control-list">{controls}</ul>' if controls else ""
     kind = {HOLDS: "holds", FAILS: "fails", ELSEWHERE: "elsewhere"}[words]
     return _item(kind, f"{MARKS[words]} {words}", verdict.statement, numbers, below)
+
+
+def _numbers(values: Sequence[float]) -> str:
+    """As everywhere, but said what it is where there is room for it."""
+    return f"{'median ' if len(values) > 1 else ''}{numbers_words(values)}"
 
 
 def _item(kind: str, mark: str, statement: str, numbers: str, below: str) -> str:
@@ -74,23 +80,8 @@ def _item(kind: str, mark: str, statement: str, numbers: str, below: str) -> str
     )
 
 
-def control_words(control: ControlVerdict) -> str:
+def control_text(control: ControlVerdict) -> str:
     """What a control run showed, and whether it is what a control must show."""
     if control.note and not control.confirmed:
         return f"control {control.label}: {control.note}"
-    value = numbers_words(control.value) if control.mean is None else f"mean {number_words(control.mean)}"
-    return f"control {control.label}: {value}; must be {control.threshold}: {_mark(control)}"
-
-
-def numbers_words(values: Sequence[float]) -> str:
-    """The value of one seed, or median and range over several."""
-    known = [value for value in values if not math.isnan(value)]
-    if len(values) == 1 or not known:
-        return number_words(values[0] if values else math.nan)
-    middle = number_words(float(np.median(known)))
-    return f"median {middle} [{number_words(min(known))}, {number_words(max(known))}]"
-
-
-def number_words(value: float) -> str:
-    """Three significant digits; NaN is "never"."""
-    return "never" if math.isnan(value) else f"{value:.3g}"
+    return f"control {control.label}: {_numbers(control.value)}; must be {control.threshold}: {_mark(control)}"

@@ -9,24 +9,26 @@ from typing import Any
 import ipywidgets as widgets
 from IPython.display import display
 
-from dyntoolkit.config import Config
 from dyntoolkit.engine.history import History
 from dyntoolkit.errors import InputError
 from dyntoolkit.experiment import Experiment
+from dyntoolkit.experiment.config import Config
+from dyntoolkit.experiment.judging import Verdict, judge_history
+from dyntoolkit.experiment.plan import Plan
+from dyntoolkit.experiment.training import Start
+from dyntoolkit.experiment.words import divergence_words, problem_words, seeds_words
 from dyntoolkit.explore import headless
 from dyntoolkit.explore.board import Board
 from dyntoolkit.explore.claims_view import FURTHER, claims_html
-from dyntoolkit.explore.controls import ControlPanel
-from dyntoolkit.explore.grid import Grid
-from dyntoolkit.explore.monitor import Monitor, divergence_words, seeds_words, sentence
+from dyntoolkit.explore.monitor import Monitor
 from dyntoolkit.explore.parameters import MAX_SEEDS
 from dyntoolkit.explore.pin import behind
-from dyntoolkit.explore.plan import Plan
 from dyntoolkit.explore.presets import Presets
-from dyntoolkit.explore.runner import Job, Progress, Runner, Start, State
+from dyntoolkit.explore.runner import Job, Progress, Runner, State
+from dyntoolkit.explore.sliders import SliderPanel
 from dyntoolkit.explore.time_lapse import TimeLapse
-from dyntoolkit.judge import Verdict, judge, run_metrics
-from dyntoolkit.panels import Panel
+from dyntoolkit.explore.trained_map import TrainedMap
+from dyntoolkit.figure.panels import Panel
 
 
 class Dashboard:
@@ -61,7 +63,7 @@ class Dashboard:
         self.map_board.layout.display = "none"
         self.monitor = Monitor()
         self.lapse = TimeLapse(self._look_back)
-        self.controls = ControlPanel(self.config)
+        self.sliders = SliderPanel(self.config)
         self.presets = Presets(experiment, self.apply)
         self.seed = widgets.BoundedIntText(seed, min=0, max=2**32 - 1, description="Seed")
         self.n_seeds = widgets.IntSlider(n_seeds, min=1, max=MAX_SEEDS, description="Number of seeds")
@@ -80,7 +82,7 @@ class Dashboard:
     def train(self, *, step: bool = False) -> None:
         """Train the settings shown, from the start (to the first measured frame with `step`); wrong ones are said."""
         try:
-            config = self.experiment.config(**self.controls.values())
+            config = self.experiment.config(**self.sliders.values())
         except InputError as problem:
             self._take_over()
             self.runner.stop()
@@ -110,7 +112,7 @@ class Dashboard:
 
     def train_map(self) -> None:
         """Train the experiment's map around the settings shown (after their own run, if it is not finished)."""
-        grid = Grid(self.experiment, self.config, self.seeds[0])
+        grid = TrainedMap(self.experiment, self.config, self.seeds[0])
         finished = [self.history] if self.claims and self.history is not None else []
         stages = grid.stages if finished else [self._begin(), *grid.stages]
         work = self._take_over()
@@ -172,7 +174,7 @@ class Dashboard:
         """End the worker; the figure stays in sight, the controls are switched off."""
         self._take_over()
         self.runner.close()
-        self.controls.disable()
+        self.sliders.disable()
         others = (
             *self.buttons.values(),
             *self.actions.values(),
@@ -200,7 +202,7 @@ class Dashboard:
             self.show()
 
     def _set(self, config: Config) -> None:
-        if not self.controls.set(config):
+        if not self.sliders.set(config):
             self.train()
 
     # What the worker does; everything below up to `_connect` runs in its thread.
@@ -236,7 +238,7 @@ class Dashboard:
         try:
             self._show()
         except Exception as problem:  # told to the reader, and the next step must work
-            self.monitor.status.say(sentence(problem), error=True)
+            self.monitor.status.say(problem_words(problem), error=True)
 
     def _draw_plan(self, plan: Plan, done: list[History], work: object, history: History) -> None:
         """The own run as ever; and, run by run as they finish, the figure of all of them."""
@@ -246,7 +248,7 @@ class Dashboard:
             self.sweep_board.show(self.experiment.sweep_panels(plan.rows(done)))
             self.sweep_board.layout.display = "block"
 
-    def _draw_map(self, grid: Grid, work: object, history: History) -> None:
+    def _draw_map(self, grid: TrainedMap, work: object, history: History) -> None:
         """The own run as ever; and the cells of the map as they fill in."""
         if self._work is work and grid.fill(history):
             self.map_board.show([grid.panel()], history.step)
@@ -275,9 +277,7 @@ class Dashboard:
         return " ".join([*words, *self.config.warnings()])
 
     def _judge(self, work: object, histories: list[History]) -> None:
-        experiment, history = self.experiment, histories[0]
-        metrics = {history.config: run_metrics(experiment, history)}
-        self._show_claims(work, judge(experiment, history.config, history.seeds, metrics, experiment.claims))
+        self._show_claims(work, judge_history(self.experiment, histories[0]))
 
     def _judge_plan(self, plan: Plan, finished: list[History], work: object, histories: list[History]) -> None:
         self._show_claims(work, plan.verdicts([*finished, *histories]))
@@ -291,7 +291,7 @@ class Dashboard:
     def _fail(self, work: object, problem: Exception) -> None:
         with self._said:
             if self._work is work:
-                self.monitor.status.say(sentence(problem), error=True)
+                self.monitor.status.say(problem_words(problem), error=True)
 
     # How the widgets are made and put together.
 
@@ -321,7 +321,7 @@ class Dashboard:
             button.on_click(partial(_call, partial(self.act, name)))
         self.controls_run.on_click(partial(_call, self.train_controls))
         self.map_run.on_click(partial(_call, self.train_map))
-        self.controls.on_change(self.train)
+        self.sliders.on_change(self.train)
         for name, widget in (("seed", self.seed), ("n_seeds", self.n_seeds)):
             widget.add_class("dyn-field").add_class(f"dyn-field-{name}")
             widget.observe(self._seed_moved, "value")
@@ -343,7 +343,7 @@ class Dashboard:
         view = widgets.VBox(shown)
         view.add_class("dyn-view")
         seeds = widgets.VBox([self.seed, self.n_seeds]).add_class("dyn-seeds")
-        parts = [self.controls.main, self.presets.box, seeds, self.controls.more]
+        parts = [self.sliders.main, self.presets.box, seeds, self.sliders.more]
         controls = widgets.VBox(parts).add_class("dyn-controls")
         title = widgets.HTML("<h3>Claims</h3>")
         judged = [title, self.claims_html, self.controls_run, self.sweep_board.add_class("dyn-sweep")]

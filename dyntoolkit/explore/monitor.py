@@ -1,15 +1,12 @@
 """What a dashboard says while it works: progress, status line, and the words for both."""
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import anywidget
 import ipywidgets as widgets
 import traitlets
 
-from dyntoolkit.config import Config
-from dyntoolkit.engine.history import History
 from dyntoolkit.explore.runner import Progress, State
 
 
@@ -54,35 +51,3 @@ def progress_words(progress: Progress) -> str:
     if progress.state in (State.RUNNING, State.PAUSED) and math.isfinite(progress.left):
         parts.append(f"{progress.left:.0f} s left")
     return " · ".join(parts)
-
-
-def divergence_words(history: History) -> str:
-    """Which runs diverged, at which step, and what to lower; "" where none did."""
-    lost = [(seed, step) for seed, step in zip(history.seeds, history.diverged.tolist(), strict=True) if step >= 0]
-    if not lost:
-        return ""
-    which = ", ".join(f"seed {seed} at step {step:,}" for seed, step in lost[:4])
-    more = f" and {len(lost) - 4} more" if len(lost) > 4 else ""
-    noun = "The run" if len(history.seeds) == 1 else f"{len(lost)} of {len(history.seeds)} runs"
-    cause = _first_to_lower(history.config, min(step for _, step in lost))
-    cure = f" Lower {cause}." if cause else ""
-    return f"{noun} diverged ({which}{more}).{cure}"
-
-
-def _first_to_lower(config: Config, step: int) -> str:
-    """The sliders that can have made a run diverge at this step, the likeliest first, by their labels."""
-    controls, values = config.controls(), config.asdict()
-    rate = "pretrain_lr" if step <= values.get("pretrain_steps", 0) else "lr"
-    suspects = [name for name in (rate, "init_scale") if name in controls]
-    labels = [f"“{controls[name].label}”" for name in suspects if values[name] > controls[name].low]
-    return ", or else ".join(labels[:2])
-
-
-def sentence(problem: Exception) -> str:
-    """An exception as the reader sees it."""
-    return str(problem) if type(problem).__name__ == "InputError" else f"{type(problem).__name__}: {problem}"
-
-
-def seeds_words(seeds: Sequence[int]) -> str:
-    """The seeds of a run, in words."""
-    return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"

@@ -9,12 +9,12 @@ from urllib.parse import parse_qsl
 
 from IPython.display import HTML, display
 
-from dyntoolkit.config import Config
+from dyntoolkit.catalog.registry import find
 from dyntoolkit.engine.streams import check_seeds
-from dyntoolkit.errors import InputError, unknown
+from dyntoolkit.errors import InputError, unknown, whole_number
 from dyntoolkit.experiment import Experiment
+from dyntoolkit.experiment.config import Config
 from dyntoolkit.explore.headless import is_headless, is_voila
-from dyntoolkit.phenomena import find
 
 MAX_SEEDS = 32
 RUN_NAMES = ("preset", "seed", "n_seeds")
@@ -33,7 +33,7 @@ def parameters(namespace: Mapping[str, Any], name: str) -> dict[str, Any]:
     with a typo pass. A link that asks for what is not there is not followed, and the page says so.
     """
     experiment = find(name)
-    fields = experiment.config.controls()
+    fields = experiment.config.sliders()
     allowed = (*RUN_NAMES, *fields)
     if is_headless():
         for variable in _variables(namespace):
@@ -59,10 +59,9 @@ def _check(experiment: Experiment, given: Mapping[str, Any]) -> None:
 
 def run_seeds(seed: object, n_seeds: object) -> tuple[int, ...]:
     """The seeds seed, seed + 1, ...; InputError for what are no whole numbers or too many."""
-    if isinstance(n_seeds, bool) or not isinstance(n_seeds, int) or not 1 <= n_seeds <= MAX_SEEDS:
-        raise InputError(f"n_seeds takes a whole number from 1 to {MAX_SEEDS}, got {n_seeds!r}.", "n_seeds")
+    count = whole_number("n_seeds", n_seeds, 1, MAX_SEEDS)
     (first,) = check_seeds([seed])
-    return check_seeds(range(first, first + n_seeds))
+    return check_seeds(range(first, first + count))
 
 
 def _variables(namespace: Mapping[str, Any]) -> list[str]:
@@ -84,15 +83,5 @@ def _from_link(config: type[Config], allowed: tuple[str, ...]) -> dict[str, Any]
             continue
         if key not in allowed:
             raise unknown("parameter", key, allowed)
-        if key in ("seed", "n_seeds"):
-            given[key] = _whole(key, text)
-        else:
-            given[key] = text if key == "preset" else config.parse(key, text)
+        given[key] = text
     return given
-
-
-def _whole(name: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise InputError(f"{name} takes a whole number, got {text!r}.", name) from None

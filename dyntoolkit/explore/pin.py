@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dyntoolkit.panels import GREY, Line, Mark, Panel
+from dyntoolkit.figure.panels import GREY, Line, Mark, Panel
 
 
 def behind(panels: Sequence[Panel], pinned: Sequence[Panel]) -> list[Panel]:

@@ -5,8 +5,8 @@ from functools import partial
 
 import ipywidgets as widgets
 
-from dyntoolkit.config import Config
 from dyntoolkit.experiment import Experiment
+from dyntoolkit.experiment.config import Config
 
 
 class Presets:

@@ -11,13 +11,12 @@ from functools import partial
 import torch
 
 from dyntoolkit.engine.history import Frame, History
-from dyntoolkit.explore.floor import FLOOR
+from dyntoolkit.experiment.training import Start
+from dyntoolkit.explore.turns import TURNS
 
 DEBOUNCE = 0.06  # seconds without a newer request before training starts
 DRAW_EVERY = 0.15  # seconds between two drawings
 GLANCE = 0.05  # seconds between two looks whether another dashboard's training has ended
-
-Start = Callable[[], tuple[History, Iterator[Frame]]]  # an empty history and the frames to append to it
 
 
 class State(enum.Enum):
@@ -165,14 +164,14 @@ class Runner:
         torch.set_grad_enabled(True)  # grad mode belongs to the thread
         while (taken := self._take()) is not None:
             job, generation = taken
-            FLOOR.enter(self)
+            TURNS.enter(self)
             try:
                 self._do(job, generation)
             except Exception as problem:  # it is told to the reader, and the next job must work
                 self.progress = Progress(State.FAILED)
                 job.on_error(problem)
             finally:
-                FLOOR.leave(self)
+                TURNS.leave(self)
 
     def _take(self) -> tuple[Job, int] | None:
         """The newest job, once no newer one came for DEBOUNCE seconds; None when closed."""
@@ -264,7 +263,7 @@ class _Training:
     def may_go_on(self, *, measured: bool) -> bool:
         """Wait while paused, or while another dashboard trains; False when the job was given up or replaced."""
         runner = self.runner
-        if not FLOOR.holds(runner):
+        if not TURNS.holds(runner):
             self.wait_for_the_floor()
         if runner._mode is not Mode.RUN and runner._generation == self.generation:
             with runner._mail:
@@ -272,9 +271,9 @@ class _Training:
                     runner._mode = Mode.PAUSE
                 waits = runner._mode is Mode.PAUSE
             if waits:
-                FLOOR.leave(runner)
+                TURNS.leave(runner)
                 self.wait()
-                FLOOR.enter(runner)
+                TURNS.enter(runner)
         return runner._generation == self.generation
 
     def wait(self) -> None:
@@ -291,8 +290,8 @@ class _Training:
         self.seconds += time.monotonic() - self.since
         self.since = math.inf
         self.tell(State.WAITING)
-        while not FLOOR.holds(runner) and runner._mode is Mode.RUN and runner._generation == self.generation:
-            FLOOR.wait(GLANCE)
+        while not TURNS.holds(runner) and runner._mode is Mode.RUN and runner._generation == self.generation:
+            TURNS.wait(GLANCE)
         self.since = time.monotonic()
 
     def tell(self, state: State) -> None:

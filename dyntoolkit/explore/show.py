@@ -8,19 +8,19 @@ from typing import Any
 import torch
 from IPython.display import Image, display
 
+from dyntoolkit.catalog.registry import find
 from dyntoolkit.engine.history import History
 from dyntoolkit.experiment import Experiment
+from dyntoolkit.experiment.judging import Verdict, judge_history
+from dyntoolkit.experiment.plan import Plan
+from dyntoolkit.experiment.training import to_the_end
+from dyntoolkit.experiment.words import MARKS, divergence_words, numbers_words, seeds_words, verdict_words
 from dyntoolkit.explore import headless, live
-from dyntoolkit.explore.claims_view import MARKS, claims_text, numbers_words, verdict_words
+from dyntoolkit.explore.claims_view import claims_text
 from dyntoolkit.explore.dashboard import Dashboard
-from dyntoolkit.explore.grid import Grid
-from dyntoolkit.explore.monitor import divergence_words, seeds_words
 from dyntoolkit.explore.parameters import run_seeds
-from dyntoolkit.explore.plan import Plan
-from dyntoolkit.explore.runner import Start
-from dyntoolkit.judge import Verdict, judge, run_metrics
-from dyntoolkit.phenomena import find
-from dyntoolkit.picture import picture
+from dyntoolkit.explore.trained_map import TrainedMap
+from dyntoolkit.figure.still import still_png
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,7 +41,7 @@ class Result:
         ]
         caption = textwrap.fill("   ".join(numbers), 120)
         title = f"{self.experiment.title}, {seeds_words(self.history.seeds)}\n{caption}"
-        return picture(self.experiment.panels(self.history), title)
+        return still_png(self.experiment.panels(self.history), title)
 
     def text(self) -> str:
         """Warnings and divergence in words, one a line; "" for a healthy run."""
@@ -89,8 +89,7 @@ def explore(
 
 def _explore_headless(experiment: Experiment, config: Any, seeds: tuple[int, ...]) -> Result:
     history = experiment.run(config, seeds)
-    metrics = {config: run_metrics(experiment, history)}
-    verdicts = judge(experiment, config, seeds, metrics, experiment.claims)
+    verdicts = judge_history(experiment, history)
     display(Result(experiment, history, verdicts))  # type: ignore[no-untyped-call]
     return Result(experiment, history, verdicts, headless.execution())
 
@@ -107,9 +106,9 @@ def claims_table(view: Dashboard | Result, *, controls: bool = False) -> Any:
     if not controls:
         return _Words(view.claims)
     plan = Plan(view.experiment, view.history.config, view.history.seeds)
-    histories = [view.history, *map(_to_the_end, plan.stages)]
+    histories = [view.history, *(to_the_end(*stage()) for stage in plan.stages)]
     if view.experiment.sweep_panels is not None:
-        figure = picture(view.experiment.sweep_panels(plan.rows(histories)))
+        figure = still_png(view.experiment.sweep_panels(plan.rows(histories)))
         display(Image(figure, format="png"))  # type: ignore[no-untyped-call]
     return _Words(plan.verdicts(histories))
 
@@ -121,17 +120,10 @@ def trained_map(view: Dashboard | Result) -> Any:
     """
     if isinstance(view, Dashboard):
         return view.elsewhere(view.map)
-    grid = Grid(view.experiment, view.history.config, view.history.seeds[0])
+    grid = TrainedMap(view.experiment, view.history.config, view.history.seeds[0])
     for stage in grid.stages:
-        grid.fill(_to_the_end(stage))
-    return Image(picture([grid.panel()]), format="png")  # type: ignore[no-untyped-call]
-
-
-def _to_the_end(start: Start) -> History:
-    history, frames = start()
-    for frame in frames:
-        history.append(frame)
-    return history
+        grid.fill(to_the_end(*stage()))
+    return Image(still_png([grid.panel()]), format="png")  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Every experiment there is. A new one is a new file and a new line here."""
 
-from dyntoolkit.errors import unknown
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.phenomena.condensation import directions, dropout, final, isometric, phase, recovery, split, staircase
 from dyntoolkit.phenomena.cross_task_linearity import decentralized, digits, merging, permutation, spawn
@@ -43,11 +42,3 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     isometric.EXPERIMENT,
     recovery.EXPERIMENT,
 )
-
-
-def find(name: str) -> Experiment:
-    """The experiment of that name; a phenomenon's bare name means its first one. InputError for an unknown name."""
-    for experiment in EXPERIMENTS:
-        if name in (experiment.name, experiment.name.split(".")[0]):
-            return experiment
-    raise unknown("experiment", name, [experiment.name for experiment in EXPERIMENTS])

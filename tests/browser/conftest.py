@@ -212,7 +212,7 @@ def _own(home: Path) -> dict[str, str]:
 
 def _project() -> dict[str, str]:
     """What `dyntoolkit serve` sets by itself: one thread per kernel, and where the page's template lies."""
-    paths = [str(Path(dyntoolkit.__file__).parent / "share"), os.environ.get("JUPYTER_PATH", "")]
+    paths = [str(Path(dyntoolkit.__file__).parent / "app" / "share"), os.environ.get("JUPYTER_PATH", "")]
     return {"JUPYTER_PATH": os.pathsep.join(path for path in paths if path), "OMP_NUM_THREADS": "1"}
 
 

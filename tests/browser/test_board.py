@@ -8,7 +8,7 @@ SETUP = """
 import threading
 import numpy as np
 from dyntoolkit.explore.board import Board
-from dyntoolkit.panels import *
+from dyntoolkit.figure.panels import *
 
 def panels(k):
     t = np.arange(1.0, 3 + 3 * k)

@@ -3,7 +3,7 @@
 import pytest
 from dashboards import Dashboard
 
-from dyntoolkit.gallery import notebooks
+from dyntoolkit.app.gallery import notebooks
 
 pytestmark = pytest.mark.browser
 

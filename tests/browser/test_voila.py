@@ -4,7 +4,8 @@ import pytest
 from dashboards import Dashboard
 from looks import CUT, FAINT, FOCUSED, INKS, STICKING_OUT, set_width
 
-from dyntoolkit.phenomena import EXPERIMENTS, find
+from dyntoolkit.catalog.registry import find
+from dyntoolkit.phenomena import EXPERIMENTS
 
 pytestmark = pytest.mark.browser
 
@@ -25,7 +26,7 @@ SHORT = {
 MAIN = [
     (notebook, field)
     for notebook, name in NOTEBOOKS.items()
-    for field, control in find(name).config.controls().items()
+    for field, control in find(name).config.sliders().items()
     if control.main and control.high > control.low  # a number
 ]
 DIVERGING = {  # from the first preset: sliders and keys, in an order in which nothing is refused; what is to be lowered
@@ -180,7 +181,7 @@ def test_an_experiment_further_down_trains_when_it_comes_into_sight_and_follows_
     dashboard.wait_until_finished()
     assert is_sound(dashboard)
     assert len(dashboard.claims()) == len(experiment.claims)
-    controls, default = experiment.config.controls(), experiment.configure()
+    controls, default = experiment.config.sliders(), experiment.configure()
     length = LENGTH.get(name, {"steps": "Home"})
     if any(not controls[size].main for size in length):
         dashboard.show_more_settings()
@@ -445,7 +446,7 @@ def test_everything_is_reached_with_the_tab_key_and_shows_it(noise):
         page.keyboard.press("Tab")
         stops.append(page.evaluate(FOCUSED))
     names = [name for name, _ in stops]
-    fields = find("label_noise.linear").config.controls().values()
+    fields = find("label_noise.linear").config.sliders().values()
     expected = ["Run", "Pause", "Step", "Stop", "Reset", "Pin", "measured"]
     expected += [field.label for field in fields if field.main]
     expected += ["two phase", "fixed noise", "Seed", "Number of seeds", "Run the negative controls"]

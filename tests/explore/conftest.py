@@ -3,24 +3,22 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
 
-from dyntoolkit.claims import Bounds, Claim, Control
-from dyntoolkit.config import Config, choice, number, switch
 from dyntoolkit.engine.history import Frame, History
 from dyntoolkit.engine.loop import train
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.errors import InputError
 from dyntoolkit.experiment import Experiment, Preset
-from dyntoolkit.panels import BLUE, Axis, Panel, median_line
+from dyntoolkit.experiment.claims import Claim, Control, above, below
+from dyntoolkit.experiment.config import Config, choice, number, switch
+from dyntoolkit.figure.panels import BLUE, Axis, Panel, median_line
 
 
-@dataclass(frozen=True)
 class TinyConfig(Config):
     lr: float = number(0.05, 0.001, 4, log=True, label="Learning rate", help="step size", main=True)
     init_scale: float = number(1.0, 0, 2, label="Initialization scale", help="std at the start", main=True)
@@ -75,14 +73,14 @@ def panels(history: History) -> list[Panel]:
 
 CLAIMS = (
     Claim(
-        "shrinks",
-        "the weights shrink",
-        "ratio",
-        Bounds(high=0.5),
-        lambda c: c.noise_std == 0,
+        id="shrinks",
+        statement="the weights shrink",
+        metric="ratio",
+        bound=below(0.5),
+        where=lambda c: c.noise_std == 0,
         controls=(Control("with tiny steps", {"lr": 0.001}),),
     ),
-    Claim("stays", "the weights stay", "ratio", Bounds(low=0.9), lambda c: c.lr < 0.002),
+    Claim(id="stays", statement="the weights stay", metric="ratio", bound=above(0.9), where=lambda c: c.lr < 0.002),
 )
 
 TINY = Experiment(

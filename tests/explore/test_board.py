@@ -6,7 +6,7 @@ import pytest
 
 from dyntoolkit.explore import board as board_module
 from dyntoolkit.explore.board import Board, pack
-from dyntoolkit.panels import BLUE, ORANGE, Axis, Bars, Heat, Level, Line, Panel, median_line
+from dyntoolkit.figure.panels import BLUE, ORANGE, Axis, Bars, Heat, Level, Line, Panel, median_line
 
 X = np.arange(5.0)
 

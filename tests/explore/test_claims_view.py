@@ -2,8 +2,8 @@
 
 import math
 
+from dyntoolkit.experiment.judging import ControlVerdict, Verdict
 from dyntoolkit.explore.claims_view import claims_html, claims_text, control_words, numbers_words
-from dyntoolkit.judge import ControlVerdict, Verdict
 
 
 def verdict(**changes):

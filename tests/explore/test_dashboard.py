@@ -6,8 +6,8 @@ import ipywidgets as widgets
 import pytest
 from ipywidgets.widgets.widget import _instances
 
-from dyntoolkit.claims import Sweep
 from dyntoolkit.experiment import Map
+from dyntoolkit.experiment.claims import Sweep
 from dyntoolkit.explore.dashboard import Dashboard
 from dyntoolkit.explore.runner import State
 
@@ -71,7 +71,7 @@ def test_a_claim_that_fails_is_said_in_words(open_dashboard, until):
 
 
 def test_moving_a_slider_trains_anew(dashboard, until):
-    dashboard.controls.widget("lr").value = 0.2
+    dashboard.sliders.widget("lr").value = 0.2
     until(trained(dashboard))
     assert dashboard.history.config.lr == 0.2
 
@@ -82,7 +82,7 @@ def test_twenty_quick_moves_start_one_run(tiny, dashboard, until, monkeypatch):
     object.__setattr__(tiny, "simulate", lambda configs, seeds: started.append(configs) or simulate(configs, seeds))
     try:
         for k in range(20):
-            dashboard.controls.widget("noise_std").value = 0.02 * (k + 1)
+            dashboard.sliders.widget("noise_std").value = 0.02 * (k + 1)
         until(trained(dashboard))
     finally:
         object.__setattr__(tiny, "simulate", simulate)
@@ -92,7 +92,7 @@ def test_twenty_quick_moves_start_one_run(tiny, dashboard, until, monkeypatch):
 def test_a_preset_moves_the_sliders_and_trains_once(tiny, dashboard, until):
     dashboard.presets.buttons["slow"].click()
     until(trained(dashboard))
-    assert dashboard.controls.widget("init_scale").value == 0.73
+    assert dashboard.sliders.widget("init_scale").value == 0.73
     assert dashboard.history.config == tiny.configure("slow")
     assert "dyn-active" in dashboard.presets.buttons["slow"]._dom_classes
     assert "dyn-active" not in dashboard.presets.buttons["plain"]._dom_classes
@@ -158,16 +158,16 @@ def test_a_rule_between_fields_is_said_and_the_next_value_works(dashboard, until
     dashboard.train()
     until(trained(dashboard))
     before, figure = dashboard.history, dashboard.board._newest
-    dashboard.controls.widget("noise_std").value = 0.9
+    dashboard.sliders.widget("noise_std").value = 0.9
     until(lambda: dashboard.history is not before)
     until(trained(dashboard))
     before, figure = dashboard.history, dashboard.board._newest
-    dashboard.controls.widget("kind").value = "sam"
+    dashboard.sliders.widget("kind").value = "sam"
     assert status(dashboard).error
     assert "at most 0.5" in status(dashboard).text
     assert dashboard.history is before
     assert dashboard.board._newest is figure
-    dashboard.controls.widget("noise_std").value = 0.4
+    dashboard.sliders.widget("noise_std").value = 0.4
     until(lambda: dashboard.history is not before)
     until(trained(dashboard))
     assert not status(dashboard).error
@@ -177,22 +177,22 @@ def test_an_error_during_a_run_stays_said(open_dashboard, until):
     dashboard = open_dashboard(kind="sam", **LONG)
     dashboard.train()
     until(state(dashboard, State.RUNNING))
-    dashboard.controls.widget("noise_std").value = 0.9
+    dashboard.sliders.widget("noise_std").value = 0.9
     until(state(dashboard, State.STOPPED))
     assert "at most 0.5" in status(dashboard).text
     assert status(dashboard).error
 
 
 def test_divergence_names_step_and_slider_and_the_next_run_works(dashboard, until):
-    dashboard.controls.widget("steps").value = 2000
-    dashboard.controls.widget("lr").value = 4
+    dashboard.sliders.widget("steps").value = 2000
+    dashboard.sliders.widget("lr").value = 4
     until(lambda: trained(dashboard)() and dashboard.history.config.lr == 4)
     until(lambda: status(dashboard).error)
     lost = int(dashboard.history.diverged[0])
     assert 0 < lost < 2000
     assert f"seed 0 at step {lost:,}" in status(dashboard).text
     assert "Lower “Learning rate”, or else “Initialization scale”" in status(dashboard).text
-    dashboard.controls.widget("lr").value = 0.1
+    dashboard.sliders.widget("lr").value = 0.1
     until(lambda: trained(dashboard)() and dashboard.history.config.lr == 0.1)
     assert not status(dashboard).error
 
@@ -280,7 +280,7 @@ def test_a_retired_dashboard_keeps_its_figure_only(open_dashboard, until):
     dashboard.retire()
     dashboard.runner.join(10)
     assert status(dashboard).text.startswith("Ended")
-    assert dashboard.controls.widget("lr").disabled
+    assert dashboard.sliders.widget("lr").disabled
     assert dashboard.buttons["run"].disabled
 
 
@@ -290,7 +290,7 @@ def test_pin_keeps_the_curves_for_comparison(dashboard, until):
     pinned = dashboard.history["norm"][:, 0]
     dashboard.buttons["pin"].click()
     assert dashboard.buttons["pin"].description == "Unpin"
-    dashboard.controls.widget("lr").value = 0.2
+    dashboard.sliders.widget("lr").value = 0.2
     until(lambda: trained(dashboard)() and dashboard.history.config.lr == 0.2)
     (panel,) = dashboard.board._newest[0]
     old, new = panel.marks

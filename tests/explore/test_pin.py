@@ -3,7 +3,7 @@
 import numpy as np
 
 from dyntoolkit.explore.pin import behind
-from dyntoolkit.panels import BLUE, GREY, Axis, Level, Line, Panel
+from dyntoolkit.figure.panels import BLUE, GREY, Axis, Level, Line, Panel
 
 X = np.arange(3.0)
 

@@ -176,7 +176,7 @@ def test_a_figure_that_fails_is_told_and_the_next_step_works(dashboard, tiny, un
 
 def test_a_new_run_is_followed_again(dashboard, until):
     dashboard.lapse.slider.value = 3
-    dashboard.controls.widget("lr").value = 0.1
+    dashboard.sliders.widget("lr").value = 0.1
     until(lambda: dashboard.history.config.lr == 0.1 and dashboard.history.done and dashboard.claims)
     assert dashboard.lapse.follows
     assert shown(dashboard) == list(range(0, 201, 10))

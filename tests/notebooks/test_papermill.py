@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import dyntoolkit
-from dyntoolkit.phenomena import find
+from dyntoolkit.catalog.registry import find
 
 NOTEBOOKS = Path(dyntoolkit.__file__).parent.parent / "notebooks"
 NAMES = ["label_noise", "cross_task_linearity", "loss_spikes", "condensation", "grokking"]
@@ -39,7 +39,7 @@ def test_parameters_are_one_plain_assignment_per_line_and_name_every_field(name)
     (cell,) = [c for c in cells(NOTEBOOKS / f"{name}.ipynb") if "parameters" in c["metadata"].get("tags", [])]
     lines = "".join(cell["source"]).splitlines()
     names = [line.split(" = ")[0] for line in lines]
-    assert sorted(names) == sorted(["preset", "seed", "n_seeds", *find(name).config.controls()])
+    assert sorted(names) == sorted(["preset", "seed", "n_seeds", *find(name).config.sliders()])
     for line in lines:
         (statement,) = ast.parse(line).body
         assert isinstance(statement, ast.Assign)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from dyntoolkit.claims import Array, Bounds, Claim, Control, Metrics
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment.claims import Array, Claim, Control, Metrics, above, below, between
 from dyntoolkit.phenomena.condensation.directions_config import Config
 from dyntoolkit.probes.direction_clusters import direction_clusters
 
@@ -74,28 +74,28 @@ FIVE_D = Config("sine_5d", optimizer="gd", lr=0.05, steps=260, width=50, init_sc
 
 CLAIMS = (
     Claim(
-        "two_p_directions",
-        "The neurons turn to exactly 2p directions (judged: directions beyond 2p).",
-        "clusters",
-        Bounds(-0.5, 0.5),
-        _on_lines,
+        id="two_p_directions",
+        statement="The neurons turn to exactly 2p directions (judged: directions beyond 2p).",
+        metric="clusters",
+        bound=between(-0.5, 0.5),
+        where=_on_lines,
         controls=(Control("initialization scale 1", {"init_scale": 1.0}),),
         value=_excess,
     ),
     Claim(
-        "at_q_maxima",
-        "They lie on the lines where |Qₚ| is largest: every cluster within 6 degrees.",
-        "worst_angle",
-        Bounds(high=6.0),
-        _on_lines,
+        id="at_q_maxima",
+        statement="They lie on the lines where |Qₚ| is largest: every cluster within 6 degrees.",
+        metric="worst_angle",
+        bound=below(6.0),
+        where=_on_lines,
         controls=(Control("initialization scale 1", {"init_scale": 1.0}),),
     ),
     Claim(
-        "aligned_5d",
-        "In five dimensions nine of ten neurons align with v while the loss is still where it began.",
-        "aligned_share",
-        Bounds(low=0.9),
-        lambda c: c == FIVE_D,
+        id="aligned_5d",
+        statement="In five dimensions nine of ten neurons align with v while the loss is still where it began.",
+        metric="aligned_share",
+        bound=above(0.9),
+        where=lambda c: c == FIVE_D,
         controls=(Control("initialization scale 0.1", {"init_scale": 0.1}),),
         preset="five_d",
     ),

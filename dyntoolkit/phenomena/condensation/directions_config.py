@@ -1,15 +1,11 @@
 """Settings of `condensation.directions` and its presets."""
 
-from dataclasses import dataclass
-
-from dyntoolkit import config
-from dyntoolkit.config import choice, number
-from dyntoolkit.experiment import Preset
+from dyntoolkit.experiment import Preset, config
+from dyntoolkit.experiment.config import choice, number
 
 MULTIPLICITY = {"tanh": 1, "xtanh": 2, "x2tanh": 3, "sigmoid": 1, "softplus": 1}  # p; relu has none
 
 
-@dataclass(frozen=True)
 class Config(config.Config):
     """Settings of one run of full-batch training near its start (Zhou et al. 2022, arXiv 2105.11686)."""
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from dyntoolkit.claims import Array, Bounds, Claim, Control
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment.claims import Array, Claim, Control, below
 from dyntoolkit.phenomena.condensation.dropout_config import Config
 
 
@@ -22,19 +22,19 @@ def _measured(c: Config) -> bool:
 
 CLAIMS = (
     Claim(
-        "dropout_condenses",
-        "With dropout the trained network has an effective number of neurons below 11.",
-        "n_eff",
-        Bounds(high=11.0),
-        _measured,
+        id="dropout_condenses",
+        statement="With dropout the trained network has an effective number of neurons below 11.",
+        metric="n_eff",
+        bound=below(11.0),
+        where=_measured,
         controls=(Control("without dropout", metric="n_eff_without"),),
     ),
     Claim(
-        "penalty_falls",
-        "The penalty that dropout adds in the mean, R₁ at q = 0.9, falls below 0.005.",
-        "penalty",
-        Bounds(high=5e-3),
-        lambda c: c.keep_prob == 0.9 and _measured(c),
+        id="penalty_falls",
+        statement="The penalty that dropout adds in the mean, R₁ at q = 0.9, falls below 0.005.",
+        metric="penalty",
+        bound=below(5e-3),
+        where=lambda c: c.keep_prob == 0.9 and _measured(c),
         controls=(Control("without dropout", metric="penalty_without"),),
     ),
 )

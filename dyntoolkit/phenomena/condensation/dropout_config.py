@@ -1,13 +1,9 @@
 """Settings of `condensation.dropout` and its presets."""
 
-from dataclasses import dataclass
-
-from dyntoolkit import config
-from dyntoolkit.config import choice, number
-from dyntoolkit.experiment import Preset
+from dyntoolkit.experiment import Preset, config
+from dyntoolkit.experiment.config import choice, number
 
 
-@dataclass(frozen=True)
 class Config(config.Config):
     """Settings of one run of full-batch Adam with dropout, beside the same run without."""
 

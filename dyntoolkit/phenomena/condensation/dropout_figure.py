@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from dyntoolkit.claims import Array
 from dyntoolkit.engine.history import History
-from dyntoolkit.panels import BASELINE, MEASURED, Axis, Level, Line, Panel, median_line
+from dyntoolkit.experiment.claims import Array
+from dyntoolkit.figure.panels import BASELINE, MEASURED, Axis, Level, Line, Panel, median_line
 
 STEP = Axis("step", log=True)
 LOOKS = (("with dropout", MEASURED), ("without", BASELINE))

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from dyntoolkit.claims import Array, Bounds, Claim, Control
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment.claims import Array, Claim, Control, above, below
 from dyntoolkit.phenomena.condensation.final_config import Config
 
 
@@ -42,30 +42,30 @@ LAZY: dict[str, Any] = {"init_exponent": 0.25}
 
 CLAIMS = (
     Claim(
-        "final_n_eff",
-        "From small weights the trained network has an effective number of neurons below 3.",
-        "n_eff",
-        Bounds(high=3.0),
-        _near,
+        id="final_n_eff",
+        statement="From small weights the trained network has an effective number of neurons below 3.",
+        metric="n_eff",
+        bound=below(3.0),
+        where=_near,
         controls=(
-            Control("t = 0.5", CRITICAL, Bounds(low=15.0)),
-            Control("t = 0.25", LAZY, Bounds(low=15.0)),
+            Control("t = 0.5", CRITICAL, above(15.0)),
+            Control("t = 0.25", LAZY, above(15.0)),
         ),
     ),
     Claim(
-        "final_test_mse",
-        "The condensed network is the simple function between the training points, too.",
-        "test_mse",
-        Bounds(high=1e-5),
-        _condensed,
-        controls=(Control("t = 0.25", LAZY, Bounds(low=1e-4)),),
+        id="final_test_mse",
+        statement="The condensed network is the simple function between the training points, too.",
+        metric="test_mse",
+        bound=below(1e-5),
+        where=_condensed,
+        controls=(Control("t = 0.25", LAZY, above(1e-4)),),
     ),
     Claim(
-        "final_rd",
-        "The condensed network's input weights move by more than they were.",
-        "rd",
-        Bounds(low=1.0),
-        _near,
-        controls=(Control("t = 0.25", LAZY, Bounds(high=0.5)),),
+        id="final_rd",
+        statement="The condensed network's input weights move by more than they were.",
+        metric="rd",
+        bound=above(1.0),
+        where=_near,
+        controls=(Control("t = 0.25", LAZY, below(0.5)),),
     ),
 )

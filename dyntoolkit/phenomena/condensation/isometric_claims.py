@@ -1,7 +1,7 @@
 """Metrics and claims of `condensation.isometric`."""
 
-from dyntoolkit.claims import Array, Bounds, Claim, Control
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment.claims import Array, Claim, Control, above, below
 from dyntoolkit.phenomena.condensation.isometric_config import Config
 
 
@@ -15,15 +15,15 @@ def _homogeneous(c: Config) -> bool:
     return usual and c.activation in ("relu", "leaky")
 
 
-APART = Bounds(low=0.05)
+APART = above(0.05)
 
 CLAIMS = (
     Claim(
-        "isometric_commutes",
-        "Isometric splitting commutes with gradient descent: splitting first or last gives the same weights.",
-        "commute_error",
-        Bounds(high=1e-12),
-        _homogeneous,
+        id="isometric_commutes",
+        statement="Isometric splitting commutes with gradient descent: splitting first or last gives the same weights.",
+        metric="commute_error",
+        bound=below(1e-12),
+        where=_homogeneous,
         controls=(
             Control("plain splitting", {"splitting": "plain"}, APART),
             Control("Adam", {"optimizer": "adam", "lr": 0.01}, APART),

@@ -1,13 +1,9 @@
 """Settings of `condensation.isometric` and its presets."""
 
-from dataclasses import dataclass
-
-from dyntoolkit import config
-from dyntoolkit.config import choice, number
-from dyntoolkit.experiment import Preset
+from dyntoolkit.experiment import Preset, config
+from dyntoolkit.experiment.config import choice, number
 
 
-@dataclass(frozen=True)
 class Config(config.Config):
     """Settings of one network and its split image, trained side by side (arXiv 2505.12419)."""
 

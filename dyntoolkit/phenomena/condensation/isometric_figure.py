@@ -3,7 +3,7 @@
 import numpy as np
 
 from dyntoolkit.engine.history import History
-from dyntoolkit.panels import GREY, MEASURED, ORANGE, PURPLE, TRAIN, Axis, Level, Line, Panel, median_line
+from dyntoolkit.figure.panels import GREY, MEASURED, ORANGE, PURPLE, TRAIN, Axis, Level, Line, Panel, median_line
 
 STEP = Axis("step")
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dyntoolkit.claims import Array, Bounds, Claim, Control, Metrics, Sweep
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment.claims import Array, Claim, Control, Metrics, Sweep, above, below, mean_of
 from dyntoolkit.phenomena.condensation.phase_config import Config
 
 SEEDS = 10  # a slope of one seed scatters by 0.03 to 0.11
@@ -81,22 +81,22 @@ ACROSS = tuple(
 
 CLAIMS = (
     Claim(
-        "slope_follows_theory",
-        "At γ′ = 0 the slope S, in the mean over seeds, is γ − 1 below γ = 1 and (γ − 1)/2 above it: the largest "
+        id="slope_follows_theory",
+        statement="At γ′ = 0 the slope S, in the mean over seeds, is γ − 1 below γ = 1 and (γ − 1)/2 above it: the largest "
         "deviation.",
-        "slope_1",
-        Bounds(high=0.1),
-        _on_axis,
-        controls=(Control("S at γ < 1", bounds=Bounds(high=0.0), metric="slope_linear", mean=True),),
+        metric="slope_1",
+        bound=below(0.1),
+        where=_on_axis,
+        controls=(Control("S at γ < 1", bound=below(0.0), sweep=mean_of("slope_linear", seeds=SEEDS)),),
         sweep=Sweep(({},), _deviation, least_seeds=SEEDS),
     ),
     Claim(
-        "boundary_gamma_prime",
-        "At γ = 1.5 the sign of S changes at γ′ = γ − 1: positive at γ′ = 0.25, within 0.1 of 0 at 0.5, negative at "
+        id="boundary_gamma_prime",
+        statement="At γ = 1.5 the sign of S changes at γ′ = γ − 1: positive at γ′ = 0.25, within 0.1 of 0 at 0.5, negative at "
         "0.9; the smallest margin.",
-        "slope_1",
-        Bounds(low=0.0),
-        _as_measured,
+        metric="slope_1",
+        bound=above(0.0),
+        where=_as_measured,
         sweep=Sweep(ACROSS, _margin, least_seeds=SEEDS),
     ),
 )

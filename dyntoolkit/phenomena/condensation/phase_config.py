@@ -1,19 +1,15 @@
 """Settings of `condensation.phase` and its presets."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from dyntoolkit import config
-from dyntoolkit.config import number
-from dyntoolkit.experiment import Preset
+from dyntoolkit.experiment import Preset, config
+from dyntoolkit.experiment.config import number
 
 Array = np.ndarray
 POINTS = 4  # of the training data
 SECOND = 4e8  # numbers in hidden layers that a core works off per second, about
 
 
-@dataclass(frozen=True)
 class Config(config.Config):
     """Settings of one run: a network at every gamma and every width, with random weights of one seed."""
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from dyntoolkit.claims import Array
 from dyntoolkit.engine.history import History
-from dyntoolkit.panels import BLUE, GREY, MEASURED, ORANGE, RED, Axis, Level, Line, Mark, Panel
+from dyntoolkit.experiment.claims import Array
+from dyntoolkit.figure.panels import BLUE, GREY, MEASURED, ORANGE, RED, Axis, Level, Line, Mark, Panel
 from dyntoolkit.phenomena.condensation.phase_claims import boundary, predicted_slope, slopes
 from dyntoolkit.phenomena.condensation.phase_config import Config
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dyntoolkit.claims import Array, Bounds, Claim, Control, Metrics, Sweep
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment.claims import Array, Claim, Control, Metrics, Sweep, above, at_least, between
 from dyntoolkit.phenomena.condensation.recovery_config import DIM, Config
 
 RECOVERED = 1e-2  # mean squared error over all entries below which a matrix counts as recovered
@@ -44,28 +44,28 @@ def _trained(c: Config) -> bool:
 
 CLAIMS = (
     Claim(
-        "recovery_jump",
-        "Rank 1: of 30 seeds or more, the share recovered rises by 0.2 or more from n = 6 to n = r(2d − r) = 7.",
-        "recovered_at",
-        Bounds(low=0.2 - 1e-9),
-        lambda c: _trained(c) and c.init_scale == 1e-3,
+        id="recovery_jump",
+        statement="Rank 1: of 30 seeds or more, the share recovered rises by 0.2 or more from n = 6 to n = r(2d − r) = 7.",
+        metric="recovered_at",
+        bound=at_least(0.2),
+        where=lambda c: _trained(c) and c.init_scale == 1e-3,
         controls=(Control("initialization scale 1", {"init_scale": 1.0}),),
         sweep=Sweep(({},), _jump, least_seeds=30),
     ),
     Claim(
-        "large_init_fails",
-        "From initialization scale 1 the matrix is not recovered at n = 7: the median error over at least 10 seeds.",
-        "mse_at",
-        Bounds(low=0.5),
-        _trained,
+        id="large_init_fails",
+        statement="From initialization scale 1 the matrix is not recovered at n = 7: the median error over at least 10 seeds.",
+        metric="mse_at",
+        bound=above(0.5),
+        where=_trained,
         sweep=Sweep(({"init_scale": 1.0},), _median, least_seeds=10),
     ),
     Claim(
-        "tangent_rank",
-        "A tanh network of equal neurons has a tangent space of 3 dimensions, whatever its width.",
-        "tangent_condensed",
-        Bounds(2.5, 3.5),
-        lambda c: True,
-        controls=(Control("20 random neurons", {"student_width": 20}, Bounds(low=15), metric="tangent_generic"),),
+        id="tangent_rank",
+        statement="A tanh network of equal neurons has a tangent space of 3 dimensions, whatever its width.",
+        metric="tangent_condensed",
+        bound=between(2.5, 3.5),
+        where=lambda c: True,
+        controls=(Control("20 random neurons", {"student_width": 20}, above(15), metric="tangent_generic"),),
     ),
 )

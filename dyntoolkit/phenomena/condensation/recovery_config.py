@@ -1,15 +1,11 @@
 """Settings of `condensation.recovery` and its presets."""
 
-from dataclasses import dataclass
-
-from dyntoolkit import config
-from dyntoolkit.config import number
-from dyntoolkit.experiment import Preset
+from dyntoolkit.experiment import Preset, config
+from dyntoolkit.experiment.config import number
 
 DIM = 4  # the matrix is DIM x DIM
 
 
-@dataclass(frozen=True)
 class Config(config.Config):
     """Settings of one run: a matrix and a full-rank factorization, trained on its first 1, 2, ..., 16 entries."""
 

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dyntoolkit.claims import Array
 from dyntoolkit.engine.history import History
-from dyntoolkit.experiment import Rows
-from dyntoolkit.panels import (
+from dyntoolkit.experiment.claims import Array
+from dyntoolkit.figure.panels import (
     BASELINE,
     BLUE,
     GREEN,
@@ -22,9 +21,9 @@ from dyntoolkit.panels import (
     Panel,
     median_line,
 )
+from dyntoolkit.figure.sweeps import Rows, by_field
 from dyntoolkit.phenomena.condensation.recovery_claims import RECOVERED
 from dyntoolkit.phenomena.condensation.recovery_config import DIM
-from dyntoolkit.swept import by_field
 
 SIZES = np.arange(1, DIM * DIM + 1)
 ENTRIES = Axis("observed entries n", range=(0.5, DIM * DIM + 0.5))

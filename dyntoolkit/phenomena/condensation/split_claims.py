@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dyntoolkit.claims import Array, Bounds, Claim, Control, Metrics, Sweep
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment.claims import Array, Claim, Control, Metrics, Sweep, below, between
 from dyntoolkit.phenomena.condensation.split_config import Config
 
 RATIOS = np.linspace(-1, 2, 61)  # split ratios c for which the wide Hessian is measured
@@ -63,34 +63,34 @@ def _saddle(c: Config) -> bool:
 
 CLAIMS = (
     Claim(
-        "split_keeps_gradient",
-        "The split network stands at a critical point, too: its gradient is zero.",
-        "wide_gradient",
-        Bounds(high=1e-8),
-        _split,
+        id="split_keeps_gradient",
+        statement="The split network stands at a critical point, too: its gradient is zero.",
+        metric="wide_gradient",
+        bound=below(1e-8),
+        where=_split,
         controls=(Control("copied without factors", metric="copy_gradient"),),
     ),
     Claim(
-        "inertia_predicted",
-        "The numbers of negative, zero and positive curvatures are the predicted ones for every c.",
-        "mismatches",
-        Bounds(high=0.5),
-        _split,
+        id="inertia_predicted",
+        statement="The numbers of negative, zero and positive curvatures are the predicted ones for every c.",
+        metric="mismatches",
+        bound=below(0.5),
+        where=_split,
     ),
     Claim(
-        "escape_gap",
-        "A kick 100 times smaller escapes later by the predicted number of steps, to 3 %.",
-        "escape",
-        Bounds(-0.03, 0.03),
-        _saddle,
+        id="escape_gap",
+        statement="A kick 100 times smaller escapes later by the predicted number of steps, to 3 %.",
+        metric="escape",
+        bound=between(-0.03, 0.03),
+        where=_saddle,
         sweep=Sweep(({"delta": 1e-6}, {"delta": 1e-4}), _gap),
     ),
     Claim(
-        "saddle_escapes",
-        "Split half and half, the network escapes within 3000 steps of a small kick.",
-        "escape",
-        Bounds(high=3000.0),
-        _saddle,
+        id="saddle_escapes",
+        statement="Split half and half, the network escapes within 3000 steps of a small kick.",
+        metric="escape",
+        bound=below(3000.0),
+        where=_saddle,
         controls=(Control("c = 1.5", {"split_ratio": 1.5}),),
     ),
 )

@@ -1,14 +1,10 @@
 """Settings of `condensation.split` and its presets."""
 
-from dataclasses import dataclass
-
-from dyntoolkit import config
-from dyntoolkit.config import number
 from dyntoolkit.errors import InputError
-from dyntoolkit.experiment import Preset
+from dyntoolkit.experiment import Preset, config
+from dyntoolkit.experiment.config import number
 
 
-@dataclass(frozen=True)
 class Config(config.Config):
     """Settings of one narrow network, brought to a critical point, split and kicked (arXiv 2105.14573, 2111.15527)."""
 

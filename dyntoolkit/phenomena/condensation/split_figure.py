@@ -3,7 +3,7 @@
 import numpy as np
 
 from dyntoolkit.engine.history import History
-from dyntoolkit.panels import BLUE, GREEN, GREY, ORANGE, RED, TRAIN, Axis, Level, Line, Mark, Panel
+from dyntoolkit.figure.panels import BLUE, GREEN, GREY, ORANGE, RED, TRAIN, Axis, Level, Line, Mark, Panel
 from dyntoolkit.phenomena.condensation.split_claims import ESCAPED, RATIOS, is_critical
 
 

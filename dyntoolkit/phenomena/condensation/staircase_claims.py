@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dyntoolkit.claims import Array, Bounds, Claim, Control, Metrics, Sweep
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment.claims import Array, Claim, Control, Metrics, Sweep, at_least, below
 from dyntoolkit.phenomena.condensation.staircase_config import Config
 
 POINTS, LAG = 200, 4  # points on the logarithmic axis of steps, and how many of them a slope spans
@@ -81,26 +81,26 @@ def _measured(c: Config) -> bool:
 
 CLAIMS = (
     Claim(
-        "affine_plateau",
-        "The loss rests within 1 % of the best straight line's, while all neurons point in one direction.",
-        "affine_gap",
-        Bounds(high=0.01),
-        _measured,
+        id="affine_plateau",
+        statement="The loss rests within 1 % of the best straight line's, while all neurons point in one direction.",
+        metric="affine_gap",
+        bound=below(0.01),
+        where=_measured,
         controls=(Control("initialization scale 0.5", {"init_scale": 0.5}),),
     ),
     Claim(
-        "directions_grow",
-        "Then directions multiply and the loss falls below the plateau: in at least 8 of 10 seeds.",
-        "grown",
-        Bounds(low=0.8 - 1e-9),
-        _measured,
+        id="directions_grow",
+        statement="Then directions multiply and the loss falls below the plateau: in at least 8 of 10 seeds.",
+        metric="grown",
+        bound=at_least(0.8),
+        where=_measured,
         sweep=Sweep(({},), _share, least_seeds=10),
     ),
     Claim(
-        "narrow_levels",
-        "A third plateau lies at the loss of two neurons (seen in some runs only).",
-        "narrow_gap",
-        Bounds(high=0.02),
-        lambda _: False,
+        id="narrow_levels",
+        statement="A third plateau lies at the loss of two neurons (seen in some runs only).",
+        metric="narrow_gap",
+        bound=below(0.02),
+        where=lambda _: False,
     ),
 )

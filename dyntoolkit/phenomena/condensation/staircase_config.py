@@ -1,14 +1,12 @@
 """Settings of `condensation.staircase`, its presets and its four targets."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 
-from dyntoolkit import config
-from dyntoolkit.config import choice, number
-from dyntoolkit.experiment import Preset
+from dyntoolkit.experiment import Preset, config
+from dyntoolkit.experiment.config import choice, number
 
 Tensor = torch.Tensor
 relu, sin, tanh = torch.relu, torch.sin, torch.tanh
@@ -30,7 +28,6 @@ TARGETS = {
 }
 
 
-@dataclass(frozen=True)
 class Config(config.Config):
     """Settings of one run of full-batch gradient descent on 40 points."""
 

@@ -3,9 +3,22 @@
 import numpy as np
 import torch
 
-from dyntoolkit.claims import Array
 from dyntoolkit.engine.history import History
-from dyntoolkit.panels import BLUE, GREEN, GREY, MEASURED, RED, TRAIN, Axis, Level, Line, Mark, Panel, median_line
+from dyntoolkit.experiment.claims import Array
+from dyntoolkit.figure.panels import (
+    BLUE,
+    GREEN,
+    GREY,
+    MEASURED,
+    RED,
+    TRAIN,
+    Axis,
+    Level,
+    Line,
+    Mark,
+    Panel,
+    median_line,
+)
 from dyntoolkit.phenomena.condensation.staircase_claims import TWO_NEURONS, found_plateaus
 from dyntoolkit.phenomena.condensation.staircase_config import TARGETS
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dyntoolkit.claims import Array, Bounds, Claim, Control, Metrics, Sweep
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment.claims import Array, Claim, Control, Metrics, Sweep, above
 from dyntoolkit.phenomena.cross_task_linearity.decentralized_config import APART, Config
 
 
@@ -46,22 +46,22 @@ def _windows(c: Config) -> bool:
 
 CLAIMS = (
     Claim(
-        "final_merge_gain",
-        "One average of all at the end is better than its nodes by over 12 points.",
-        "merge_gain",
-        Bounds(low=0.12),
-        _measured,
+        id="final_merge_gain",
+        statement="One average of all at the end is better than its nodes by over 12 points.",
+        metric="merge_gain",
+        bound=above(0.12),
+        where=_measured,
         controls=(
             Control("even data", {"dirichlet_beta": 100.0}),
             Control("silent nodes, different starts", APART),
         ),
     ),
     Claim(
-        "late_beats_early",
-        "Three full rounds at the end leave better nodes than three at the start, by over 15 points.",
-        "final_local_acc",
-        Bounds(low=0.15),
-        _windows,
+        id="late_beats_early",
+        statement="Three full rounds at the end leave better nodes than three at the start, by over 15 points.",
+        metric="final_local_acc",
+        bound=above(0.15),
+        where=_windows,
         sweep=Sweep(({"schedule": "late"}, {"schedule": "early"}), _late_minus_early),
     ),
 )

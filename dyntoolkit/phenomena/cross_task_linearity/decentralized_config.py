@@ -1,17 +1,13 @@
 """Settings of `cross_task_linearity.decentralized` and its presets."""
 
-from dataclasses import dataclass
-
-from dyntoolkit import config
-from dyntoolkit.config import choice, number, switch
 from dyntoolkit.errors import InputError
-from dyntoolkit.experiment import Preset
+from dyntoolkit.experiment import Preset, config
+from dyntoolkit.experiment.config import choice, number, switch
 from dyntoolkit.phenomena.cross_task_linearity.deadly_noise import deadly_noise
 
 SCHEDULES = ("gossip_merge", "early", "mid", "late", "full", "none")
 
 
-@dataclass(frozen=True)
 class Config(config.Config):
     """Settings of one federation of nodes with unequal data (arXiv 2507.06542)."""
 

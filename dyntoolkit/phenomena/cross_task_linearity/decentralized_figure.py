@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from dyntoolkit.course import course, course_line
 from dyntoolkit.engine.history import History
-from dyntoolkit.panels import BLUE, GREEN, GREY, ORANGE, RED, SKY, Axis, Line, Mark, Panel, Spans
+from dyntoolkit.figure.panels import BLUE, GREEN, GREY, ORANGE, RED, SKY, Axis, Line, Mark, Panel, Spans
+from dyntoolkit.figure.recorded import recorded, recorded_line
 from dyntoolkit.phenomena.cross_task_linearity.decentralized_config import Config
 
 
@@ -19,8 +19,8 @@ def panels(history: History) -> list[Panel]:
             step,
             share,
             [
-                course_line(history, "local_acc", "nodes, mean", BLUE),
-                course_line(history, "merged_acc", "average of all weights", RED),
+                recorded_line(history, "local_acc", "nodes, mean", BLUE),
+                recorded_line(history, "merged_acc", "average of all weights", RED),
                 _final(history),
                 full_rounds(config),
             ],
@@ -30,9 +30,9 @@ def panels(history: History) -> list[Panel]:
             "Spread of the nodes around their average",
             step,
             Axis("distance / norm", log=True),
-            [course_line(history, "consensus", "root mean square", GREEN, start=1)],
+            [recorded_line(history, "consensus", "root mean square", GREEN, start=1)],
         ),
-        Panel("Budget", step, Axis("models sent"), [course_line(history, "messages", "messages so far", ORANGE)]),
+        Panel("Budget", step, Axis("models sent"), [recorded_line(history, "messages", "messages so far", ORANGE)]),
     ]
 
 
@@ -57,6 +57,6 @@ def _final(history: History) -> Line:
 def _nodes(history: History) -> list[Mark]:
     """A line for each node of the first run."""
     config: Config = history.config
-    steps, values = course(history, "node_acc")
+    steps, values = recorded(history, "node_acc")
     known = values[:, 0] if values.ndim > 2 else np.empty((0, config.n_nodes))
     return [Line("a node", steps, known[:, k], GREY, width=1.0, legend=k == 0) for k in range(config.n_nodes)]

@@ -1,17 +1,13 @@
 """Settings of `cross_task_linearity.digits`, and its presets."""
 
-from dataclasses import dataclass
-
-from dyntoolkit import config
-from dyntoolkit.config import choice, number, switch
-from dyntoolkit.experiment import Preset
+from dyntoolkit.experiment import Preset, config
+from dyntoolkit.experiment.config import choice, number, switch
 from dyntoolkit.phenomena.cross_task_linearity.deadly_noise import deadly_noise
 
 MIXTURE, UPRIGHT, PIXEL_SHUFFLED = "mixture", "upright", "pixel_shuffled"
 ANGLES = (-90, -60, -30, 0, 30, 60, 90)  # degrees at which the digits appear in the pretraining mixture
 
 
-@dataclass(frozen=True)
 class Config(config.Config):
     """Settings of one pair of networks: shared pretraining, then one fine-tuning per task (arXiv 2402.03660)."""
 

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from dyntoolkit.course import course_line
 from dyntoolkit.engine.history import Array, History
-from dyntoolkit.panels import (
+from dyntoolkit.figure.panels import (
     BASELINE,
     BLUE,
     GREEN,
@@ -24,6 +23,7 @@ from dyntoolkit.panels import (
     Panel,
     median_line,
 )
+from dyntoolkit.figure.recorded import recorded_line
 from dyntoolkit.phenomena.cross_task_linearity.digits_measure import ALPHAS, FAILED_LOSS, LAMBDAS, mean_ratio
 from dyntoolkit.probes.linearity import parabola_fit
 
@@ -54,9 +54,9 @@ def panels(history: History) -> list[Panel]:
 def _losses(history: History) -> list[Mark]:
     """Mini-batch loss of the pretraining, then of both fine-tunings."""
     return [
-        course_line(history, "pretrain_loss", "pretraining", TRAIN),
-        course_line(history, "loss", "task A", ORANGE, column=0),
-        course_line(history, "loss", "task B", GREEN, column=1),
+        recorded_line(history, "pretrain_loss", "pretraining", TRAIN),
+        recorded_line(history, "loss", "task A", ORANGE, column=0),
+        recorded_line(history, "loss", "task B", GREEN, column=1),
         Level("loss 1: not trained", y=FAILED_LOSS),
     ]
 
@@ -64,11 +64,11 @@ def _losses(history: History) -> list[Mark]:
 def _accuracies(history: History) -> list[Mark]:
     """On the tests of both tasks: of the start, then of each network on its own task, their average and ensemble."""
     return [
-        course_line(history, "pretrain_acc", "pretrained", BLUE),
-        course_line(history, "own_acc", "A on A, B on B", SKY),
-        course_line(history, "cross_acc", "A on B, B on A", ORANGE),
-        course_line(history, "ensemble_acc", "outputs averaged", PURPLE),
-        course_line(history, "merged_acc", "weights averaged", RED),
+        recorded_line(history, "pretrain_acc", "pretrained", BLUE),
+        recorded_line(history, "own_acc", "A on A, B on B", SKY),
+        recorded_line(history, "cross_acc", "A on B, B on A", ORANGE),
+        recorded_line(history, "ensemble_acc", "outputs averaged", PURPLE),
+        recorded_line(history, "merged_acc", "weights averaged", RED),
     ]
 
 

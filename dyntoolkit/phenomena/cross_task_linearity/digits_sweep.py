@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from dyntoolkit.engine.history import Array
-from dyntoolkit.experiment import Rows
-from dyntoolkit.panels import GREY, MEASURED, RED, Axis, Level, Line, Mark, Panel
-from dyntoolkit.swept import Metrics, by_field, swept_line
+from dyntoolkit.figure.panels import GREY, MEASURED, RED, Axis, Level, Line, Mark, Panel
+from dyntoolkit.figure.sweeps import Row, Rows, by_field, sweep_line
 
 ZERO = 3  # where the logarithmic axis shows "no pretraining"
 
@@ -32,7 +31,7 @@ def sweep_panels(rows: Rows) -> list[Panel]:
                 steps,
                 axis,
                 [
-                    swept_line(start, groups[swept], name, color, least=ZERO),
+                    sweep_line(start, groups[swept], name, color, least=ZERO),
                     Level("independent networks", y=float(np.median(_column(apart, name))) if apart else np.nan),
                 ],
             )
@@ -45,7 +44,7 @@ def sweep_panels(rows: Rows) -> list[Panel]:
     ]
 
 
-def _against_distance(points: Sequence[Metrics]) -> list[Mark]:
+def _against_distance(points: Sequence[Row]) -> list[Mark]:
     """All runs, and the line of slope 1 through their middle."""
     x, y = _column(points, "distance"), _column(points, "ratio")
     known = (x > 0) & (y > 0)
@@ -58,5 +57,5 @@ def _against_distance(points: Sequence[Metrics]) -> list[Mark]:
     ]
 
 
-def _column(found: Sequence[Metrics], name: str) -> Array:
+def _column(found: Sequence[Row], name: str) -> Array:
     return np.array([metrics[name] for metrics in found], dtype=float)

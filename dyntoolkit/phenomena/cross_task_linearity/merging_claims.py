@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dyntoolkit.claims import Array, Bounds, Claim, Control, Metrics, Sweep
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment.claims import Array, Claim, Control, Metrics, Sweep, below
 from dyntoolkit.phenomena.cross_task_linearity.merging_config import Config
 
 LOST = 0.02  # accuracy that a smaller network may lose
@@ -55,27 +55,27 @@ STANDARD = Control("initialization scale 1", {"init_scale": 1.0})
 
 CLAIMS = (
     Claim(
-        "few_features",
-        "Fewer than 60 of 256 units are enough: merged without retraining they lose at most 2 points of accuracy.",
-        "k_star",
-        Bounds(high=60),
-        _measured,
+        id="few_features",
+        statement="Fewer than 60 of 256 units are enough: merged without retraining they lose at most 2 points of accuracy.",
+        metric="k_star",
+        bound=below(60),
+        where=_measured,
         controls=(STANDARD,),
     ),
     Claim(
-        "merging_beats_random",
-        "Not any merge will do: it needs less than two thirds of the units that random merging or dropping leaves.",
-        "k_star",
-        Bounds(high=2 / 3),
-        _measured,
+        id="merging_beats_random",
+        statement="Not any merge will do: it needs less than two thirds of the units that random merging or dropping leaves.",
+        metric="k_star",
+        bound=below(2 / 3),
+        where=_measured,
         value=_share,
     ),
     Claim(
-        "merging_beats_largest",
-        "Nor does keeping the largest units: in the mean over seeds merging needs less than 0.8 as many.",
-        "k_star",
-        Bounds(high=0.8),
-        _measured,
+        id="merging_beats_largest",
+        statement="Nor does keeping the largest units: in the mean over seeds merging needs less than 0.8 as many.",
+        metric="k_star",
+        bound=below(0.8),
+        where=_measured,
         controls=(STANDARD,),
         sweep=Sweep(({},), _of_largest, least_seeds=5),
     ),

@@ -1,16 +1,12 @@
 """Settings of `cross_task_linearity.merging` and its presets."""
 
-from dataclasses import dataclass
-
-from dyntoolkit import config
-from dyntoolkit.config import number
-from dyntoolkit.experiment import Preset
+from dyntoolkit.experiment import Preset, config
+from dyntoolkit.experiment.config import number
 from dyntoolkit.phenomena.cross_task_linearity.deadly_noise import deadly_noise
 
 GRID = (256, 192, 128, 96, 64, 48, 32, 24, 16, 12, 8)  # numbers of units at which merged networks are tested
 
 
-@dataclass(frozen=True)
 class Config(config.Config):
     """Settings of one network whose hidden units are merged (arXiv 2310.06756)."""
 

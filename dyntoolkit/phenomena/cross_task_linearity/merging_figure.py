@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from dyntoolkit.course import course_line
 from dyntoolkit.engine.history import History
-from dyntoolkit.panels import (
+from dyntoolkit.figure.panels import (
     BLUE,
     GREEN,
     GREY,
@@ -19,6 +18,7 @@ from dyntoolkit.panels import (
     Panel,
     median_line,
 )
+from dyntoolkit.figure.recorded import recorded_line
 from dyntoolkit.phenomena.cross_task_linearity.merging_claims import LOST, RULES, fewest_units
 
 LABELS = ("cheapest pairs merged", "random pairs merged", "largest units kept", "random units kept")
@@ -33,13 +33,13 @@ def panels(history: History) -> list[Panel]:
             "Training loss",
             step,
             Axis("cross-entropy (nats)", log=True),
-            [course_line(history, "loss", "train", TRAIN)],
+            [recorded_line(history, "loss", "train", TRAIN)],
         ),
         Panel(
             "Accuracy of the whole network",
             step,
             Axis("test accuracy", range=(0, 1)),
-            [course_line(history, "accuracy", "test", TEST)],
+            [recorded_line(history, "accuracy", "test", TEST)],
         ),
         Panel("Fewer and fewer units", left, Axis("test accuracy", range=(0, 1)), _curves(history)),
         Panel(

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dyntoolkit.claims import Array, Bounds, Claim, Control, Metrics, Sweep
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment.claims import Array, Claim, Control, Metrics, Sweep, below
 from dyntoolkit.phenomena.cross_task_linearity.digits_measure import mean_ratio
 from dyntoolkit.phenomena.cross_task_linearity.permutation_config import Config
 
@@ -53,27 +53,27 @@ RANDOM = Control("units permuted at random", metric="random_share")
 
 CLAIMS = (
     Claim(
-        "weight_matching",
-        "Matched by their weights, the networks have less than 0.4 of their error barrier left.",
-        "weight_share",
-        Bounds(high=0.4),
-        _narrow,
+        id="weight_matching",
+        statement="Matched by their weights, the networks have less than 0.4 of their error barrier left.",
+        metric="weight_share",
+        bound=below(0.4),
+        where=_narrow,
         controls=(RANDOM,),
     ),
     Claim(
-        "activation_matching",
-        "Matched by their activations, less than 0.3.",
-        "activation_share",
-        Bounds(high=0.3),
-        _narrow,
+        id="activation_matching",
+        statement="Matched by their activations, less than 0.3.",
+        metric="activation_share",
+        bound=below(0.3),
+        where=_narrow,
         controls=(RANDOM,),
     ),
     Claim(
-        "wider_is_flatter",
-        "The wider, the flatter, even unmatched: the mean error barrier at width 256 is below 0.4 of that at 32.",
-        "error_plain",
-        Bounds(high=0.4),
-        _any_width,
+        id="wider_is_flatter",
+        statement="The wider, the flatter, even unmatched: the mean error barrier at width 256 is below 0.4 of that at 32.",
+        metric="error_plain",
+        bound=below(0.4),
+        where=_any_width,
         sweep=Sweep(tuple({"width": width} for width in (32, 64, 128, 256)), _widest, least_seeds=5),
     ),
 )

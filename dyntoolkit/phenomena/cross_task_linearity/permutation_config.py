@@ -1,14 +1,10 @@
 """Settings of `cross_task_linearity.permutation` and its presets."""
 
-from dataclasses import dataclass
-
-from dyntoolkit import config
-from dyntoolkit.config import number
-from dyntoolkit.experiment import Preset
+from dyntoolkit.experiment import Preset, config
+from dyntoolkit.experiment.config import number
 from dyntoolkit.phenomena.cross_task_linearity.deadly_noise import deadly_noise
 
 
-@dataclass(frozen=True)
 class Config(config.Config):
     """Settings of two independent networks that are matched unit by unit (arXiv 2209.04836)."""
 

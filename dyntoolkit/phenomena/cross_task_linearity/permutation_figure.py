@@ -2,10 +2,8 @@
 
 import numpy as np
 
-from dyntoolkit.course import course_line
 from dyntoolkit.engine.history import History
-from dyntoolkit.experiment import Rows
-from dyntoolkit.panels import (
+from dyntoolkit.figure.panels import (
     GREEN,
     MEASURED,
     ORANGE,
@@ -18,10 +16,11 @@ from dyntoolkit.panels import (
     Panel,
     median_line,
 )
+from dyntoolkit.figure.recorded import recorded_line
+from dyntoolkit.figure.sweeps import Rows, by_field, sweep_line
 from dyntoolkit.phenomena.cross_task_linearity.digits_measure import mean_ratio
 from dyntoolkit.phenomena.cross_task_linearity.permutation_claims import VERSIONS
 from dyntoolkit.probes.barrier import ALPHAS
-from dyntoolkit.swept import by_field, swept_line
 
 COLORS = dict(zip(VERSIONS, (RED, PURPLE, GREEN, ORANGE), strict=True))
 LABELS = dict(zip(VERSIONS, ("as trained", "matched by weights", "matched by activations", "at random"), strict=True))
@@ -36,9 +35,9 @@ def panels(history: History) -> list[Panel]:
             step,
             Axis("loss (nats), error rate", log=True),
             [
-                course_line(history, "loss", "loss of A", ORANGE, column=0),
-                course_line(history, "loss", "loss of B", GREEN, column=1),
-                course_line(history, "error_barrier", "error barrier, as trained", RED),
+                recorded_line(history, "loss", "loss of A", ORANGE, column=0),
+                recorded_line(history, "loss", "loss of B", GREEN, column=1),
+                recorded_line(history, "error_barrier", "error barrier, as trained", RED),
             ],
         ),
         Panel("Error on the way", way, Axis("error rate"), [*_paths(history, "error_path")]),
@@ -79,5 +78,5 @@ def sweep_panels(rows: Rows) -> list[Panel]:
     Drawn are the runs that differ in nothing else, with the settings of which most widths are there.
     """
     runs = max(by_field(rows, "width").values(), key=len)
-    lines = [swept_line(LABELS[name], runs, f"error_{name}", COLORS[name]) for name in VERSIONS]
+    lines = [sweep_line(LABELS[name], runs, f"error_{name}", COLORS[name]) for name in VERSIONS]
     return [Panel("Error barrier by width", Axis("width", log=True), Axis("rise of the error rate"), [*lines])]

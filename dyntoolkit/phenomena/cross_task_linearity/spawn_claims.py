@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dyntoolkit.claims import Array, Bounds, Claim, Control, Metrics, Sweep
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment.claims import Array, Claim, Control, Metrics, Sweep, above, below
 from dyntoolkit.phenomena.cross_task_linearity.digits_measure import mean_ratio
 from dyntoolkit.phenomena.cross_task_linearity.spawn_config import APART, Config
 
@@ -61,37 +61,37 @@ EARLY, INDEPENDENT = Control("copied at the start", {"spawn_step": 0}), Control(
 
 CLAIMS = (
     Claim(
-        "small_error_barrier",
-        "Late copies are connected: on the straight way between them the error rises by less than 8 points.",
-        "error_barrier",
-        Bounds(high=0.08),
-        _measured,
+        id="small_error_barrier",
+        statement="Late copies are connected: on the straight way between them the error rises by less than 8 points.",
+        metric="error_barrier",
+        bound=below(0.08),
+        where=_measured,
         controls=(EARLY, INDEPENDENT),
     ),
     Claim(
-        "commutativity",
-        "The second layer commutes: either network's weights do on either network's features.",
-        "com_2",
-        Bounds(high=0.05),
-        _measured,
+        id="commutativity",
+        statement="The second layer commutes: either network's weights do on either network's features.",
+        metric="com_2",
+        bound=below(0.05),
+        where=_measured,
         controls=(EARLY, INDEPENDENT),
     ),
     Claim(
-        "barrier_falls",
-        "The later the copy, the lower the barrier: with 600 shared steps below 0.4 of that without any.",
-        "loss_barrier",
-        Bounds(high=0.4),
-        _any_spawn,
-        controls=(Control("two different starts: the barrier itself", APART, Bounds(low=1), metric="loss_barrier"),),
+        id="barrier_falls",
+        statement="The later the copy, the lower the barrier: with 600 shared steps below 0.4 of that without any.",
+        metric="loss_barrier",
+        bound=below(0.4),
+        where=_any_spawn,
+        controls=(Control("two different starts: the barrier itself", APART, above(1), metric="loss_barrier"),),
         sweep=Sweep(tuple({"spawn_step": steps} for steps in SHARED_STEPS), _fall),
     ),
     Claim(
-        "llfc_follows",
-        "The features' linearity follows: in the mean over seeds ctl/base is below 0.75 of that without shared steps.",
-        "ratio",
-        Bounds(high=0.75),
-        _any_spawn,
-        controls=(Control("two different starts: ctl/base itself", APART, Bounds(low=0.4), metric="ratio"),),
+        id="llfc_follows",
+        statement="The features' linearity follows: in the mean over seeds ctl/base is below 0.75 of that without shared steps.",
+        metric="ratio",
+        bound=below(0.75),
+        where=_any_spawn,
+        controls=(Control("two different starts: ctl/base itself", APART, above(0.4), metric="ratio"),),
         sweep=Sweep(({"spawn_step": 600}, {"spawn_step": 0}), _linear, least_seeds=5),
     ),
 )

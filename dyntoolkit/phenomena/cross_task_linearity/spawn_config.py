@@ -1,13 +1,9 @@
 """Settings of `cross_task_linearity.spawn` and its presets."""
 
-from dataclasses import dataclass
-
-from dyntoolkit import config
-from dyntoolkit.config import number, switch
-from dyntoolkit.experiment import Preset
+from dyntoolkit.experiment import Preset, config
+from dyntoolkit.experiment.config import number, switch
 
 
-@dataclass(frozen=True)
 class Config(config.Config):
     """Settings of one pair of networks that share their first steps (arXiv 2307.08286)."""
 

@@ -2,10 +2,8 @@
 
 import numpy as np
 
-from dyntoolkit.course import course_line
 from dyntoolkit.engine.history import History
-from dyntoolkit.experiment import Rows
-from dyntoolkit.panels import (
+from dyntoolkit.figure.panels import (
     BASELINE,
     GREEN,
     GREY,
@@ -22,10 +20,11 @@ from dyntoolkit.panels import (
     Panel,
     median_line,
 )
+from dyntoolkit.figure.recorded import recorded_line
+from dyntoolkit.figure.sweeps import Rows, by_field, sweep_line
 from dyntoolkit.phenomena.cross_task_linearity.spawn_claims import FAILED_LOSS
 from dyntoolkit.phenomena.cross_task_linearity.spawn_config import Config
 from dyntoolkit.probes.barrier import ALPHAS
-from dyntoolkit.swept import by_field, swept_line
 
 ZERO = 3  # where the logarithmic axis shows "no shared steps"
 
@@ -41,9 +40,9 @@ def panels(history: History) -> list[Panel]:
             step,
             Axis("cross-entropy (nats)", log=True),
             [
-                course_line(history, "shared_loss", "shared", TRAIN),
-                course_line(history, "loss", "copy A", ORANGE, column=0),
-                course_line(history, "loss", "copy B", GREEN, column=1),
+                recorded_line(history, "shared_loss", "shared", TRAIN),
+                recorded_line(history, "loss", "copy A", ORANGE, column=0),
+                recorded_line(history, "loss", "copy B", GREEN, column=1),
                 Level("loss 2: not trained", y=FAILED_LOSS),
                 split,
             ],
@@ -53,8 +52,8 @@ def panels(history: History) -> list[Panel]:
             step,
             Axis("rise of loss, of error"),
             [
-                course_line(history, "loss_barrier", "loss (nats)", MEASURED),
-                course_line(history, "error_barrier", "error rate", RED),
+                recorded_line(history, "loss_barrier", "loss (nats)", MEASURED),
+                recorded_line(history, "error_barrier", "error rate", RED),
                 split,
             ],
         ),
@@ -136,7 +135,7 @@ def sweep_panels(rows: Rows) -> list[Panel]:
             steps,
             Axis(label),
             [
-                swept_line(start, groups[swept], name, color, least=ZERO),
+                sweep_line(start, groups[swept], name, color, least=ZERO),
                 Level("different starts", y=float(np.median([run[name] for run in apart])) if apart else np.nan),
             ],
         )

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from dyntoolkit.claims import Array
 from dyntoolkit.engine.history import History
 from dyntoolkit.engine.loop import geometrically
-from dyntoolkit.panels import TEST, TRAIN, Heat, Level
+from dyntoolkit.experiment.claims import Array
+from dyntoolkit.figure.panels import TEST, TRAIN, Heat, Level
 
 
 def course_map(history: History, name: str, frames: int, rows: Array, label: str, high: float) -> Heat:

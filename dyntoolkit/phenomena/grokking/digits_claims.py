@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from dyntoolkit.claims import Array, Bounds, Claim, Control, Metrics
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment.claims import Array, Claim, Control, Metrics, at_least, below
 from dyntoolkit.phenomena.grokking.digits_config import Config
 from dyntoolkit.probes.crossing_times import delay, first_above, value_at
 
@@ -57,39 +57,39 @@ STANDARD = {"init_scale": 1.0}
 
 CLAIMS = (
     Claim(
-        "gap_at_90",
-        "It memorises before it generalises: at 90 % on the training images, test accuracy is 15 points behind.",
-        "gap_at_90",
-        Bounds(low=0.15 - 1e-9),
-        _measured,
+        id="gap_at_90",
+        statement="It memorises before it generalises: at 90 % on the training images, test accuracy is 15 points behind.",
+        metric="gap_at_90",
+        bound=at_least(0.15),
+        where=_measured,
         controls=(Control("initialization scale 1", STANDARD),),
     ),
     Claim(
-        "high_frequency_excess",
-        "On the way, the outputs hold more high frequencies than the labels do.",
-        "hf_max",
-        Bounds(low=0.75 - 1e-9),
-        _measured,
+        id="high_frequency_excess",
+        statement="On the way, the outputs hold more high frequencies than the labels do.",
+        metric="hf_max",
+        bound=at_least(0.75),
+        where=_measured,
         controls=(
             Control("initialization scale 1", STANDARD, metric="hf_max"),
-            Control("… minus that of the labels", STANDARD, Bounds(high=0), metric="hf_excess"),
+            Control("… minus that of the labels", STANDARD, below(0), metric="hf_excess"),
         ),
         value=_above_target,
     ),
     Claim(
-        "delay_accuracy",
-        "Test accuracy passes 0.85 at least 1.3 times as late as train accuracy passes 0.95.",
-        "delay_accuracy",
-        Bounds(low=1.3 - 1e-9),
-        _measured,
-        controls=(Control("initialization scale 1", STANDARD, Bounds(high=1.3)),),
+        id="delay_accuracy",
+        statement="Test accuracy passes 0.85 at least 1.3 times as late as train accuracy passes 0.95.",
+        metric="delay_accuracy",
+        bound=at_least(1.3),
+        where=_measured,
+        controls=(Control("initialization scale 1", STANDARD, below(1.3)),),
     ),
     Claim(
-        "reaches",
-        "In the end most digits that were never seen are recognised.",
-        "accuracy_end",
-        Bounds(low=0.85 - 1e-9),
-        _measured,
+        id="reaches",
+        statement="In the end most digits that were never seen are recognised.",
+        metric="accuracy_end",
+        bound=at_least(0.85),
+        where=_measured,
         controls=(Control("no weight decay", {"weight_decay": 0.0}),),
     ),
 )

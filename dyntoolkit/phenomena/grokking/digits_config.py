@@ -1,13 +1,9 @@
 """Settings of `grokking.digits` and its presets."""
 
-from dataclasses import dataclass
-
-from dyntoolkit import config
-from dyntoolkit.config import number
-from dyntoolkit.experiment import Preset
+from dyntoolkit.experiment import Preset, config
+from dyntoolkit.experiment.config import number
 
 
-@dataclass(frozen=True)
 class Config(config.Config):
     """Settings of one run on a few handwritten digits (Zhou et al. 2024, arXiv 2405.17479)."""
 

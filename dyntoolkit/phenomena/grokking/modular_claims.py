@@ -1,7 +1,7 @@
 """Metrics and claims of `grokking.modular`: memorised, generalised, and what the neurons have become."""
 
-from dyntoolkit.claims import Array, Bounds, Claim, Control
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment.claims import Array, Claim, Control, at_least, below
 from dyntoolkit.phenomena.grokking.modular_config import PRESETS, Config
 from dyntoolkit.probes.crossing_times import delay, first_above, value_at
 
@@ -47,35 +47,35 @@ NO_DECAY = Control("no weight decay", {"weight_decay": 0.0})
 
 CLAIMS = (
     Claim(
-        "delay_accuracy",
-        "Test accuracy passes 0.9 at least three times as late as train accuracy passes 0.95.",
-        "delay_accuracy",
-        Bounds(low=3 - 1e-9),
-        _measured,
-        controls=(Control("train on 95 %", {"train_fraction": 0.95}, Bounds(high=3)),),
+        id="delay_accuracy",
+        statement="Test accuracy passes 0.9 at least three times as late as train accuracy passes 0.95.",
+        metric="delay_accuracy",
+        bound=at_least(3),
+        where=_measured,
+        controls=(Control("train on 95 %", {"train_fraction": 0.95}, below(3)),),
     ),
     Claim(
-        "generalises",
-        "In the end nearly all pairs that were never seen are added right.",
-        "accuracy_end",
-        Bounds(low=0.95 - 1e-9),
-        _measured,
+        id="generalises",
+        statement="In the end nearly all pairs that were never seen are added right.",
+        metric="accuracy_end",
+        bound=at_least(0.95),
+        where=_measured,
         controls=(LITTLE, NO_DECAY),
     ),
     Claim(
-        "concentration",
-        "Each neuron has become nearly a single Fourier mode: its strongest one holds 60 % of the power.",
-        "concentration_end",
-        Bounds(low=0.6 - 1e-9),
-        _measured,
+        id="concentration",
+        statement="Each neuron has become nearly a single Fourier mode: its strongest one holds 60 % of the power.",
+        metric="concentration_end",
+        bound=at_least(0.6),
+        where=_measured,
         controls=(LITTLE, NO_DECAY, Control("at the start", {}, metric="concentration_start")),
     ),
     Claim(
-        "modes",
-        "All Fourier modes of the addition table are learned: the weakest has a gain of 0.85, the exact one 1.",
-        "g_min",
-        Bounds(low=0.85 - 1e-9),
-        _measured,
+        id="modes",
+        statement="All Fourier modes of the addition table are learned: the weakest has a gain of 0.85, the exact one 1.",
+        metric="g_min",
+        bound=at_least(0.85),
+        where=_measured,
         controls=(LITTLE, NO_DECAY),
     ),
 )

@@ -1,15 +1,11 @@
 """Settings of `grokking.modular` and its presets."""
 
-from dataclasses import dataclass
-
-from dyntoolkit import config
-from dyntoolkit.config import choice, number
-from dyntoolkit.experiment import Preset
+from dyntoolkit.experiment import Preset, config
+from dyntoolkit.experiment.config import choice, number
 
 PRIMES = ("11", "13", "17", "19", "23", "29", "31")
 
 
-@dataclass(frozen=True)
 class Config(config.Config):
     """Settings of one run on addition modulo a prime (Kumar et al. 2023, arXiv 2310.06110)."""
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from dyntoolkit.course import course, course_line, log_steps
 from dyntoolkit.engine.history import History
-from dyntoolkit.panels import GREEN, TEST, TRAIN, Axis, Heat, Level, Panel
+from dyntoolkit.figure.panels import GREEN, TEST, TRAIN, Axis, Heat, Level, Panel
+from dyntoolkit.figure.recorded import log_steps, recorded, recorded_line
 from dyntoolkit.phenomena.grokking.delay_figure import course_map, delay_marks
 from dyntoolkit.phenomena.grokking.modular_claims import accuracy_times
 from dyntoolkit.probes.fourier_concentration import random_concentration
@@ -26,23 +26,23 @@ def _losses(history: History) -> Panel:
         log_steps(history),
         Axis("squared error, sum over classes", log=True),
         [
-            course_line(history, "train_loss", "train", TRAIN, start=1),
-            course_line(history, "test_loss", "test", TEST, start=1),
+            recorded_line(history, "train_loss", "train", TRAIN, start=1),
+            recorded_line(history, "test_loss", "test", TEST, start=1),
             Level("start, by theory: 1 + 3 s⁶/p", y=history.config.start_loss),
         ],
     )
 
 
 def _accuracies(history: History) -> Panel:
-    (steps, train), (_, test) = course(history, "train_accuracy", 1), course(history, "test_accuracy", 1)
+    (steps, train), (_, test) = recorded(history, "train_accuracy", 1), recorded(history, "test_accuracy", 1)
     return Panel(
         "Accuracy and concentration",
         log_steps(history),
         Axis("share", range=(0, 1.03)),
         [
-            course_line(history, "train_accuracy", "train accuracy", TRAIN, start=1),
-            course_line(history, "test_accuracy", "test accuracy", TEST, start=1),
-            course_line(history, "concentration", "Fourier concentration", GREEN, start=1),
+            recorded_line(history, "train_accuracy", "train accuracy", TRAIN, start=1),
+            recorded_line(history, "test_accuracy", "test accuracy", TEST, start=1),
+            recorded_line(history, "concentration", "Fourier concentration", GREEN, start=1),
             Level("random neurons", y=random_concentration(history.config.modulus)),
             *delay_marks(*accuracy_times(steps, train, test), "train > 0.95", "test > 0.9"),
         ],

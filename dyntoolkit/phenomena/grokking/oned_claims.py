@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from dyntoolkit.claims import Array, Bounds, Claim, Control, Metrics
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment.claims import Array, Claim, Control, Metrics, at_least, at_most, below
 from dyntoolkit.phenomena.grokking.oned_config import UNIFORM, Config
 from dyntoolkit.probes.crossing_times import delay, first_below
 
@@ -60,45 +60,45 @@ EVEN = Control("120 even points", UNIFORM)
 
 CLAIMS = (
     Claim(
-        "delay",
-        "Test loss falls below 0.2 at least 15 times as late as training loss.",
-        "delay",
-        Bounds(low=15 - 1e-9),
-        _measured,
+        id="delay",
+        statement="Test loss falls below 0.2 at least 15 times as late as training loss.",
+        metric="delay",
+        bound=at_least(15),
+        where=_measured,
         controls=(EVEN,),
     ),
     Claim(
-        "test_peak",
-        "Before it falls, test loss rises well above 0.5, that of an output of 0.",
-        "test_peak",
-        Bounds(low=0.9 - 1e-9),
-        _measured,
+        id="test_peak",
+        statement="Before it falls, test loss rises well above 0.5, that of an output of 0.",
+        metric="test_peak",
+        bound=at_least(0.9),
+        where=_measured,
         controls=(EVEN,),
     ),
     Claim(
-        "alias_first",
-        "On the test points the alias, k = 1, comes before the truth: its peak, while k = 6 is at most 0.15.",
-        "F1_peak",
-        Bounds(low=0.35 - 1e-9),
-        _measured,
+        id="alias_first",
+        statement="On the test points the alias, k = 1, comes before the truth: its peak, while k = 6 is at most 0.15.",
+        metric="F1_peak",
+        bound=at_least(0.35),
+        where=_measured,
         controls=(Control("120 even points", UNIFORM, metric="F1_peak"),),
         value=_alone,
     ),
     Claim(
-        "alias_leaves_test",
-        "In the end the alias is gone from the test points, and k = 6 is there, at least 0.4.",
-        "F1_end",
-        Bounds(high=0.05 + 1e-9),
-        _measured,
+        id="alias_leaves_test",
+        statement="In the end the alias is gone from the test points, and k = 6 is there, at least 0.4.",
+        metric="F1_end",
+        bound=at_most(0.05),
+        where=_measured,
         controls=(Control("at its peak", metric="F1_peak"),),
         value=_replaced,
     ),
     Claim(
-        "alias_stays_on_train",
-        "On the training points it stays, as large as in their labels: the difference.",
-        "F1_error",
-        Bounds(high=0.02 + 1e-9),
-        _measured,
-        controls=(Control("120 even points: the labels hold no k = 1", UNIFORM, Bounds(high=1e-6), metric="label_F1"),),
+        id="alias_stays_on_train",
+        statement="On the training points it stays, as large as in their labels: the difference.",
+        metric="F1_error",
+        bound=at_most(0.02),
+        where=_measured,
+        controls=(Control("120 even points: the labels hold no k = 1", UNIFORM, below(1e-6), metric="label_F1"),),
     ),
 )

@@ -1,13 +1,9 @@
 """Settings of `grokking.oned` and its presets."""
 
-from dataclasses import dataclass
-
-from dyntoolkit import config
-from dyntoolkit.config import choice, number
-from dyntoolkit.experiment import Preset
+from dyntoolkit.experiment import Preset, config
+from dyntoolkit.experiment.config import choice, number
 
 
-@dataclass(frozen=True)
 class Config(config.Config):
     """Settings of one run on sin 6x, sampled where it looks like sin x (Zhou et al. 2024, arXiv 2405.17479)."""
 

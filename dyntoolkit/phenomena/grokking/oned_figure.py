@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from dyntoolkit.claims import Array
-from dyntoolkit.course import course, course_line, log_steps
 from dyntoolkit.engine.history import History
-from dyntoolkit.panels import GREY, TEST, TRAIN, Axis, Line, Panel
+from dyntoolkit.experiment.claims import Array
+from dyntoolkit.figure.panels import GREY, TEST, TRAIN, Axis, Line, Panel
+from dyntoolkit.figure.recorded import log_steps, recorded, recorded_line
 from dyntoolkit.phenomena.grokking.delay_figure import course_map, delay_marks
 from dyntoolkit.phenomena.grokking.oned_claims import LEVEL
 from dyntoolkit.probes.crossing_times import first_below
@@ -45,14 +45,14 @@ def panels(history: History) -> list[Panel]:
 
 
 def _losses(history: History) -> Panel:
-    t_train, t_test = (first_below(*course(history, name, 1), LEVEL) for name in ("train_loss", "test_loss"))
+    t_train, t_test = (first_below(*recorded(history, name, 1), LEVEL) for name in ("train_loss", "test_loss"))
     return Panel(
         "Loss",
         log_steps(history),
         Axis("mean squared error", log=True),
         [
-            course_line(history, "train_loss", "train", TRAIN, start=1),
-            course_line(history, "test_loss", "test", TEST, start=1),
+            recorded_line(history, "train_loss", "train", TRAIN, start=1),
+            recorded_line(history, "test_loss", "test", TEST, start=1),
             *delay_marks(t_train, t_test, f"train < {LEVEL}", f"test < {LEVEL}"),
         ],
     )

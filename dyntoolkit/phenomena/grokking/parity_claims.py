@@ -5,8 +5,8 @@ from math import comb
 
 import numpy as np
 
-from dyntoolkit.claims import Array, Bounds, Claim, Control, Metrics, Sweep
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment.claims import Array, Claim, Control, Metrics, Sweep, above, at_least, at_most, below
 from dyntoolkit.phenomena.grokking.parity_config import PRESETS, Config
 from dyntoolkit.probes.crossing_times import delay, first_above, first_below, value_at
 
@@ -96,30 +96,30 @@ NO_DECAY = Control("no weight decay", {"weight_decay": 0.0})
 
 CLAIMS = (
     Claim(
-        "delay_accuracy",
-        "Test accuracy passes 0.9 at least 2.5 times as late as train accuracy passes 0.95.",
-        "delay_accuracy",
-        Bounds(low=2.5 - 1e-9),
-        _sparse,
+        id="delay_accuracy",
+        statement="Test accuracy passes 0.9 at least 2.5 times as late as train accuracy passes 0.95.",
+        metric="delay_accuracy",
+        bound=at_least(2.5),
+        where=_sparse,
         controls=(
-            Control("initialization scale 1", {"init_scale": 1.0}, Bounds(high=2.5)),
-            Control("train on 60 %", {"train_fraction": 0.6}, Bounds(high=2.5)),
+            Control("initialization scale 1", {"init_scale": 1.0}, below(2.5)),
+            Control("train on 60 %", {"train_fraction": 0.6}, below(2.5)),
         ),
     ),
     Claim(
-        "generalises",
-        "In the end nearly all points that were never seen have the right sign.",
-        "accuracy_end",
-        Bounds(low=0.95 - 1e-9),
-        _sparse,
+        id="generalises",
+        statement="In the end nearly all points that were never seen have the right sign.",
+        metric="accuracy_end",
+        bound=at_least(0.95),
+        where=_sparse,
         controls=(NO_DECAY,),
     ),
     Claim(
-        "walsh_concentrates",
-        "The true set holds at most 20 % of the outputs' Walsh weight at memorisation, and 75 % in the end.",
-        "share_end",
-        Bounds(low=0.75 - 1e-9),
-        _sparse,
+        id="walsh_concentrates",
+        statement="The true set holds at most 20 % of the outputs' Walsh weight at memorisation, and 75 % in the end.",
+        metric="share_end",
+        bound=at_least(0.75),
+        where=_sparse,
         controls=(
             Control("no weight decay", {"weight_decay": 0.0}, metric="share_end"),
             Control("at memorisation", metric="share_at_memorisation"),
@@ -127,31 +127,31 @@ CLAIMS = (
         value=_grown,
     ),
     Claim(
-        "alias_weight",
-        "What the labels hold in degrees 1 to 4 beside their own ten bits is what sampling predicts: mean over seeds "
+        id="alias_weight",
+        statement="What the labels hold in degrees 1 to 4 beside their own ten bits is what sampling predicts: mean over seeds "
         "at five shares, the largest relative deviation.",
-        "alias_low_degree",
-        Bounds(high=0.15),
-        _labels,
+        metric="alias_low_degree",
+        bound=below(0.15),
+        where=_labels,
         sweep=Sweep(
             tuple({"k": 10, "train_fraction": share, "steps": 200} for share in SHARES), _off_theory, least_seeds=6
         ),
     ),
     Claim(
-        "test_bump",
-        "The fewer points, the higher the bump of the test loss: its peak with a share of 0.2 minus that with 0.65.",
-        "test_peak",
-        Bounds(low=0),
-        _full,
+        id="test_bump",
+        statement="The fewer points, the higher the bump of the test loss: its peak with a share of 0.2 minus that with 0.65.",
+        metric="test_peak",
+        bound=above(0),
+        where=_full,
         sweep=Sweep(tuple({"train_fraction": share} for share in SHARES[:4]), _bump),
         preset="full_parity",
     ),
     Claim(
-        "too_little_data",
-        "With 20 % of the points the product of all ten bits is never found.",
-        "accuracy_end",
-        Bounds(high=0.85 + 1e-9),
-        _too_little,
+        id="too_little_data",
+        statement="With 20 % of the points the product of all ten bits is never found.",
+        metric="accuracy_end",
+        bound=at_most(0.85),
+        where=_too_little,
         controls=(Control("train on 50 %", {"train_fraction": 0.5}),),
         preset="full_parity_too_little",
     ),

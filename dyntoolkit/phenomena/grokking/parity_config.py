@@ -1,14 +1,10 @@
 """Settings of `grokking.parity` and its presets."""
 
-from dataclasses import dataclass
-
-from dyntoolkit import config
-from dyntoolkit.config import number
 from dyntoolkit.errors import InputError
-from dyntoolkit.experiment import Preset
+from dyntoolkit.experiment import Preset, config
+from dyntoolkit.experiment.config import number
 
 
-@dataclass(frozen=True)
 class Config(config.Config):
     """Settings of one run on the product of k of n bits (Zhou et al. 2024, arXiv 2405.17479)."""
 

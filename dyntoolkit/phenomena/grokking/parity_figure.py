@@ -4,10 +4,8 @@ from collections import defaultdict
 
 import numpy as np
 
-from dyntoolkit.course import course, course_line, log_steps
 from dyntoolkit.engine.history import History
-from dyntoolkit.experiment import Rows
-from dyntoolkit.panels import (
+from dyntoolkit.figure.panels import (
     ALIGNMENT,
     BASELINE,
     GREY,
@@ -20,6 +18,8 @@ from dyntoolkit.panels import (
     Panel,
     median_line,
 )
+from dyntoolkit.figure.recorded import log_steps, recorded, recorded_line
+from dyntoolkit.figure.sweeps import Rows
 from dyntoolkit.phenomena.grokking.delay_figure import course_map, delay_marks
 from dyntoolkit.phenomena.grokking.parity_claims import LOW, accuracy_times, expected_alias
 from dyntoolkit.phenomena.grokking.parity_config import Config
@@ -50,22 +50,22 @@ def _losses(history: History) -> Panel:
         log_steps(history),
         Axis("mean squared error", log=True),
         [
-            course_line(history, "train_loss", "train", TRAIN, start=1),
-            course_line(history, "test_loss", "test", TEST, start=1),
+            recorded_line(history, "train_loss", "train", TRAIN, start=1),
+            recorded_line(history, "test_loss", "test", TEST, start=1),
             Level("an output of 0", y=1.0),
         ],
     )
 
 
 def _accuracies(history: History) -> Panel:
-    (steps, train), (_, test) = course(history, "train_accuracy", 1), course(history, "test_accuracy", 1)
+    (steps, train), (_, test) = recorded(history, "train_accuracy", 1), recorded(history, "test_accuracy", 1)
     return Panel(
         "Accuracy",
         log_steps(history),
         Axis("share of right signs", range=(0, 1.03)),
         [
-            course_line(history, "train_accuracy", "train", TRAIN, start=1),
-            course_line(history, "test_accuracy", "test", TEST, start=1),
+            recorded_line(history, "train_accuracy", "train", TRAIN, start=1),
+            recorded_line(history, "test_accuracy", "test", TEST, start=1),
             *delay_marks(*accuracy_times(steps, train, test), "train > 0.95", "test > 0.9"),
         ],
     )
@@ -83,8 +83,8 @@ def _sets(history: History) -> Panel:
         log_steps(history),
         Axis("share of the Walsh weight", range=(0, 1.03)),
         [
-            course_line(history, "share", "true product", ALIGNMENT, start=1),
-            course_line(history, "false_low", f"others of 1 to {LOW} bits", BASELINE, start=1),
+            recorded_line(history, "share", "true product", ALIGNMENT, start=1),
+            recorded_line(history, "false_low", f"others of 1 to {LOW} bits", BASELINE, start=1),
         ],
     )
 

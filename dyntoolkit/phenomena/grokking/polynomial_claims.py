@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dyntoolkit.claims import Array, Bounds, Claim, Control, Metrics, Sweep
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment.claims import Array, Claim, Control, Metrics, Sweep, above, at_least, at_most, mean_of
 from dyntoolkit.phenomena.grokking.polynomial_config import Config
 from dyntoolkit.probes.crossing_times import delay, first_below
 
@@ -67,51 +67,58 @@ LITTLE = Control("50 training points", {"n_train": 50})
 
 CLAIMS = (
     Claim(
-        "delay",
-        "Test loss falls later than training loss, without any weight decay.",
-        "delay",
-        Bounds(low=1.4 - 1e-9),
-        _measured,
+        id="delay",
+        statement="Test loss falls later than training loss, without any weight decay.",
+        metric="delay",
+        bound=at_least(1.4),
+        where=_measured,
         controls=(Control("1500 training points", {"n_train": 1500, "steps": 400}),),
-        mean={"delay": Bounds(low=2.5 - 1e-9)},
     ),
     Claim(
-        "delay_grows",
-        "The lazier, the later: the mean delay at α = 3 is over 1.4 times that at α = 0.1.",
-        "delay",
-        Bounds(low=1.4),
-        _measured,
+        id="delay_mean",
+        statement="In the mean over 5 seeds it falls 2.5 times as late.",
+        sweep=mean_of("delay"),
+        bound=at_least(2.5),
+        where=_measured,
+        controls=(Control("1500 training points", sweep=mean_of("delay", n_train=1500, steps=400)),),
+    ),
+    Claim(
+        id="delay_grows",
+        statement="The lazier, the later: the mean delay at α = 3 is over 1.4 times that at α = 0.1.",
+        metric="delay",
+        bound=above(1.4),
+        where=_measured,
         sweep=Sweep(tuple({"alpha": alpha} for alpha in (0.1, 0.3, 1.0, 3.0)), _growth, least_seeds=8),
     ),
     Claim(
-        "leaves_kernel",
-        "In the end test loss is at most a third of what the initial kernel can reach.",
-        "floor_ratio",
-        Bounds(high=1 / 3 + 1e-9),
-        _measured,
+        id="leaves_kernel",
+        statement="In the end test loss is at most a third of what the initial kernel can reach.",
+        metric="floor_ratio",
+        bound=at_most(1 / 3),
+        where=_measured,
         controls=(LAZY, LITTLE),
     ),
     Claim(
-        "norm_grows",
-        "The weights do not shrink, as weight decay would have it: their norm at least doubles.",
-        "norm_ratio",
-        Bounds(low=2 - 1e-9),
-        _measured,
+        id="norm_grows",
+        statement="The weights do not shrink, as weight decay would have it: their norm at least doubles.",
+        metric="norm_ratio",
+        bound=at_least(2),
+        where=_measured,
         controls=(LAZY,),
     ),
     Claim(
-        "alignment",
-        "The weights end along the direction of the target.",
-        "alignment_end",
-        Bounds(low=0.9 - 1e-9),
-        _measured,
+        id="alignment",
+        statement="The weights end along the direction of the target.",
+        metric="alignment_end",
+        bound=at_least(0.9),
+        where=_measured,
         controls=(LITTLE, Control("at the start", {}, metric="alignment_start")),
     ),
     Claim(
-        "three_terms",
-        "Three terms, of variance, misalignment and linear part, make up the test loss all along.",
-        "terms_error",
-        Bounds(high=0.4 + 1e-9),
-        _measured,
+        id="three_terms",
+        statement="Three terms, of variance, misalignment and linear part, make up the test loss all along.",
+        metric="terms_error",
+        bound=at_most(0.4),
+        where=_measured,
     ),
 )

@@ -1,14 +1,11 @@
 """Settings of `grokking.polynomial` and its presets."""
 
 import math
-from dataclasses import dataclass
 
-from dyntoolkit import config
-from dyntoolkit.config import number
-from dyntoolkit.experiment import Preset
+from dyntoolkit.experiment import Preset, config
+from dyntoolkit.experiment.config import number
 
 
-@dataclass(frozen=True)
 class Config(config.Config):
     """Settings of one run of gradient descent on a quadratic target (Kumar et al. 2023, arXiv 2310.06110)."""
 

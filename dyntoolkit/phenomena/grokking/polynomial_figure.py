@@ -2,11 +2,9 @@
 
 import numpy as np
 
-from dyntoolkit.claims import Array
-from dyntoolkit.course import course, course_line, log_steps
 from dyntoolkit.engine.history import History
-from dyntoolkit.experiment import Rows
-from dyntoolkit.panels import (
+from dyntoolkit.experiment.claims import Array
+from dyntoolkit.figure.panels import (
     ALIGNMENT,
     BLUE,
     GREY,
@@ -23,10 +21,11 @@ from dyntoolkit.panels import (
     Panel,
     median_line,
 )
+from dyntoolkit.figure.recorded import log_steps, recorded, recorded_line
+from dyntoolkit.figure.sweeps import Rows, by_field
 from dyntoolkit.phenomena.grokking.delay_figure import delay_marks
 from dyntoolkit.phenomena.grokking.polynomial_claims import relative_losses
 from dyntoolkit.probes.crossing_times import first_below
-from dyntoolkit.swept import by_field
 
 TERMS = (("variance", SKY), ("misalignment", ORANGE), ("linear", PURPLE))
 
@@ -56,7 +55,7 @@ def _losses(history: History) -> Panel:
 
 
 def _steps(history: History) -> Array:
-    return course(history, "train_mse", 1)[0]
+    return recorded(history, "train_mse", 1)[0]
 
 
 def _terms(history: History) -> Panel:
@@ -76,14 +75,14 @@ def _terms(history: History) -> Panel:
 
 def _weights(history: History) -> Panel:
     final = np.array([config.final_norm for config in history.configs])
-    steps, norm = course(history, "norm", 1)
+    steps, norm = recorded(history, "norm", 1)
     return Panel(
         "Weights",
         log_steps(history),
         Axis("norm, alignment"),
         [
             median_line("‖w‖ / its end, by theory", steps, norm / final, BLUE),
-            course_line(history, "alignment", "alignment with the target", ALIGNMENT, start=1),
+            recorded_line(history, "alignment", "alignment with the target", ALIGNMENT, start=1),
             Level("end, by theory", y=1.0),
         ],
     )

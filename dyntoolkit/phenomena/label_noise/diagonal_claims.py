@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from dyntoolkit.claims import Array, Bounds, Claim, Control
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment.claims import Array, Claim, Control, below
 from dyntoolkit.phenomena.label_noise.diagonal_config import Config
 
 END = 3  # frames whose mean is "the end"
@@ -38,27 +38,27 @@ CONTROL = (Control("no noise", {"noise_std": 0.0}),)
 
 CLAIMS = (
     Claim(
-        "generalizes",
-        "With label noise it generalises: the loss on all possible points is below 0.5 in the end.",
-        "test_end",
-        Bounds(high=0.5),
-        _measured,
+        id="generalizes",
+        statement="With label noise it generalises: the loss on all possible points is below 0.5 in the end.",
+        metric="test_end",
+        bound=below(0.5),
+        where=_measured,
         controls=CONTROL,
     ),
     Claim(
-        "weights_shrink",
-        "The weights have shrunk: the sum of u² + v² is below 0.4 of its start.",
-        "w_ratio",
-        Bounds(high=0.4),
-        lambda c: _measured(c) and c.init_scale >= 0.3,
+        id="weights_shrink",
+        statement="The weights have shrunk: the sum of u² + v² is below 0.4 of its start.",
+        metric="w_ratio",
+        bound=below(0.4),
+        where=lambda c: _measured(c) and c.init_scale >= 0.3,
         controls=CONTROL,
     ),
     Claim(
-        "sparse",
-        "‖β‖₁ is near that of the truth, below 1.4 of it.",
-        "sparsity",
-        Bounds(high=1.4),
-        _measured,
+        id="sparse",
+        statement="‖β‖₁ is near that of the truth, below 1.4 of it.",
+        metric="sparsity",
+        bound=below(1.4),
+        where=_measured,
         controls=CONTROL,
     ),
 )

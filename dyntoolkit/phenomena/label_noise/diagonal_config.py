@@ -1,15 +1,11 @@
 """Settings of `label_noise.diagonal` and its presets."""
 
-from dataclasses import dataclass
-
-from dyntoolkit import config
-from dyntoolkit.config import number
-from dyntoolkit.experiment import Preset
+from dyntoolkit.experiment import Preset, config
+from dyntoolkit.experiment.config import number
 
 WARN = 1.3  # of `Config.instability`; the first diverging runs were seen between 3 and 4
 
 
-@dataclass(frozen=True)
 class Config(config.Config):
     """Settings of one run of the diagonal model on a sparse truth."""
 

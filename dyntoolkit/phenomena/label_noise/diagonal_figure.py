@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from dyntoolkit.claims import Array
-from dyntoolkit.course import course_line
 from dyntoolkit.engine.history import History
-from dyntoolkit.panels import (
+from dyntoolkit.experiment.claims import Array
+from dyntoolkit.figure.panels import (
     ALIGNMENT,
     BASELINE,
     GREY,
@@ -19,6 +18,7 @@ from dyntoolkit.panels import (
     Line,
     Panel,
 )
+from dyntoolkit.figure.recorded import recorded_line
 
 
 def panels(history: History) -> list[Panel]:
@@ -30,8 +30,8 @@ def panels(history: History) -> list[Panel]:
             step,
             Axis("half the mean squared error", log=True),
             [
-                course_line(history, "train", "training points", TRAIN),
-                course_line(history, "test", "all possible points", TEST),
+                recorded_line(history, "train", "training points", TRAIN),
+                recorded_line(history, "test", "all possible points", TEST),
             ],
         ),
         _coefficients(history),
@@ -40,8 +40,8 @@ def panels(history: History) -> list[Panel]:
             step,
             Axis("sum over coordinates"),
             [
-                course_line(history, "size", "Σ u² + v²", LAYER1),
-                course_line(history, "l1", "‖β‖₁", BASELINE),
+                recorded_line(history, "size", "Σ u² + v²", LAYER1),
+                recorded_line(history, "l1", "‖β‖₁", BASELINE),
                 Level("‖β*‖₁", y=float(config.n_nonzero)),
             ],
         ),
@@ -50,8 +50,8 @@ def panels(history: History) -> list[Panel]:
             step,
             Axis("‖ΔK‖/‖K₀‖, cosine"),
             [
-                course_line(history, "ntk", "change of the tangent kernel", KERNEL),
-                course_line(history, "cos", "cos(β, β*)", ALIGNMENT),
+                recorded_line(history, "ntk", "change of the tangent kernel", KERNEL),
+                recorded_line(history, "cos", "cos(β, β*)", ALIGNMENT),
             ],
         ),
     ]

@@ -1,13 +1,9 @@
 """Settings of `label_noise.features` and its presets."""
 
-from dataclasses import dataclass
-
-from dyntoolkit import config
-from dyntoolkit.config import number
-from dyntoolkit.experiment import Preset
+from dyntoolkit.experiment import Preset, config
+from dyntoolkit.experiment.config import number
 
 
-@dataclass(frozen=True)
 class Config(config.Config):
     """Settings of one run of the two-patch network with flipped labels (arXiv 2505.18909)."""
 

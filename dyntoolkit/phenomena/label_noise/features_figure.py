@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from dyntoolkit.course import course_line, log_steps
 from dyntoolkit.engine.history import History
-from dyntoolkit.panels import ALIGNMENT, BLUE, ORANGE, TEST, Axis, Bars, Level, Panel
+from dyntoolkit.figure.panels import ALIGNMENT, BLUE, ORANGE, TEST, Axis, Bars, Level, Panel
+from dyntoolkit.figure.recorded import log_steps, recorded_line
 
 CLEAN, FLIPPED = BLUE, ORANGE
 EDGES = 10.0 ** np.arange(-2.5, 1.01, 0.5)  # of the bins of the losses; the outer bins take all beyond
@@ -20,9 +20,9 @@ def panels(history: History) -> list[Panel]:
             step,
             Axis("share of samples", range=(0, 1.03)),
             [
-                course_line(history, "clean_fit", "clean samples", CLEAN, start=1),
-                course_line(history, "noisy_fit", "flipped samples", FLIPPED, start=1),
-                course_line(history, "test", "test accuracy", TEST, start=1),
+                recorded_line(history, "clean_fit", "clean samples", CLEAN, start=1),
+                recorded_line(history, "noisy_fit", "flipped samples", FLIPPED, start=1),
+                recorded_line(history, "test", "test accuracy", TEST, start=1),
                 *_times(history),
             ],
         ),
@@ -31,9 +31,9 @@ def panels(history: History) -> list[Panel]:
             step,
             Axis("γ, ρ"),
             [
-                course_line(history, "gamma", "signal γ", ALIGNMENT, start=1),
-                course_line(history, "rho", "noise ρ of clean samples", CLEAN, start=1),
-                course_line(history, "rho_noisy", "noise ρ of flipped samples", FLIPPED, start=1),
+                recorded_line(history, "gamma", "signal γ", ALIGNMENT, start=1),
+                recorded_line(history, "rho", "noise ρ of clean samples", CLEAN, start=1),
+                recorded_line(history, "rho_noisy", "noise ρ of flipped samples", FLIPPED, start=1),
             ],
         ),
         _losses(history),
@@ -42,7 +42,7 @@ def panels(history: History) -> list[Panel]:
             step,
             Axis("P(flipped loss > clean loss)", range=(0, 1.03)),
             [
-                course_line(history, "auc", "area under the ROC curve", TEST, start=1),
+                recorded_line(history, "auc", "area under the ROC curve", TEST, start=1),
                 Level("chance", y=0.5),
                 *_times(history),
             ],

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from dyntoolkit.claims import Bounds, Claim, Control, Metrics
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment.claims import Claim, Control, Metrics, Sweep, above, below, between
 from dyntoolkit.phenomena.label_noise.flow import kick_factor
 from dyntoolkit.phenomena.label_noise.linear_config import Config
 from dyntoolkit.probes.crossing_times import first_above, first_value
@@ -121,65 +121,108 @@ FROZEN = Control(  # 400 is all samples, whatever n_train: in minibatches fixed 
     "noise drawn once",
     {"fixed_noise": True, "batch_size": 400, "steps": 8000, "noise_std": 2.0, "sam_rho": 0.0, "noise_period": 0},
 )
-STRONG = Control("noise 3: flow further off", {"noise_std": 3.0, "sam_rho": 0.0}, exceeds=True)
+STRONG = {"noise_std": 3.0, "sam_rho": 0.0}
+
+
+def further_off(error: str) -> Control:
+    """At noise 3 this error of the flow is larger than at the claim's own settings: the difference."""
+    return Control(
+        "noise 3: flow further off, by",
+        bound=above(0),
+        sweep=Sweep(({}, STRONG), lambda runs: runs[1][error] - runs[0][error]),
+    )
+
 
 CLAIMS = (
-    Claim("w_shrinks", "The first layer shrinks.", "w2_ratio", Bounds(high=0.05), _sharp, (SILENT, FROZEN)),
-    Claim("aligned", "The neurons align with the truth.", "align_end", Bounds(low=0.9), _aligned, (SILENT, FROZEN)),
     Claim(
-        "kernel_moves", "The tangent kernel moves far: training is rich.", "ntk_end", Bounds(low=0.8), _sharp, (SILENT,)
+        id="w_shrinks",
+        statement="The first layer shrinks.",
+        metric="w2_ratio",
+        bound=below(0.05),
+        where=_sharp,
+        controls=(SILENT, FROZEN),
     ),
     Claim(
-        "two_phases",
-        "The kernel moves long before the neurons align: two phases.",
-        "phase_ratio",
-        Bounds(low=3.0),
-        lambda c: c.fresh and c.log_ratio >= 2.8 and c.excess >= 1,
-        (SILENT,),
+        id="aligned",
+        statement="The neurons align with the truth.",
+        metric="align_end",
+        bound=above(0.9),
+        where=_aligned,
+        controls=(SILENT, FROZEN),
     ),
     Claim(
-        "shrinks_first",
-        "While the first layer shrinks to half, the alignment stays at chance (d times the alignment).",
-        "align_at_half",
-        Bounds(high=2.0),
-        lambda c: c.fresh and c.log_ratio >= 2.5 and c.excess >= 1,
+        id="kernel_moves",
+        statement="The tangent kernel moves far: training is rich.",
+        metric="ntk_end",
+        bound=above(0.8),
+        where=_sharp,
+        controls=(SILENT,),
+    ),
+    Claim(
+        id="two_phases",
+        statement="The kernel moves long before the neurons align: two phases.",
+        metric="phase_ratio",
+        bound=above(3.0),
+        where=lambda c: c.fresh and c.log_ratio >= 2.8 and c.excess >= 1,
+        controls=(SILENT,),
+    ),
+    Claim(
+        id="shrinks_first",
+        statement="While the first layer shrinks to half, the alignment stays at chance (d times the alignment).",
+        metric="align_at_half",
+        bound=below(2.0),
+        where=lambda c: c.fresh and c.log_ratio >= 2.5 and c.excess >= 1,
         value=_chance_units,
     ),
-    Claim("flow_w2", "The flow predicts the first-layer norm.", "flow_w2_error", Bounds(high=0.15), _flow, (STRONG,)),
-    Claim("flow_align", "The flow predicts the alignment.", "flow_align_error", Bounds(high=0.1), _flow, (STRONG,)),
     Claim(
-        "end_norm",
-        "The first layer ends at the norm √d |β*|/s.",
-        "end_norm_ratio",
-        Bounds(0.9, 1.1),
-        _aligned,
-        (SILENT,),
+        id="flow_w2",
+        statement="The flow predicts the first-layer norm.",
+        metric="flow_w2_error",
+        bound=below(0.15),
+        where=_flow,
+        controls=(further_off("flow_w2_error"),),
     ),
     Claim(
-        "noise_on_shrinks",
-        "The first layer shrinks while the noise is on.",
-        "on_log_drop",
-        Bounds(low=0.5),
-        _on_off,
-        (Control("noise off", metric="off_log_drop"),),
+        id="flow_align",
+        statement="The flow predicts the alignment.",
+        metric="flow_align_error",
+        bound=below(0.1),
+        where=_flow,
+        controls=(further_off("flow_align_error"),),
+    ),
+    Claim(
+        id="end_norm",
+        statement="The first layer ends at the norm √d |β*|/s.",
+        metric="end_norm_ratio",
+        bound=between(0.9, 1.1),
+        where=_aligned,
+        controls=(SILENT,),
+    ),
+    Claim(
+        id="noise_on_shrinks",
+        statement="The first layer shrinks while the noise is on.",
+        metric="on_log_drop",
+        bound=above(0.5),
+        where=_on_off,
+        controls=(Control("noise off", metric="off_log_drop"),),
         preset="on_off",
     ),
     Claim(
-        "noise_off_keeps",
-        "The first layer keeps its norm while the noise is off.",
-        "off_log_drop",
-        Bounds(-0.05, 0.05),
-        _on_off,
-        (Control("noise on", metric="on_log_drop"),),
+        id="noise_off_keeps",
+        statement="The first layer keeps its norm while the noise is off.",
+        metric="off_log_drop",
+        bound=between(-0.05, 0.05),
+        where=_on_off,
+        controls=(Control("noise on", metric="on_log_drop"),),
         preset="on_off",
     ),
     Claim(
-        "kick_shrinks",
-        "Kicks to the second layer shrink the first at the predicted rate, without any noise.",
-        "kick_rate_corrected",
-        Bounds(0.9, 1.1),
-        _kick,
-        (Control("without kicks", {"kick_std": 0.0}),),
+        id="kick_shrinks",
+        statement="Kicks to the second layer shrink the first at the predicted rate, without any noise.",
+        metric="kick_rate_corrected",
+        bound=between(0.9, 1.1),
+        where=_kick,
+        controls=(Control("without kicks", {"kick_std": 0.0}),),
         preset="kick",
     ),
 )

@@ -1,17 +1,14 @@
 """Settings of `label_noise.linear`, its presets, and the numbers of the theory that follow from the settings alone."""
 
 import math
-from dataclasses import dataclass
 
-from dyntoolkit import config
-from dyntoolkit.config import number, switch
 from dyntoolkit.errors import InputError
-from dyntoolkit.experiment import Preset
+from dyntoolkit.experiment import Preset, config
+from dyntoolkit.experiment.config import number, switch
 
 WARN, REFUSE = 1.3, 1.8  # of `Config.instability`; the first non-finite runs were seen at 2.0
 
 
-@dataclass(frozen=True)
 class Config(config.Config):
     """Settings of one run of the two-layer linear network under label noise (arXiv 2603.10397)."""
 

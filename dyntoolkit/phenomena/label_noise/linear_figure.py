@@ -4,7 +4,7 @@ import numpy as np
 from scipy.integrate import cumulative_trapezoid
 
 from dyntoolkit.engine.history import History
-from dyntoolkit.panels import (
+from dyntoolkit.figure.panels import (
     ALIGNMENT,
     GREY,
     KERNEL,

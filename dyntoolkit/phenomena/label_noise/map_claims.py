@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from dyntoolkit.claims import Array, Bounds, Claim, Control, Metrics
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment.claims import Array, Claim, Control, Metrics, above, at_least, below
 from dyntoolkit.phenomena.label_noise.map_config import Config
 
 RICH = 0.5  # alignment from which on a network counts as rich
@@ -56,34 +56,34 @@ def _starts_small(c: Config) -> bool:
 
 CLAIMS = (
     Claim(
-        "map_agrees",
-        "Flow and network are on the same side of alignment ½ in at least 94 % of the cells.",
-        "map_agree",
-        Bounds(low=0.94 - 1e-9),
-        _measured,
+        id="map_agrees",
+        statement="Flow and network are on the same side of alignment ½ in at least 94 % of the cells.",
+        metric="map_agree",
+        bound=at_least(0.94),
+        where=_measured,
     ),
     Claim(
-        "map_error",
-        "In no cell does the flow miss the alignment by 0.1.",
-        "map_max_error",
-        Bounds(high=0.1),
-        _measured,
+        id="map_error",
+        statement="In no cell does the flow miss the alignment by 0.1.",
+        metric="map_max_error",
+        bound=below(0.1),
+        where=_measured,
     ),
     Claim(
-        "noise_makes_rich",
-        "At the largest initialization noise adds over 0.7 to the alignment.",
-        "corner_noisy",
-        Bounds(low=0.7),
-        _noise_acts,
+        id="noise_makes_rich",
+        statement="At the largest initialization noise adds over 0.7 to the alignment.",
+        metric="corner_noisy",
+        bound=above(0.7),
+        where=_noise_acts,
         controls=(Control("the alignment there without noise", metric="corner_lazy"),),
         value=_gain,
     ),
     Claim(
-        "small_init_is_rich",
-        "The smallest initialization is rich without any noise.",
-        "corner_rich",
-        Bounds(low=0.7),
-        _starts_small,
+        id="small_init_is_rich",
+        statement="The smallest initialization is rich without any noise.",
+        metric="corner_rich",
+        bound=above(0.7),
+        where=_starts_small,
         controls=(Control("the largest one, without noise", metric="corner_lazy"),),
     ),
 )

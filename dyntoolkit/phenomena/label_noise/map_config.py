@@ -1,20 +1,16 @@
 """Settings of `label_noise.map` and its presets."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from dyntoolkit import config
-from dyntoolkit.claims import Array
-from dyntoolkit.config import number
 from dyntoolkit.errors import InputError
-from dyntoolkit.experiment import Preset
+from dyntoolkit.experiment import Preset, config
+from dyntoolkit.experiment.claims import Array
+from dyntoolkit.experiment.config import number
 from dyntoolkit.phenomena.label_noise import linear_config
 
 SECOND = 3e8  # updates of single weights that a core makes per second, about
 
 
-@dataclass(frozen=True)
 class Config(config.Config):
     """Settings of one map: a grid of runs of `label_noise.linear` (arXiv 2603.10397)."""
 

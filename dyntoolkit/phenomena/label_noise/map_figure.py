@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from dyntoolkit.claims import Array
 from dyntoolkit.engine.history import History
-from dyntoolkit.panels import GREY, MEASURED, PURPLE, RED, Axis, Heat, Line, Mark, Panel
+from dyntoolkit.experiment.claims import Array
+from dyntoolkit.figure.panels import GREY, MEASURED, PURPLE, RED, Axis, Heat, Line, Mark, Panel
 from dyntoolkit.phenomena.label_noise.map_claims import RICH
 from dyntoolkit.phenomena.label_noise.map_config import Config
 

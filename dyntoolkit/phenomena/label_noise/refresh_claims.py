@@ -1,7 +1,7 @@
 """Metrics and claims of `label_noise.refresh`."""
 
-from dyntoolkit.claims import Array, Bounds, Claim, Control
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment.claims import Array, Claim, Control, above, below
 from dyntoolkit.phenomena.label_noise.refresh_config import Config
 from dyntoolkit.probes.crossing_times import first_above
 
@@ -37,27 +37,27 @@ CONTROLS = (
 
 CLAIMS = (
     Claim(
-        "refresh_generalizes",
-        "With labels flipped anew in every step it generalises: test accuracy over 95 % in the end.",
-        "final_test",
-        Bounds(low=0.95),
-        _measured,
+        id="refresh_generalizes",
+        statement="With labels flipped anew in every step it generalises: test accuracy over 95 % in the end.",
+        metric="final_test",
+        bound=above(0.95),
+        where=_measured,
         controls=CONTROLS,
     ),
     Claim(
-        "learns_signal",
-        "The filters have turned to the signal.",
-        "gamma_end",
-        Bounds(low=0.2),
-        _default,
+        id="learns_signal",
+        statement="The filters have turned to the signal.",
+        metric="gamma_end",
+        bound=above(0.2),
+        where=_default,
         controls=CONTROLS,
     ),
     Claim(
-        "no_memory",
-        "They hold no noise patch: one that is memorised has a ρ near 2.",
-        "rho_end",
-        Bounds(high=0.2),
-        _default,
+        id="no_memory",
+        statement="They hold no noise patch: one that is memorised has a ρ near 2.",
+        metric="rho_end",
+        bound=below(0.2),
+        where=_default,
         controls=CONTROLS,
     ),
 )

@@ -1,13 +1,9 @@
 """Settings of `label_noise.refresh` and its presets."""
 
-from dataclasses import dataclass
-
-from dyntoolkit import config
-from dyntoolkit.config import number, switch
-from dyntoolkit.experiment import Preset
+from dyntoolkit.experiment import Preset, config
+from dyntoolkit.experiment.config import number, switch
 
 
-@dataclass(frozen=True)
 class Config(config.Config):
     """Settings of one run with labels flipped anew in every step (arXiv 2510.17526)."""
 

@@ -1,8 +1,8 @@
 """The figure of `label_noise.refresh`."""
 
-from dyntoolkit.course import course_line, log_steps
 from dyntoolkit.engine.history import History
-from dyntoolkit.panels import ALIGNMENT, ORANGE, TEST, TRAIN, Axis, Level, Panel
+from dyntoolkit.figure.panels import ALIGNMENT, ORANGE, TEST, TRAIN, Axis, Level, Panel
+from dyntoolkit.figure.recorded import log_steps, recorded_line
 
 
 def panels(history: History) -> list[Panel]:
@@ -15,8 +15,8 @@ def panels(history: History) -> list[Panel]:
             step,
             Axis("share of samples", range=(0, 1.03)),
             [
-                course_line(history, "fit", f"training samples, {judged}", TRAIN, start=1),
-                course_line(history, "test", "test samples", TEST, start=1),
+                recorded_line(history, "fit", f"training samples, {judged}", TRAIN, start=1),
+                recorded_line(history, "test", "test samples", TEST, start=1),
                 Level("guessing", y=0.5),
             ],
         ),
@@ -25,14 +25,14 @@ def panels(history: History) -> list[Panel]:
             step,
             Axis("γ, ρ"),
             [
-                course_line(history, "gamma", "signal γ", ALIGNMENT, start=1),
-                course_line(history, "rho", "noise ρ", ORANGE, start=1),
+                recorded_line(history, "gamma", "signal γ", ALIGNMENT, start=1),
+                recorded_line(history, "rho", "noise ρ", ORANGE, start=1),
             ],
         ),
         Panel(
             "Training loss",
             step,
             Axis(f"loss, {judged}", log=True),
-            [course_line(history, "loss", "train", TRAIN, start=1)],
+            [recorded_line(history, "loss", "train", TRAIN, start=1)],
         ),
     ]

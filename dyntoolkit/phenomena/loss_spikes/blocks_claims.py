@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dyntoolkit.claims import Array, Bounds, Claim, Control
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment.claims import Array, Claim, Control, above
 from dyntoolkit.phenomena.loss_spikes.blocks_config import BLOCKS, Config
 
 ORDER = tuple(BLOCKS)  # of the measured sharpnesses
@@ -52,18 +52,18 @@ def _measured(c: Config) -> bool:
 
 CLAIMS = (
     Claim(
-        "vo_above_ffn",
-        "From 15 % of the steps on, value and output matrices are sharper than feed-forward ones.",
-        "vo_ffn_min",
-        Bounds(low=1.2),
-        _measured,
+        id="vo_above_ffn",
+        statement="From 15 % of the steps on, value and output matrices are sharper than feed-forward ones.",
+        metric="vo_ffn_min",
+        bound=above(1.2),
+        where=_measured,
         controls=(Control("before training", metric="vo_ffn_start"),),
     ),
     Claim(
-        "qk_below_ffn_early",
-        "In the first 20 % of the steps, queries and keys are flatter than feed-forward matrices.",
-        "ffn_qk_early",
-        Bounds(low=1.0),
-        lambda c: c == Config(),
+        id="qk_below_ffn_early",
+        statement="In the first 20 % of the steps, queries and keys are flatter than feed-forward matrices.",
+        metric="ffn_qk_early",
+        bound=above(1.0),
+        where=lambda c: c == Config(),
     ),
 )

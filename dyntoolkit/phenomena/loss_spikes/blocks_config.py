@@ -1,11 +1,8 @@
 """Settings of `loss_spikes.blocks` and its presets."""
 
-from dataclasses import dataclass
-
-from dyntoolkit import config
-from dyntoolkit.config import number
 from dyntoolkit.engine.transformer import GAINS
-from dyntoolkit.experiment import Preset
+from dyntoolkit.experiment import Preset, config
+from dyntoolkit.experiment.config import number
 from dyntoolkit.phenomena.loss_spikes.logit_growth_config import check_width
 
 BLOCKS = {  # in the paper's order, flattest first, the head apart; and what the names of their weights begin with
@@ -18,7 +15,6 @@ BLOCKS = {  # in the paper's order, flattest first, the head apart; and what the
 }
 
 
-@dataclass(frozen=True)
 class Config(config.Config):
     """Settings of one tiny transformer whose sharpness is measured block by block (Wang et al. 2025, 2502.19002)."""
 

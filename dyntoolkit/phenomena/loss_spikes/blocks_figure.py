@@ -3,7 +3,7 @@
 import numpy as np
 
 from dyntoolkit.engine.history import Array, History
-from dyntoolkit.panels import (
+from dyntoolkit.figure.panels import (
     BLUE,
     GREEN,
     GREY,

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from dyntoolkit.claims import Array, Bounds, Claim, Control
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment.claims import Array, Claim, Control, above, at_least, below
 from dyntoolkit.phenomena.loss_spikes import spikes as find
 from dyntoolkit.phenomena.loss_spikes.digits_config import Config
 from dyntoolkit.phenomena.loss_spikes.spikes import TEN, THREE
@@ -54,30 +54,30 @@ SHORT_MEMORY = {"beta2": 0.8}
 
 CLAIMS = (
     Claim(
-        "bumps",
-        "On real images, too, Adam's loss bumps up: threefold at least 3 times.",
-        "spikes3",
-        Bounds(low=2.5),
-        _measured,
-        controls=(Control("β₂ = 0.8", SHORT_MEMORY, Bounds(high=0.5)),),
+        id="bumps",
+        statement="On real images, too, Adam's loss bumps up: threefold at least 3 times.",
+        metric="spikes3",
+        bound=above(2.5),
+        where=_measured,
+        controls=(Control("β₂ = 0.8", SHORT_MEMORY, below(0.5)),),
     ),
     Claim(
-        "alarm_recall",
-        "An alarm, curvature along the gradient above 2/η for three steps, precedes each threefold bump.",
-        "recall3",
-        Bounds(low=0.9 - 1e-9),
-        _measured,
+        id="alarm_recall",
+        statement="An alarm, curvature along the gradient above 2/η for three steps, precedes each threefold bump.",
+        metric="recall3",
+        bound=at_least(0.9),
+        where=_measured,
         controls=(
-            Control("arbitrary moments", {}, Bounds(high=0.9), metric="chance"),
-            Control("β₂ = 0.8 gives no alarm", SHORT_MEMORY, Bounds(high=0.5), metric="alarms"),
+            Control("arbitrary moments", {}, below(0.9), metric="chance"),
+            Control("β₂ = 0.8 gives no alarm", SHORT_MEMORY, below(0.5), metric="alarms"),
         ),
     ),
     Claim(
-        "alarm_means_rise",
-        "Above 2/η the loss rises within five steps.",
-        "rise",
-        Bounds(low=0.8),
-        _measured,
-        controls=(Control("below 2/η", {}, Bounds(high=0.35), metric="rise_below"),),
+        id="alarm_means_rise",
+        statement="Above 2/η the loss rises within five steps.",
+        metric="rise",
+        bound=above(0.8),
+        where=_measured,
+        controls=(Control("below 2/η", {}, below(0.35), metric="rise_below"),),
     ),
 )

@@ -1,13 +1,9 @@
 """Settings of `loss_spikes.digits` and its presets."""
 
-from dataclasses import dataclass
-
-from dyntoolkit import config
-from dyntoolkit.config import number
-from dyntoolkit.experiment import Preset
+from dyntoolkit.experiment import Preset, config
+from dyntoolkit.experiment.config import number
 
 
-@dataclass(frozen=True)
 class Config(config.Config):
     """Settings of one full-batch Adam run on handwritten digits (Bai et al. 2025, arXiv 2506.04805)."""
 

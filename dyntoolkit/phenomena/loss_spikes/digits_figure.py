@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from dyntoolkit.claims import Array
 from dyntoolkit.engine.history import History
-from dyntoolkit.panels import BLUE, GREY, ORANGE, PURPLE, RED, SKY, Axis, Bars, Level, Line, Panel, median_line
+from dyntoolkit.experiment.claims import Array
+from dyntoolkit.figure.panels import BLUE, GREY, ORANGE, PURPLE, RED, SKY, Axis, Bars, Level, Line, Panel, median_line
 from dyntoolkit.phenomena.loss_spikes import spikes as find
 from dyntoolkit.phenomena.loss_spikes.digits_claims import SKIP
 from dyntoolkit.phenomena.loss_spikes.mlp_figure import CENTRES, forgetting

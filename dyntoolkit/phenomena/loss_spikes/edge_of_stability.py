@@ -4,21 +4,19 @@ Cohen et al. 2021, "Gradient descent on neural networks typically occurs at the 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import torch
 
-from dyntoolkit import config
-from dyntoolkit.claims import Array, Bounds, Claim, Control
-from dyntoolkit.config import number
 from dyntoolkit.engine.history import Frame, History
 from dyntoolkit.engine.loop import full_batch
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.update import Sgd, sgd
-from dyntoolkit.experiment import Experiment, Preset
-from dyntoolkit.panels import BLUE, GREEN, Axis, Level, Panel, median_line
+from dyntoolkit.experiment import Experiment, Preset, config
+from dyntoolkit.experiment.claims import Array, Claim, Control, above, below, between
+from dyntoolkit.experiment.config import number
+from dyntoolkit.figure.panels import BLUE, GREEN, Axis, Level, Panel, median_line
 from dyntoolkit.phenomena.loss_spikes.sines import draw_data, hessian, initial_theta, loss, loss_and_gradient
 from dyntoolkit.phenomena.loss_spikes.trace import trace, traced
 from dyntoolkit.probes.sharpness import sharpness
@@ -27,7 +25,6 @@ EVERY = 20  # steps between two measurements of the sharpness
 END = 2000  # steps at the end over which the claims look
 
 
-@dataclass(frozen=True)
 class Config(config.Config):
     """Settings of one run of full-batch gradient descent."""
 
@@ -122,22 +119,22 @@ def _at_the_edge(c: Config) -> bool:
 
 CLAIMS = (
     Claim(
-        "hovers",
-        "The sharpness rises to 2/η and stays there: its mean over the last 2000 steps, times η/2, is 1.",
-        "limit_end",
-        Bounds(0.95 - 1e-9, 1.05 + 1e-9),
-        _at_the_edge,
-        controls=(Control("η = 0.02", {"lr": 0.02}, Bounds(high=0.95)), Control("η = 0.05", {"lr": 0.05})),
+        id="hovers",
+        statement="The sharpness rises to 2/η and stays there: its mean over the last 2000 steps, times η/2, is 1.",
+        metric="limit_end",
+        bound=between(0.95, 1.05),
+        where=_at_the_edge,
+        controls=(Control("η = 0.02", {"lr": 0.02}, below(0.95)), Control("η = 0.05", {"lr": 0.05})),
     ),
     Claim(
-        "oscillates",
-        "At the edge the loss rises in more than three of ten steps.",
-        "rising",
-        Bounds(low=0.3),
-        _at_the_edge,
+        id="oscillates",
+        statement="At the edge the loss rises in more than three of ten steps.",
+        metric="rising",
+        bound=above(0.3),
+        where=_at_the_edge,
         controls=(
-            Control("η = 0.02", {"lr": 0.02}, Bounds(high=0.05)),
-            Control("η = 0.05", {"lr": 0.05}, Bounds(high=0.05)),
+            Control("η = 0.02", {"lr": 0.02}, below(0.05)),
+            Control("η = 0.05", {"lr": 0.05}, below(0.05)),
         ),
     ),
 )

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dyntoolkit.claims import Array, Bounds, Claim, Control, Metrics, Sweep
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment.claims import Array, Claim, Control, Metrics, Sweep, above, below
 from dyntoolkit.phenomena.loss_spikes.logit_growth_config import Config
 
 SETTLED = 10  # step from which on attention counts
@@ -56,27 +56,27 @@ def _hot(c: Config) -> bool:
 
 CLAIMS = (
     Claim(
-        "logits_explode",
-        "At a learning rate of 0.1 attention scores grow beyond 100.",
-        "logit_max",
-        Bounds(low=100),
-        _hot,
+        id="logits_explode",
+        statement="At a learning rate of 0.1 attention scores grow beyond 100.",
+        metric="logit_max",
+        bound=above(100),
+        where=_hot,
         controls=(Control("η = 0.003", {"lr": 0.003}),),
     ),
     Claim(
-        "entropy_collapse",
-        "Attention narrows: in some layer its entropy falls below 0.4 nats.",
-        "entropy_min",
-        Bounds(high=0.4),
-        lambda c: _hot(c) and c.lr == 0.1,
+        id="entropy_collapse",
+        statement="Attention narrows: in some layer its entropy falls below 0.4 nats.",
+        metric="entropy_min",
+        bound=below(0.4),
+        where=lambda c: _hot(c) and c.lr == 0.1,
         controls=(Control("η = 0.003", {"lr": 0.003}),),
     ),
     Claim(
-        "qk_norm_bounds",
-        "QK-norm keeps scores within √head_dim and the entropy above 1, at rates from 0.003 to 0.3 (shown: excess).",
-        "logit_excess",
-        Bounds(high=ROUNDING),
-        _plain,
+        id="qk_norm_bounds",
+        statement="QK-norm keeps scores within √head_dim and the entropy above 1, at rates from 0.003 to 0.3 (shown: excess).",
+        metric="logit_excess",
+        bound=below(ROUNDING),
+        where=_plain,
         controls=(Control("without QK-norm", {"qk_norm": False}),),
         sweep=Sweep(tuple({"qk_norm": True, "lr": lr} for lr in RATES), _bounded),
     ),

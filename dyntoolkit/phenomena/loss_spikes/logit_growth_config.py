@@ -1,14 +1,10 @@
 """Settings of `loss_spikes.logit_growth` and its presets."""
 
-from dataclasses import dataclass
-
-from dyntoolkit import config
-from dyntoolkit.config import number, switch
 from dyntoolkit.errors import InputError
-from dyntoolkit.experiment import Preset
+from dyntoolkit.experiment import Preset, config
+from dyntoolkit.experiment.config import number, switch
 
 
-@dataclass(frozen=True)
 class Config(config.Config):
     """Settings of one tiny transformer that learns sums in words."""
 

@@ -5,11 +5,23 @@ from collections import defaultdict
 import numpy as np
 
 from dyntoolkit.engine.history import Array, History
-from dyntoolkit.experiment import Rows
-from dyntoolkit.panels import BLUE, GREEN, LAYER1, LAYER2, TEST, TRAIN, Axis, Heat, Level, Mark, Panel, median_line
+from dyntoolkit.figure.panels import (
+    BLUE,
+    GREEN,
+    LAYER1,
+    LAYER2,
+    TEST,
+    TRAIN,
+    Axis,
+    Heat,
+    Level,
+    Mark,
+    Panel,
+    median_line,
+)
+from dyntoolkit.figure.sweeps import Row, Rows, sweep_line
 from dyntoolkit.phenomena.loss_spikes.logit_growth_claims import score_bound
 from dyntoolkit.phenomena.loss_spikes.text_training import CONTEXT
-from dyntoolkit.swept import Metrics, swept_line
 
 STEP = Axis("step")
 LAYERS = ((0, "layer 1", LAYER1), (1, "layer 2", LAYER2))
@@ -90,12 +102,12 @@ def sweep_panels(rows: Rows) -> list[Panel]:
 def _by_rate(rows: Rows, name: str) -> list[Mark]:
     """Median and band over the seeds at each learning rate, without QK-norm and with it."""
     kinds = ((False, "plain", BLUE), (True, "QK-norm", GREEN))
-    return [swept_line(label, _runs(rows, qk_norm), name, color) for qk_norm, label, color in kinds]
+    return [sweep_line(label, _runs(rows, qk_norm), name, color) for qk_norm, label, color in kinds]
 
 
-def _runs(rows: Rows, qk_norm: bool) -> dict[float, list[Metrics]]:
+def _runs(rows: Rows, qk_norm: bool) -> dict[float, list[Row]]:
     """All finished runs of one kind, by learning rate."""
-    found: dict[float, list[Metrics]] = defaultdict(list)
+    found: dict[float, list[Row]] = defaultdict(list)
     for (config, _), metrics in rows.items():
         if config.qk_norm == qk_norm:
             found[config.lr].append(metrics)

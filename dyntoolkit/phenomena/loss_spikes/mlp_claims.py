@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dyntoolkit.claims import Array, Bounds, Claim, Control, Metrics, Sweep
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment.claims import Array, Claim, Control, Metrics, Sweep, above, at_least, below, between
 from dyntoolkit.phenomena.loss_spikes import spikes as find
 from dyntoolkit.phenomena.loss_spikes.mlp_config import Config
 from dyntoolkit.phenomena.loss_spikes.spikes import TEN, THREE
@@ -74,54 +74,54 @@ MITIGATIONS = ({"eps": 0.1}, {"amsgrad": True}, {"lr": 0.003}, {"beta1": 0.99})
 
 CLAIMS = (
     Claim(
-        "spikes",
-        "Adam spikes at β₂ = 0.999: at least 5 times the loss rises tenfold.",
-        "spikes",
-        Bounds(low=4.5),
-        spiky,
-        controls=(Control("β₂ = 0.9", {"beta2": 0.9}, Bounds(high=0.5)),),
+        id="spikes",
+        statement="Adam spikes at β₂ = 0.999: at least 5 times the loss rises tenfold.",
+        metric="spikes",
+        bound=above(4.5),
+        where=spiky,
+        controls=(Control("β₂ = 0.9", {"beta2": 0.9}, below(0.5)),),
     ),
     Claim(
-        "alarm_recall",
-        "An alarm, curvature along the gradient above 2/η for three steps, precedes each tenfold spike.",
-        "recall",
-        Bounds(low=0.9 - 1e-9),
-        spiky,
+        id="alarm_recall",
+        statement="An alarm, curvature along the gradient above 2/η for three steps, precedes each tenfold spike.",
+        metric="recall",
+        bound=at_least(0.9),
+        where=spiky,
         controls=(
-            Control("arbitrary moments", {}, Bounds(high=0.9), metric="chance"),
-            Control("β₂ = 0.9 gives no alarm", {"beta2": 0.9}, Bounds(high=0.5), metric="alarms"),
+            Control("arbitrary moments", {}, below(0.9), metric="chance"),
+            Control("β₂ = 0.9 gives no alarm", {"beta2": 0.9}, below(0.5), metric="alarms"),
         ),
     ),
     Claim(
-        "alarm_at_minimum",
-        "The alarm comes when the loss is at its minimum: at most 3 steps apart, in the median.",
-        "onset_lead",
-        Bounds(-3 - 1e-9, 3 + 1e-9),
-        spiky,
+        id="alarm_at_minimum",
+        statement="The alarm comes when the loss is at its minimum: at most 3 steps apart, in the median.",
+        metric="onset_lead",
+        bound=between(-3, 3),
+        where=spiky,
         controls=(Control("λmax of the preconditioned Hessian as alarm", metric="onset_lead_eigenvalue"),),
     ),
     Claim(
-        "alarm_means_rise",
-        "Above 2/η the loss rises within five steps.",
-        "rise",
-        Bounds(low=0.8),
-        spiky,
-        controls=(Control("below 2/η", {}, Bounds(high=0.35), metric="rise_below"),),
+        id="alarm_means_rise",
+        statement="Above 2/η the loss rises within five steps.",
+        metric="rise",
+        bound=above(0.8),
+        where=spiky,
+        controls=(Control("below 2/η", {}, below(0.35), metric="rise_below"),),
     ),
     Claim(
-        "not_plain_sharpness",
-        "It is not the plain sharpness: λmax(H)·η/2 stays below 1.",
-        "sharpness_max",
-        Bounds(high=1.0),
-        spiky,
+        id="not_plain_sharpness",
+        statement="It is not the plain sharpness: λmax(H)·η/2 stays below 1.",
+        metric="sharpness_max",
+        bound=below(1.0),
+        where=spiky,
         controls=(Control("curvature along the gradient", metric="along_gradient_max"),),
     ),
     Claim(
-        "mitigation",
-        "ε = 0.1, AMSGrad, η = 0.003 and β₁ = 0.99 each prevent every tenfold spike.",
-        "spikes",
-        Bounds(high=0.5),
-        spiky,
+        id="mitigation",
+        statement="ε = 0.1, AMSGrad, η = 0.003 and β₁ = 0.99 each prevent every tenfold spike.",
+        metric="spikes",
+        bound=below(0.5),
+        where=spiky,
         controls=(Control("untouched", {"eps": 1e-8, "amsgrad": False, "lr": 0.03, "beta1": 0.9}),),
         sweep=Sweep(MITIGATIONS, _most),
     ),

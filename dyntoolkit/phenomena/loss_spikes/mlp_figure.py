@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from dyntoolkit.claims import Array
 from dyntoolkit.engine.history import History
-from dyntoolkit.panels import (
+from dyntoolkit.experiment.claims import Array
+from dyntoolkit.figure.panels import (
     BLUE,
     GREEN,
     GREY,

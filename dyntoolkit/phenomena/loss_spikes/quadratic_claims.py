@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.signal import find_peaks
 
-from dyntoolkit.claims import Array, Bounds, Claim, Control, Metrics, Sweep
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment.claims import Array, Claim, Control, Metrics, Sweep, above, below, between
 from dyntoolkit.phenomena.loss_spikes.quadratic_config import Config
-from dyntoolkit.phenomena.loss_spikes.spikes import FLOOR
+from dyntoolkit.phenomena.loss_spikes.spikes import TURNS
 from dyntoolkit.phenomena.loss_spikes.trace import trace
 
 DECOUPLED, DECOUPLED_ALONE = 1e-3, 1e-4  # of g^2/v: below it v only forgets (for beta1 = 0, where the law is exact)
@@ -33,7 +33,7 @@ def run(history: History, r: int) -> Run:
 
 def envelope(loss: Array) -> Array:
     """log10 of the largest of the last five losses: every zero crossing of theta is a pit in the loss itself."""
-    logs = np.log10(np.maximum(loss, FLOOR))
+    logs = np.log10(np.maximum(loss, TURNS))
     shifted = [np.concatenate([np.full(k, logs[0]), logs[: len(logs) - k]]) for k in range(min(5, len(logs)))]
     return np.asarray(np.max(shifted, axis=0))
 
@@ -80,8 +80,8 @@ def growth(seen: Run, config: Config) -> tuple[int, Array]:
     i = np.arange(start, end - 1)
     raw = seen.v[start] * (1 - config.beta2 ** (start + 1))
     v = raw * config.beta2 ** (i - start) / (1 - config.beta2 ** (i + 1))
-    steps = np.log10(np.maximum(np.abs(1 - config.lr * config.curvature / np.sqrt(v)), FLOOR))
-    first = np.log10(max(abs(seen.theta[start]), FLOOR))
+    steps = np.log10(np.maximum(np.abs(1 - config.lr * config.curvature / np.sqrt(v)), TURNS))
+    first = np.log10(max(abs(seen.theta[start]), TURNS))
     return start, np.concatenate([[first], first + np.cumsum(steps)])
 
 
@@ -96,7 +96,7 @@ def _one_run(seen: Run, config: Config) -> dict[str, float]:
     start, line = growth(seen, config)
     error = np.nan
     if len(line) > 1:
-        measured = np.log10(np.maximum(np.abs(seen.theta[start : start + len(line)]), FLOOR))
+        measured = np.log10(np.maximum(np.abs(seen.theta[start : start + len(line)]), TURNS))
         error = float(np.abs(measured - line).max())
     return {
         "spikes": len(peaks(seen.loss)),
@@ -137,35 +137,35 @@ GROWING = ({"beta2": 0.97, "lr": 0.05}, {"beta2": 0.99, "lr": 0.05}, {"beta2": 0
 
 CLAIMS = (
     Claim(
-        "crossing_time",
-        "The curvature passes 2/η within 3 steps of the predicted time.",
-        "crossing_error",
-        Bounds(-3 - 1e-9, 3 + 1e-9),
-        _predictable,
+        id="crossing_time",
+        statement="The curvature passes 2/η within 3 steps of the predicted time.",
+        metric="crossing_error",
+        bound=between(-3, 3),
+        where=_predictable,
         controls=(Control("β₁ = 0, β₂ = 0.995", {"beta1": 0.0, "beta2": 0.995}),),
     ),
     Claim(
-        "growth_closed_form",
-        "Without momentum, |θ| follows the closed form to 0.05 decades while v only forgets.",
-        "growth_error",
-        Bounds(high=0.05),
-        _default,
+        id="growth_closed_form",
+        statement="Without momentum, |θ| follows the closed form to 0.05 decades while v only forgets.",
+        metric="growth_error",
+        bound=below(0.05),
+        where=_default,
         sweep=Sweep(tuple({**entry, "beta1": 0.0} for entry in GROWING), lambda rows: _largest("growth_error", rows)),
     ),
     Claim(
-        "spike_count",
-        "At β₂ = 0.99 there are at least 15 spikes in 3000 steps.",
-        "spikes",
-        Bounds(low=14.5),
-        _default,
-        controls=(Control("β₂ = 0.9", {"beta2": 0.9}, Bounds(high=0.5)), Control("β₂ = 0.97", {"beta2": 0.97})),
+        id="spike_count",
+        statement="At β₂ = 0.99 there are at least 15 spikes in 3000 steps.",
+        metric="spikes",
+        bound=above(14.5),
+        where=_default,
+        controls=(Control("β₂ = 0.9", {"beta2": 0.9}, below(0.5)), Control("β₂ = 0.97", {"beta2": 0.97})),
     ),
     Claim(
-        "eps_threshold",
-        "The critical ε decides: 20 spikes or more 5 % below it, one at most 5 % above it, for three learning rates.",
-        "spikes",
-        Bounds(low=19.5),
-        _default,
+        id="eps_threshold",
+        statement="The critical ε decides: 20 spikes or more 5 % below it, one at most 5 % above it, for three learning rates.",
+        metric="spikes",
+        bound=above(19.5),
+        where=_default,
         sweep=Sweep((*_scaled(0.95), *_scaled(1.05)), _threshold),
     ),
 )

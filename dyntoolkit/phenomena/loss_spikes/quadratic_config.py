@@ -1,13 +1,9 @@
 """Settings of `loss_spikes.quadratic`, its presets, and the thresholds that follow from the settings alone."""
 
-from dataclasses import dataclass
-
-from dyntoolkit import config
-from dyntoolkit.config import number
-from dyntoolkit.experiment import Preset
+from dyntoolkit.experiment import Preset, config
+from dyntoolkit.experiment.config import number
 
 
-@dataclass(frozen=True)
 class Config(config.Config):
     """Settings of one run of Adam on L = curvature theta^2 / 2."""
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from dyntoolkit.claims import Array
 from dyntoolkit.engine.history import History
-from dyntoolkit.panels import BLUE, GREY, PURPLE, RED, SKY, Axis, Level, Line, Panel
+from dyntoolkit.experiment.claims import Array
+from dyntoolkit.figure.panels import BLUE, GREY, PURPLE, RED, SKY, Axis, Level, Line, Panel
 from dyntoolkit.phenomena.loss_spikes.quadratic_claims import (
     Run,
     envelope,

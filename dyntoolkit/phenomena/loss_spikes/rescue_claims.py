@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from dyntoolkit.claims import Array, Bounds, Claim, Control
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment.claims import Array, Claim, Control, at_least, at_most
 from dyntoolkit.phenomena.loss_spikes import spikes as find
 from dyntoolkit.phenomena.loss_spikes.mlp_claims import spiky
 from dyntoolkit.phenomena.loss_spikes.rescue_config import BRANCHES, Config
@@ -55,27 +55,27 @@ UNTOUCHED = Control("untouched", metric="excess_none")
 
 CLAIMS = (
     Claim(
-        "rescued",
-        "η/2, η/4, ε = 0.01, ε = 0.1 and β₁ = 0.97 at the alarm each prevent the spike: the loss at most doubles.",
-        "rescued_most",
-        Bounds(high=0.3 + 1e-9),
-        _seen,
+        id="rescued",
+        statement="η/2, η/4, ε = 0.01, ε = 0.1 and β₁ = 0.97 at the alarm each prevent the spike: the loss at most doubles.",
+        metric="rescued_most",
+        bound=at_most(0.3),
+        where=_seen,
         controls=(UNTOUCHED,),
     ),
     Claim(
-        "clip_helps",
-        "So does clipping the gradient to 0.001: the loss stays below three times its usual value.",
-        "excess_clip_0.001",
-        Bounds(high=0.5 + 1e-9),
-        _seen,
+        id="clip_helps",
+        statement="So does clipping the gradient to 0.001: the loss stays below three times its usual value.",
+        metric="excess_clip_0.001",
+        bound=at_most(0.5),
+        where=_seen,
         controls=(UNTOUCHED,),
     ),
     Claim(
-        "beta2_too_late",
-        "A smaller β₂ comes too late at the alarm: with 0.99 as with 0.9 the loss at least doubles.",
-        "too_late_least",
-        Bounds(low=0.3 - 1e-9),
-        _seen,
+        id="beta2_too_late",
+        statement="A smaller β₂ comes too late at the alarm: with 0.99 as with 0.9 the loss at least doubles.",
+        metric="too_late_least",
+        bound=at_least(0.3),
+        where=_seen,
         controls=(Control("η / 2", metric="excess_lr_2"),),
     ),
 )

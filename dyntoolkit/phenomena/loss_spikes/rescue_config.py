@@ -1,15 +1,13 @@
 """Settings of `loss_spikes.rescue`, and what its branches change at the alarm."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from dyntoolkit.config import number
 from dyntoolkit.experiment import Preset
+from dyntoolkit.experiment.config import number
 from dyntoolkit.phenomena.loss_spikes import mlp_config
 
 
-@dataclass(frozen=True)
 class Config(mlp_config.Config):
     """Settings of one run of `loss_spikes.mlp`, and how long its branches are watched."""
 

@@ -2,9 +2,23 @@
 
 import numpy as np
 
-from dyntoolkit.claims import Array
 from dyntoolkit.engine.history import History
-from dyntoolkit.panels import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, Axis, Bars, Level, Line, Panel, median_line
+from dyntoolkit.experiment.claims import Array
+from dyntoolkit.figure.panels import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RED,
+    SKY,
+    Axis,
+    Bars,
+    Level,
+    Line,
+    Panel,
+    median_line,
+)
 from dyntoolkit.phenomena.loss_spikes import spikes as find
 from dyntoolkit.phenomena.loss_spikes.rescue_claims import excesses
 from dyntoolkit.phenomena.loss_spikes.rescue_config import BRANCHES

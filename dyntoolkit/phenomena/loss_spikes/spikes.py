@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 Array = np.ndarray
 WINDOW = 100  # losses whose median a spike must exceed
 JOIN_SPIKES, JOIN_ALARMS = 50, 20  # steps: closer ones are one spike, one group of alarms
-FLOOR = 1e-300  # losses below it have no logarithm
+TURNS = 1e-300  # losses below it have no logarithm
 TEN, THREE = 1.0, 0.5  # decades of excess: a "10x spike" and a "3x spike"
 
 
@@ -28,7 +28,7 @@ class Spike:
 
 def excess(loss: Array) -> Array:
     """Decades by which each loss lies above the (lower) median of the 100 losses before it; 0 for the first 100."""
-    logs = np.log10(np.maximum(loss, FLOOR))
+    logs = np.log10(np.maximum(loss, TURNS))
     above = np.zeros(len(logs))
     if len(logs) > WINDOW:
         before = sliding_window_view(logs, WINDOW)[:-1]  # (N - 100, 100)
@@ -39,13 +39,13 @@ def excess(loss: Array) -> Array:
 
 def usual(losses: Array) -> float:
     """The lower median of the log10 of some losses (N,)."""
-    logs = np.sort(np.log10(np.maximum(losses, FLOOR)))
+    logs = np.sort(np.log10(np.maximum(losses, TURNS)))
     return float(logs[(len(logs) - 1) // 2])
 
 
 def height(losses: Array, level: Array | float) -> Array:
     """Decades by which the largest of losses (..., N) lies above a level (log10); NaN where a loss is NaN."""
-    return np.asarray(np.log10(np.maximum(losses.max(-1), FLOOR)) - level)
+    return np.asarray(np.log10(np.maximum(losses.max(-1), TURNS)) - level)
 
 
 def find_spikes(loss: Array, least: float = TEN, skip: int = 300) -> list[Spike]:

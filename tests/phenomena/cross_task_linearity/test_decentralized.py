@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from run_together import run_together
 from torch_twin import descend, forward, he_start, layers_of, sizes_of, theta_of, twin
 
-from dyntoolkit.claims import Metrics
 from dyntoolkit.data import rotated_digits
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.errors import InputError
-from dyntoolkit.judge import run_metrics
-from dyntoolkit.panels import Line, Spans
+from dyntoolkit.experiment.claims import Metrics
+from dyntoolkit.experiment.judging import run_metrics
+from dyntoolkit.figure.panels import Line, Spans
+from dyntoolkit.figure.still import still_png
 from dyntoolkit.phenomena.cross_task_linearity import decentralized
 from dyntoolkit.phenomena.cross_task_linearity.decentralized import EXPERIMENT, Config
 from dyntoolkit.phenomena.cross_task_linearity.decentralized_config import APART, PRESETS
-from dyntoolkit.picture import picture
 
 Array = np.ndarray
 TINY = Config(n_nodes=5, rounds=11, local_steps=3, batch_size=8, width=16, depth=1, dirichlet_beta=1.0)
@@ -398,7 +398,7 @@ def test_panels_keep_their_marks_while_the_run_grows() -> None:
     assert isinstance(consensus, Line)
     np.testing.assert_allclose(consensus.y, np.median(history["consensus"], axis=1)[1:])  # 0 at the start
     for shown in (history, history.run(0)):
-        assert picture(EXPERIMENT.panels(shown)).startswith(b"\x89PNG")
+        assert still_png(EXPERIMENT.panels(shown)).startswith(b"\x89PNG")
 
 
 def test_axes_say_what_is_drawn() -> None:

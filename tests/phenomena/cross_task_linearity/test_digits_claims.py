@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from dyntoolkit.judge import judge, needs, run_metrics
+from dyntoolkit.experiment.judging import judge, needs, run_metrics
+from dyntoolkit.experiment.training import train_needed
 from dyntoolkit.phenomena.cross_task_linearity.digits import EXPERIMENT
 from dyntoolkit.phenomena.cross_task_linearity.digits_claims import CLAIMS, ratio_without_over_with, slope_on_distance
-from dyntoolkit.train import train_needed
 
 SINGLE = [claim for claim in CLAIMS if claim.sweep is None and not claim.preset]
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from dyntoolkit.engine.history import History
-from dyntoolkit.panels import Bars, Line, Panel
+from dyntoolkit.figure.panels import Bars, Line, Panel
+from dyntoolkit.figure.still import still_png
 from dyntoolkit.phenomena.cross_task_linearity.digits import EXPERIMENT
 from dyntoolkit.phenomena.cross_task_linearity.digits_config import Config
-from dyntoolkit.picture import picture
 
 TINY = Config(pretrain_steps=40, steps=60, width=32)
 
@@ -23,7 +23,7 @@ def lines(panel: Panel) -> dict[str, Line]:
 def test_panels_grow_with_the_history_and_keep_their_marks() -> None:
     history, frames = EXPERIMENT.start([TINY] * 2, (0, 1))
     names = [[mark.name for mark in panel.marks] for panel in EXPERIMENT.panels(history)]
-    picture(EXPERIMENT.panels(history))
+    still_png(EXPERIMENT.panels(history))
     drawn = set()
     for frame in frames:
         history.append(frame)
@@ -38,7 +38,7 @@ def test_panels_grow_with_the_history_and_keep_their_marks() -> None:
 
 def test_the_picture_of_one_run_and_of_three(history: History) -> None:
     for shown in (history, history.run(0)):
-        assert picture(EXPERIMENT.panels(shown)).startswith(b"\x89PNG")
+        assert still_png(EXPERIMENT.panels(shown)).startswith(b"\x89PNG")
 
 
 def test_bars_are_medians_of_the_last_frame(history: History) -> None:

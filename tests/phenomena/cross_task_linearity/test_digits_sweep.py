@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from dyntoolkit.panels import Level, Line
+from dyntoolkit.figure.panels import Level, Line
+from dyntoolkit.figure.still import still_png
 from dyntoolkit.phenomena.cross_task_linearity.digits import EXPERIMENT
 from dyntoolkit.phenomena.cross_task_linearity.digits_config import Config
 from dyntoolkit.phenomena.cross_task_linearity.digits_sweep import ZERO, sweep_panels
-from dyntoolkit.picture import picture
 
 
 def metrics(ratio: float, merged: float = 0.9) -> dict[str, float]:
@@ -41,7 +41,7 @@ def test_merged_accuracy_has_its_own_level():
 
 def test_one_run_or_a_hidden_ratio_is_drawn_too():
     for rows in ({(Config(), 0): metrics(0.02)}, {(Config(), 0): metrics(np.nan)}):
-        assert picture(sweep_panels(rows)).startswith(b"\x89PNG")
+        assert still_png(sweep_panels(rows)).startswith(b"\x89PNG")
 
 
 def test_the_experiment_shows_them():

@@ -21,13 +21,13 @@ from dyntoolkit.engine.history import Frame, History
 from dyntoolkit.engine.layers import MLP
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.errors import InputError
-from dyntoolkit.judge import run_metrics
-from dyntoolkit.panels import Level, Line
+from dyntoolkit.experiment.judging import run_metrics
+from dyntoolkit.figure.panels import Level, Line
+from dyntoolkit.figure.still import still_png
 from dyntoolkit.phenomena.cross_task_linearity import merging
 from dyntoolkit.phenomena.cross_task_linearity.merging import EXPERIMENT, Config
 from dyntoolkit.phenomena.cross_task_linearity.merging_claims import RULES, fewest_units
 from dyntoolkit.phenomena.cross_task_linearity.merging_config import PRESETS
-from dyntoolkit.picture import picture
 
 Array = np.ndarray
 GRID = (256, 192, 128, 96, 64, 48, 32, 24, 16, 12, 8)
@@ -286,7 +286,7 @@ def test_panels_keep_their_marks_while_the_run_grows() -> None:
         np.testing.assert_allclose(line.y, np.median(history[name], axis=1))
         np.testing.assert_allclose(line.high, history[name].max(1))
     for shown in (history, history.run(0)):
-        assert picture(EXPERIMENT.panels(shown)).startswith(b"\x89PNG")
+        assert still_png(EXPERIMENT.panels(shown)).startswith(b"\x89PNG")
 
 
 def test_the_figure_shows_the_four_rules_and_how_many_units_are_enough() -> None:

@@ -21,14 +21,14 @@ from dyntoolkit.engine.history import Frame, History
 from dyntoolkit.engine.layers import MLP
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.errors import InputError
-from dyntoolkit.judge import run_metrics
-from dyntoolkit.panels import Bars, Line
+from dyntoolkit.experiment.judging import run_metrics
+from dyntoolkit.figure.panels import Bars, Line
+from dyntoolkit.figure.still import still_png
 from dyntoolkit.phenomena.cross_task_linearity import permutation
 from dyntoolkit.phenomena.cross_task_linearity.permutation import EXPERIMENT, Config
 from dyntoolkit.phenomena.cross_task_linearity.permutation_claims import VERSIONS
 from dyntoolkit.phenomena.cross_task_linearity.permutation_config import PRESETS
 from dyntoolkit.phenomena.cross_task_linearity.permutation_figure import sweep_panels
-from dyntoolkit.picture import picture
 
 Array = np.ndarray
 TINY = Config(steps=100, width=16, batch_size=16, lr=0.02)
@@ -290,7 +290,7 @@ def test_panels_keep_their_marks_while_the_run_grows() -> None:
         assert isinstance(mark, Line)
         np.testing.assert_allclose(mark.y, np.median(values, axis=1))
     for shown in (history, history.run(0)):
-        assert picture(EXPERIMENT.panels(shown)).startswith(b"\x89PNG")
+        assert still_png(EXPERIMENT.panels(shown)).startswith(b"\x89PNG")
 
 
 def test_the_figure_shows_the_four_ways_and_what_is_left() -> None:
@@ -336,7 +336,7 @@ def test_the_sweep_shows_runs_that_differ_in_nothing_but_the_width() -> None:
     assert "error" in panel.y.label
     assert EXPERIMENT.sweep_panels is sweep_panels
     for some in (rows, {(Config(), 0): row(0.1)}, {(Config(), 0): row(np.nan)}):
-        assert picture(sweep_panels(some)).startswith(b"\x89PNG")
+        assert still_png(sweep_panels(some)).startswith(b"\x89PNG")
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -15,19 +15,19 @@ from run_together import run_together
 from torch import nn
 from torch_twin import between, descend, forward, he_start, layers_of, loss_and_error, one_minus_cosine, twin
 
-from dyntoolkit.claims import Metrics
 from dyntoolkit.data import noisy_labels, rotated_digits
 from dyntoolkit.engine.history import Frame, History
 from dyntoolkit.engine.layers import MLP
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.errors import InputError
-from dyntoolkit.judge import run_metrics
-from dyntoolkit.panels import Bars, Level, Line
+from dyntoolkit.experiment.claims import Metrics
+from dyntoolkit.experiment.judging import run_metrics
+from dyntoolkit.figure.panels import Bars, Level, Line
+from dyntoolkit.figure.still import still_png
 from dyntoolkit.phenomena.cross_task_linearity import spawn
 from dyntoolkit.phenomena.cross_task_linearity.spawn import EXPERIMENT, Config
 from dyntoolkit.phenomena.cross_task_linearity.spawn_config import APART, PRESETS
 from dyntoolkit.phenomena.cross_task_linearity.spawn_figure import ZERO, sweep_panels
-from dyntoolkit.picture import picture
 
 Array = np.ndarray
 TINY = Config(spawn_step=20, steps=100, anneal_steps=30, width=16, depth=2, batch_size=8, lr=0.01)
@@ -324,7 +324,7 @@ def test_panels_keep_their_marks_while_the_run_grows() -> None:
         assert isinstance(mark, Line)
         np.testing.assert_allclose(mark.y, np.median(history[name], axis=1))
     for shown in (history, history.run(0)):
-        assert picture(EXPERIMENT.panels(shown)).startswith(b"\x89PNG")
+        assert still_png(EXPERIMENT.panels(shown)).startswith(b"\x89PNG")
 
 
 def test_the_figure_shows_the_way_the_conditions_and_the_layers_of_the_last_frame() -> None:
@@ -397,7 +397,7 @@ def test_the_sweep_shows_runs_that_differ_in_nothing_but_the_spawn_step() -> Non
     assert isinstance(level, Level)
     assert (line.y.tolist(), level.y) == ([0.9], 1.8)
     for some in (rows, {(Config(), 0): row(0.1)}, {(Config(), 0): row(np.nan)}, {(Config(**APART), 0): row(1.8)}):
-        assert picture(sweep_panels(some)).startswith(b"\x89PNG")
+        assert still_png(sweep_panels(some)).startswith(b"\x89PNG")
 
 
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -12,7 +12,7 @@ from dyntoolkit.engine.history import Frame
 from dyntoolkit.engine.layers import MLP
 from dyntoolkit.engine.loop import train
 from dyntoolkit.engine.streams import Stream
-from dyntoolkit.judge import run_metrics
+from dyntoolkit.experiment.judging import run_metrics
 from dyntoolkit.phenomena.cross_task_linearity import decentralized, merging, permutation, spawn, training
 from dyntoolkit.phenomena.cross_task_linearity.merging_config import Config
 from dyntoolkit.phenomena.cross_task_linearity.training import LossSinceLast, Table, Training, minibatches, sgd_step

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from dyntoolkit.engine.history import Frame, History
-from dyntoolkit.judge import judge, needs
+from dyntoolkit.experiment.judging import judge, needs
+from dyntoolkit.experiment.training import train_needed
 from dyntoolkit.phenomena.label_noise.linear import EXPERIMENT
 from dyntoolkit.phenomena.label_noise.linear_claims import metrics
 from dyntoolkit.phenomena.label_noise.linear_config import Config
-from dyntoolkit.train import train_needed
 
 NONE = np.array([-1, -1])
 FRESH_SEEDS = (90, 91)  # not used while the claims were written

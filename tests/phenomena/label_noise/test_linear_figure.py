@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dyntoolkit.panels import Level, Line
+from dyntoolkit.figure.panels import Level, Line
 from dyntoolkit.phenomena.label_noise.linear import EXPERIMENT
 
 SHORT = {"steps": 500, "width": 16, "dim": 4, "n_train": 40}

@@ -9,7 +9,7 @@ from dyntoolkit.engine.history import Frame
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.transformer import Transformer
 from dyntoolkit.errors import InputError
-from dyntoolkit.judge import judge, run_metrics
+from dyntoolkit.experiment.judging import judge, run_metrics
 from dyntoolkit.phenomena.loss_spikes.blocks import EXPERIMENT, Config, block_sharpness
 from dyntoolkit.phenomena.loss_spikes.blocks_config import BLOCKS
 from dyntoolkit.phenomena.loss_spikes.text_training import training_starts, windows

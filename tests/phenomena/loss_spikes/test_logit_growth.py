@@ -11,10 +11,10 @@ from dyntoolkit.engine.history import Frame
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.transformer import Transformer
 from dyntoolkit.errors import InputError
-from dyntoolkit.judge import judge, needs
+from dyntoolkit.experiment.judging import judge, needs
+from dyntoolkit.experiment.training import train_needed
 from dyntoolkit.phenomena.loss_spikes.logit_growth import EXPERIMENT, Config, attention_measures
 from dyntoolkit.phenomena.loss_spikes.text_training import training_starts, windows
-from dyntoolkit.train import train_needed
 
 CLAIMS = EXPERIMENT.claims
 SHORT = Config(steps=50, width=16, batch_size=4)

@@ -121,5 +121,5 @@ def test_the_dashed_line_forgets_from_each_peak():
 
 def test_no_trained_map_differs_from_the_experiment():
     assert EXPERIMENT.map.simulate is mlp.simulate_untraced
-    assert EXPERIMENT.map.x in Config.controls()
-    assert EXPERIMENT.map.y in Config.controls()
+    assert EXPERIMENT.map.x in Config.sliders()
+    assert EXPERIMENT.map.y in Config.sliders()

@@ -1,0 +1,335 @@
+"""The command line: list, run, serve, lab.
+
+Exit codes of `run`: 0 every expected claim holds, 1 not, 2 bad input, 130 stopped by Ctrl-C.
+"""
+
+import argparse
+import io
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from dyntoolkit import __version__
+from dyntoolkit.errors import InputError, whole_number
+
+if TYPE_CHECKING:  # these import torch, which takes a second: only where something is trained
+    from dyntoolkit.engine.history import Frame, History
+    from dyntoolkit.experiment import Experiment
+    from dyntoolkit.experiment.claims import Claim
+    from dyntoolkit.experiment.config import Config
+
+BAD_INPUT, STOPPED = 2, 130
+MOST_SEEDS = 1000
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with one sentence instead of the usage for a wrong command line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with exit code 2."""
+        self.exit(BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command (default: the process's own arguments); returns its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a sign of a statement still shows the rest
+    options = parser().parse_args(arguments)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill is a Ctrl-C
+    try:
+        code: int = options.command(options)
+        sys.stdout.flush()
+    except InputError as error:
+        print(f"dyntoolkit: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("dyntoolkit: stopped.", file=sys.stderr)
+        return STOPPED
+    except BrokenPipeError:  # `dyntoolkit list | head`: nobody reads on, which is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return code
+
+
+def parser() -> Parser:
+    """The options of every command."""
+    top = Parser(prog="dyntoolkit", description="See small neural networks learn.", allow_abbrev=False)
+    top.add_argument("--version", action="version", version=f"dyntoolkit {__version__}")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+
+    listing = commands.add_parser("list", help="the experiments, their questions and presets", allow_abbrev=False)
+    listing.add_argument("target", nargs="?", metavar="FILE.py", help="those of a file or module of your own")
+    listing.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    listing.set_defaults(command=list_command)
+
+    run = commands.add_parser(
+        "run", help="train an experiment without a window and judge its claims", allow_abbrev=False
+    )
+    _run_options(run)
+    run.set_defaults(command=run_command)
+
+    serve = commands.add_parser("serve", help="the gallery as dashboards in a browser", allow_abbrev=False)
+    serve.add_argument("--port", type=_port, default=8866, help="default 8866")
+    serve.add_argument("--host", default="127.0.0.1", help="default 127.0.0.1: this machine only")
+    serve.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    serve.add_argument("--token", help="what a visitor must know; made up if the host is not this machine")
+    serve.set_defaults(command=serve_command)
+
+    lab = commands.add_parser("lab", help="the notebooks in JupyterLab", allow_abbrev=False)
+    lab.add_argument("--port", type=_port, default=8888, help="default 8888")
+    lab.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    lab.set_defaults(command=lab_command)
+    return top
+
+
+def _run_options(run: argparse.ArgumentParser) -> None:
+    run.add_argument(
+        "name",
+        metavar="NAME",
+        help="experiment, such as label_noise.linear (see `dyntoolkit list`), or my_file.py, or package.module:NAME",
+    )
+    run.add_argument("--preset", metavar="P", help="settings to start from (default: the experiment's first preset)")
+    run.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", help="settings changed on top"
+    )
+    run.add_argument("--seed", nargs="+", action="extend", metavar="S", help="these seeds (default: 0)")
+    run.add_argument("--seeds", metavar="N", help="the seeds 0 to N-1")
+    run.add_argument(
+        "--claims",
+        nargs="+",
+        action="extend",
+        metavar="ID",
+        help="judge these claims (or: all) with their controls, sweeps and presets, and train what that takes",
+    )
+    run.add_argument("--out", metavar="FILE.nc", help="write all curves to this netCDF file")
+    run.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"takes a whole number from 1 to 65535, got {text!r}")
+    return int(text)
+
+
+def list_command(options: argparse.Namespace) -> int:
+    """`dyntoolkit list`."""
+    from dyntoolkit.app import report
+    from dyntoolkit.catalog import registry
+
+    known = registry.load(options.target) if options.target else registry.experiments()
+    for sentence in () if options.target else registry.problems():
+        print(f"dyntoolkit: note: {sentence}", file=sys.stderr)
+    if options.json:
+        print(json.dumps(report.experiments_document(known), allow_nan=False))
+    else:
+        print(report.experiments_table(known))
+    return 0
+
+
+def serve_command(options: argparse.Namespace) -> int:
+    """`dyntoolkit serve`."""
+    from dyntoolkit.app.serve import serve
+
+    return serve(port=options.port, host=options.host, browser=not options.no_browser, token=options.token)
+
+
+def lab_command(options: argparse.Namespace) -> int:
+    """`dyntoolkit lab`."""
+    from dyntoolkit.app.serve import lab
+
+    return lab(port=options.port, browser=not options.no_browser)
+
+
+def run_command(options: argparse.Namespace) -> int:
+    """`dyntoolkit run`: train, save, judge, print."""
+    from dyntoolkit.catalog.registry import load_one
+    from dyntoolkit.experiment.claims import select
+
+    experiment = load_one(options.name)
+    config = experiment.configure(options.preset, **dict(map(_assignment, options.set)))
+    seeds = _seeds(options)
+    claims = select(experiment.claims, options.claims or ["all"])
+    if options.out is not None:
+        _check_out(Path(options.out))
+    for sentence in config.warnings():
+        print(f"dyntoolkit: note: {sentence}", file=sys.stderr)
+    return _train_and_report(options, experiment, config, seeds, claims)
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    """`lr=.1` -> ("lr", ".1")."""
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise InputError(f"--set takes FIELD=VALUE, got {text!r}.", name)
+    return name, value
+
+
+def _seeds(options: argparse.Namespace) -> tuple[int, ...]:
+    """The seeds of --seed or --seeds."""
+    from dyntoolkit.engine.streams import check_seeds
+
+    if options.seed is not None and options.seeds is not None:
+        raise InputError("--seed lists seeds and --seeds counts them: give one of the two.", "seeds")
+    if options.seeds is not None:
+        return tuple(range(whole_number("--seeds", options.seeds, 1, MOST_SEEDS)))
+    seeds = check_seeds(options.seed or ["0"])
+    for seed in seeds:
+        if seeds.count(seed) > 1:
+            raise InputError(f"seed {seed} is given more than once.", "seed")
+    return seeds
+
+
+def _train_and_report(
+    options: argparse.Namespace,
+    experiment: "Experiment",
+    config: "Config",
+    seeds: Sequence[int],
+    claims: Sequence["Claim"],
+) -> int:
+    import torch
+
+    from dyntoolkit.app import report
+    from dyntoolkit.experiment.judging import judge_history, run_metrics, succeeded
+    from dyntoolkit.experiment.plan import Plan
+    from dyntoolkit.experiment.training import to_the_end
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)  # networks this small lose time with more
+    began = time.perf_counter()
+    plan = Plan(experiment, config, seeds, claims)
+    history, frames = experiment.start([config] * len(seeds), seeds)
+    try:
+        with _interrupts() as interrupted, _bar() as bar:
+
+            def watch(label: str, frame: "Frame") -> None:
+                bar(label, frame)
+                if interrupted:  # after a whole frame, so what is there is consistent
+                    raise KeyboardInterrupt
+
+            to_the_end(history, frames, partial(watch, experiment.name))
+            failure = _save(history, options.out)
+            if options.claims:
+                label = "runs for the claims, loop {}/" + str(len(plan.stages))
+                trained = [
+                    to_the_end(*stage(), partial(watch, label.format(i))) for i, stage in enumerate(plan.stages, 1)
+                ]
+                verdicts = plan.verdicts([history, *trained])
+            else:
+                verdicts = judge_history(experiment, history, claims)
+    except KeyboardInterrupt:
+        return _stopped(history, options.out)
+    seconds = time.perf_counter() - began
+    if options.json:
+        preset = options.preset or next(iter(experiment.presets))
+        own = run_metrics(experiment, history)
+        document = report.run_document(preset, history, seconds, own, verdicts, torch.get_num_threads())
+        print(json.dumps(document, allow_nan=False))
+    else:
+        print(report.heading(history, seconds))
+        print(report.verdicts_table(verdicts))
+    if failure:
+        raise InputError(failure, "out")
+    return 0 if succeeded(verdicts) else 1
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM in a list instead of raising; the second one raises KeyboardInterrupt at once."""
+    asked: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[str, "Frame"], None]]:
+    """A progress bar on stderr, a new one for each new label; without a terminal it is drawn every few seconds only."""
+    from tqdm import tqdm
+
+    bars: dict[str, tqdm[Any]] = {}
+
+    def watch(label: str, frame: "Frame") -> None:
+        if label not in bars:
+            for bar in bars.values():
+                bar.close()
+            pause = 0.1 if sys.stderr.isatty() else 5.0
+            bars[label] = tqdm(total=frame.total, desc=label, unit="step", file=sys.stderr, mininterval=pause)
+        bars[label].update(frame.step - bars[label].n)
+
+    try:
+        yield watch
+    finally:
+        for bar in bars.values():
+            bar.close()
+
+
+def _stopped(history: "History", out: str | None) -> int:
+    """Save what there is after Ctrl-C, and say what became of it."""
+    failure = _save(history, out)
+    if not history.names():
+        kept = "Nothing was computed yet."
+    elif failure:
+        kept = failure
+    else:
+        kept = "The curves so far were not kept (no --out)." if out is None else f"The curves so far are in {out}."
+    where = f"at step {history.step} of {history.total}" if not history.done else "after the run, before its claims"
+    print(f"dyntoolkit: stopped {where}. {kept} The claims were not judged.", file=sys.stderr)
+    return STOPPED
+
+
+def _check_out(path: Path) -> None:
+    """InputError unless a file can be put there; leaves nothing behind and an existing file as it is."""
+    try:
+        if path.is_dir():
+            raise InputError(f"--out takes a file, but {path} is a directory.", "out")
+        if path.exists() and not path.is_file():
+            raise InputError(f"--out takes a file, but {path} is a device or the like.", "out")
+        if path.exists() and not os.access(path, os.W_OK):
+            raise InputError(f"--out: {path} is there already and write-protected.", "out")
+        if not path.resolve().parent.is_dir():
+            raise InputError(f"--out: there is no directory {path.resolve().parent}.", "out")
+        part = _part(path)
+        part.touch(exist_ok=False)
+        part.unlink()
+    except OSError as error:
+        raise InputError(f"--out: {path} cannot be written: {error.strerror}.", "out") from None
+
+
+def _part(path: Path) -> Path:
+    """The file that is written first and takes the place of `path` when it is complete."""
+    return path.resolve().parent / f".dyntoolkit-{os.getpid()}.part"
+
+
+def _save(history: "History", out: str | None) -> str:
+    """Write the history as netCDF, if asked and there is any; returns what went wrong, or "" (results go on)."""
+    if out is None or not history.names():
+        return ""
+    part = _part(Path(out))
+    try:
+        history.to_xarray().to_netcdf(part, engine="h5netcdf")
+        part.replace(Path(out).resolve())
+    except OSError as error:
+        return f"--out: {out} could not be written: {error.strerror or error}."
+    finally:
+        part.unlink(missing_ok=True)
+    return ""

@@ -1,0 +1,141 @@
+"""The gallery: a card per notebook, made from what the notebooks store. It imports no torch, so the page opens fast."""
+
+import base64
+import io
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from IPython.display import HTML
+from PIL import Image
+
+from dyntoolkit.errors import InputError
+
+PACKAGE = Path(__file__).parents[1]
+WIDTH = 480  # pixels of a thumbnail: sharp on a card of up to 20 rem
+
+STYLE = """<style>
+.dyntoolkit-gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); gap: 1rem;
+  max-width: 70rem; padding: 4px; color: var(--jp-content-font-color1, inherit); }
+.dyntoolkit-gallery > div { position: relative; border: 1px solid var(--jp-border-color1, #888); border-radius: 6px;
+  overflow: hidden; background: var(--jp-layout-color1, transparent); }
+.dyntoolkit-gallery > div:hover { border-color: var(--jp-brand-color1, #0072B2); }
+.dyntoolkit-gallery > div:focus-within { outline: 3px solid var(--jp-brand-color1, #0072B2); outline-offset: 1px; }
+.dyntoolkit-gallery a { font-size: 1.15em; font-weight: 600; }
+.dyntoolkit-gallery a::after { content: ""; position: absolute; inset: 0; }
+.dyntoolkit-gallery a:focus { outline: none; }
+.dyntoolkit-gallery img, .dyntoolkit-gallery svg { display: block; width: 100%; height: auto; aspect-ratio: 8 / 5;
+  margin: 0; object-fit: contain; background: white; }
+.dyntoolkit-gallery svg { background: var(--jp-layout-color2, #ddd); }
+.dyntoolkit-gallery p { margin: 0.5rem 0.75rem; }
+.dyntoolkit-gallery small { color: var(--jp-content-font-color2, inherit); }
+</style>"""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the gallery shows of one notebook. picture: PNG bytes. run_time: how long its default run takes."""
+
+    link: str
+    title: str
+    question: str
+    run_time: str
+    picture: bytes | None
+
+
+def notebooks() -> Path:
+    """The folder of the notebooks: inside an installed package, beside the package in a checkout."""
+    installed = PACKAGE / "notebooks"
+    return installed if installed.is_dir() else PACKAGE.parent / "notebooks"
+
+
+def gallery(folder: Path | str | None = None) -> HTML:
+    """A card for every notebook of `folder` except index.ipynb: picture, question, run time and link.
+
+    folder: the gallery's own one by default: the current folder if index.ipynb lies there, else that of the toolkit.
+    Raises InputError for a file that is no notebook.
+    """
+    if folder is None:
+        folder = Path.cwd() if Path("index.ipynb").is_file() else notebooks()
+    paths = sorted(path for path in Path(folder).glob("*.ipynb") if path.name != "index.ipynb")
+    cards = "\n".join(_html(card(path)) for path in paths)
+    page = f'{STYLE}\n<div class="dyntoolkit-gallery" role="list">\n{cards}\n</div>'
+    return HTML(page)  # type: ignore[no-untyped-call]
+
+
+def card(path: Path) -> Card:
+    """The card of one notebook.
+
+    The title is its first heading; the question is the first sentence after that, or `question` of the notebook's
+    metadata "dyntoolkit", which also holds `run_time`; the picture is its first stored one.
+    """
+    try:
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        cells, metadata = notebook["cells"], notebook["metadata"].get("dyntoolkit", {})
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(f"{path.name} is not a Jupyter notebook.", path.name) from None
+    title, text = _opening(cells)
+    return Card(
+        link=quote(path.name),
+        title=title or path.stem,
+        question=metadata.get("question", text),
+        run_time=metadata.get("run_time", ""),
+        picture=next((_thumbnail(image) for image in _images(cells)), None),
+    )
+
+
+def _opening(cells: list[dict[str, Any]]) -> tuple[str, str]:
+    """The first heading of a notebook and the first sentence after it, as plain text."""
+    text = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    heading = re.search(r"^#+ +(.+)$", text, re.MULTILINE)
+    if heading is None:
+        return "", ""
+    paragraph = text[heading.end() :].strip().split("\n\n")[0].replace("\n", " ")
+    sentence = re.match(r".*?[.?!](?=\s|$)", paragraph)
+    return _plain(heading[1]), _plain(sentence[0] if sentence else paragraph)
+
+
+def _plain(markdown: str) -> str:
+    """Markdown without the marks of links, emphasis and code."""
+    return re.sub(r"[*`]", "", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", markdown)).strip()
+
+
+def _images(cells: list[dict[str, Any]]) -> Iterator[bytes]:
+    """The stored PNG pictures of a notebook, in order."""
+    for cell in cells:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                yield base64.b64decode("".join(output["data"]["image/png"]))
+
+
+def _thumbnail(png: bytes) -> bytes:
+    """A picture scaled down to WIDTH, on white, in 256 colours, as PNG."""
+    picture = Image.open(io.BytesIO(png)).convert("RGBA")
+    paper = Image.new("RGBA", picture.size, "white")
+    paper.alpha_composite(picture)
+    small = paper.convert("RGB")
+    small.thumbnail((WIDTH, 4 * WIDTH), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    # Thin curves keep their colours, in a quarter of the bytes.
+    few = small.quantize(256, method=Image.Quantize.MAXCOVERAGE)
+    few.save(buffer, "png", optimize=True)
+    return buffer.getvalue()
+
+
+def _html(card: Card) -> str:
+    """One card; the link covers all of it."""
+    if card.picture is None:
+        picture = '<svg viewBox="0 0 8 5" aria-hidden="true"></svg>'
+    else:
+        data = base64.b64encode(card.picture).decode()
+        picture = f'<img width="320" src="data:image/png;base64,{data}" alt="Curves of one run: {escape(card.title)}">'
+    time = f"<p><small>One run takes about {escape(card.run_time)}</small></p>" if card.run_time else ""
+    return (
+        f'<div role="listitem">{picture}'
+        f'<p><a href="{card.link}">{escape(card.title)}</a></p><p>{escape(card.question)}</p>{time}</div>'
+    )

@@ -1,0 +1,187 @@
+"""The notebooks in a browser: as dashboards (`dyntoolkit serve`, Voila) or to read and change (`dyntoolkit lab`)."""
+
+import errno
+import ipaddress
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import threading
+import webbrowser
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from tornado.ioloop import IOLoop
+from tornado.web import HTTPError, RedirectHandler
+from traitlets.config import Config
+from voila.app import Voila
+
+from dyntoolkit.app.gallery import PACKAGE, notebooks
+from dyntoolkit.errors import InputError
+
+WIDGETS = ["@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8", "anywidget"]
+GALLERY = "voila/render/index.ipynb"
+
+
+def serve(port: int = 8866, host: str = "127.0.0.1", browser: bool = True, token: str | None = None) -> int:
+    """Serve the notebooks as dashboards until Ctrl-C; the address `/` is the gallery. Returns 0.
+
+    A visitor needs the token if one is given, or (made up and printed) as soon as the host is not this machine alone.
+    Raises InputError if the host is no address of this machine or the port is in use.
+    """
+    _check_address(host, port)
+    _prepare_environment()
+    local = _is_loopback(host)
+    if not local and not token:
+        token = secrets.token_urlsafe(24)
+    logging.getLogger("tornado.general").setLevel(logging.ERROR)  # else a warning about ping times at every page
+    app = Dashboards.instance(config=settings(), ip=host, port=port, token=token or None, show=browser, local=local)
+    app.initialize([])
+    app.start()
+    return 0
+
+
+def lab(port: int = 8888, browser: bool = True) -> int:
+    """Open the notebooks in JupyterLab until Ctrl-C. Returns 0. Raises InputError if the port is in use.
+
+    Installed notebooks are copied to ./dyntoolkit-notebooks first; a copy that is there already is left as it is.
+    """
+    from jupyterlab.labapp import LabApp
+
+    _check_address("127.0.0.1", port)
+    _prepare_environment()
+    folder = notebooks()
+    if folder.is_relative_to(PACKAGE):
+        folder = working_copy(folder, Path("dyntoolkit-notebooks"))
+    arguments = [
+        f"--ServerApp.root_dir={folder.resolve()}",
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={port}",
+        "--ServerApp.port_retries=0",
+        f"--ServerApp.open_browser={browser}",
+        "--ServerApp.allow_root=True",  # in a container; it answers to this machine only, and asks for a token
+        "--VoilaConfiguration.template=dyntoolkit",
+        "--LabApp.default_url=/lab/tree/index.ipynb",
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
+    ]
+    LabApp.launch_instance(arguments)
+    return 0
+
+
+def working_copy(source: Path, target: Path) -> Path:
+    """Copy the notebooks of `source` that `target` does not hold yet, and return `target`."""
+    target.mkdir(exist_ok=True)
+    for notebook in source.glob("*.ipynb"):
+        if not (target / notebook.name).exists():
+            shutil.copyfile(notebook, target / notebook.name)
+    return target
+
+
+def settings() -> Config:
+    """Voila's settings, the same for `dyntoolkit serve` and on Binder."""
+    config = Config()
+    config.VoilaConfiguration.template = "dyntoolkit"
+    config.VoilaConfiguration.allow_template_override = "NO"
+    config.VoilaConfiguration.allow_theme_override = "NO"
+    config.VoilaConfiguration.strip_sources = True
+    config.VoilaConfiguration.show_tracebacks = False
+    config.VoilaConfiguration.file_allowlist = []  # notebooks only; Voila puts their pictures into the page itself
+    config.VoilaConfiguration.extension_allowlist = WIDGETS  # others cost megabytes per page, and are not ours
+    config.VoilaConfiguration.page_config_hook = _bundled_mathjax
+    config.VoilaExecutor.cell_error_instruction = "The terminal of the server shows why."
+    # A page that is only watched holds a connection and keeps its kernel; a closed one loses it.
+    config.MappingKernelManager.cull_idle_timeout = 300
+    config.MappingKernelManager.cull_interval = 60
+    config.MappingKernelManager.cull_connected = False
+    config.KernelManager.transport_encryption = "auto"  # between server and kernels, where both can
+    return config
+
+
+def _bundled_mathjax(page_config: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Voila's page configuration without the address of a MathJax elsewhere: its pages bring their own."""
+    return {**page_config, "fullMathjaxUrl": None, "mathjaxConfig": None}
+
+
+class Dashboards(Voila):  # type: ignore[misc]  # Voila ships no types
+    """Voila on the notebooks folder. show: open it in a browser. local: answer to names of this machine only."""
+
+    def __init__(self, *, show: bool, local: bool, **traits: Any) -> None:
+        super().__init__(
+            root_dir=str(notebooks()), config_file_paths=[], port_retries=0, log_level=logging.ERROR, **traits
+        )
+        self.show = show
+        self.local = local
+
+    def init_settings(self) -> Any:
+        """Voila's server settings, compressing what is sent and refusing foreign host names (DNS rebinding)."""
+        compression = {"compress_response": True, "websocket_compression_options": {"compression_level": 1}}
+        return {**super().init_settings(), **compression, "allow_remote_access": not self.local}
+
+    def init_handlers(self) -> Any:
+        """Voila's pages, with the gallery in place of the list of files."""
+        gallery = {"url": self.base_url + GALLERY, "permanent": False}
+        return [
+            (self.base_url, RedirectHandler, gallery),
+            (r"/voila/tree.*", RedirectHandler, gallery),
+            *super().init_handlers(),
+        ]
+
+    def launch_browser(self) -> None:
+        """Say where the gallery is, and show it; called once the port is open."""
+        address = self._url(_as_url(socket.gethostname() if self.ip in ("", "0.0.0.0", "::") else self.ip))
+        if self.token:
+            address += f"?token={self.token}"
+        loop = IOLoop.current()  # an exception from Ctrl-C could land in a callback that swallows it
+        signal.signal(signal.SIGINT, lambda *_: loop.add_callback_from_signal(loop.stop))
+        print(f"dyntoolkit is at {address} (Ctrl-C ends it)", flush=True)
+        if self.show:
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+
+    def stop(self) -> None:
+        """End all kernels; a second Ctrl-C does not wait for them."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        with suppress(HTTPError):  # a kernel that has not finished starting is not found; it ends with this process
+            super().stop()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _as_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _check_address(host: str, port: int) -> None:
+    """InputError unless a server can listen there."""
+    if not 1 <= port <= 65535:
+        raise InputError(f"port takes a whole number from 1 to 65535, got {port}.", "port")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as trial:
+            if sys.platform != "win32":  # as the server will do: a port that was closed a moment ago is free
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise InputError(f"port {port} of {host} is in use; choose another one with --port.", "port") from None
+        if error.errno == errno.EACCES:
+            raise InputError(
+                f"port {port} needs the rights of an administrator; choose one above 1023.", "port"
+            ) from None
+        raise InputError(f"{host!r} is not an address of this machine.", "host") from None
+
+
+def _prepare_environment() -> None:
+    """What the kernels inherit: one thread each, and where the page's template lies."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # small networks; several open pages share the cores
+    paths = [str(PACKAGE / "app" / "share"), os.environ.get("JUPYTER_PATH", "")]
+    os.environ["JUPYTER_PATH"] = os.pathsep.join(path for path in paths if path)

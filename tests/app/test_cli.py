@@ -1,0 +1,413 @@
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tiny_experiment
+import xarray as xr
+from tiny_experiment import TINY
+
+from dyntoolkit.app import report
+from dyntoolkit.app.cli import main
+from dyntoolkit.experiment.judging import ControlVerdict, Verdict
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """The tiny experiment as the only one there is; returns a function that puts another in its place."""
+
+    def install(experiment):
+        monkeypatch.setattr("dyntoolkit.phenomena.EXPERIMENTS", (experiment,))
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # the command line then leaves the threads of this process alone
+    install(TINY)
+    return install
+
+
+@pytest.fixture
+def run(tiny, capsys):
+    """Run a command; returns its exit code, stdout and stderr."""
+
+    def command(*arguments):
+        code = main([*arguments])
+        return code, *capsys.readouterr()
+
+    return command
+
+
+def strict(text):
+    """The one JSON document in a text; NaN and Infinity are not JSON."""
+
+    def refuse(word):
+        raise ValueError(word)
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_run_prints_the_claims_and_succeeds(run):
+    code, out, err = run("run", "tiny", "--seeds", "3")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0].startswith("tiny.decay, 3 seeds, ")
+    assert lines[1].split() == ["claim", "value", "wanted", "holds"]
+    assert lines[2].split() == [
+        "+",
+        "shrinks:",
+        "x",
+        "shrinks",
+        "1.05e-06",
+        "[9.54e-07,",
+        "1.14e-06]",
+        "<",
+        "0.01",
+        "3/3",
+    ]
+    assert max(map(len, lines)) <= 100
+    assert "tiny.decay" in err  # the bar
+    assert "20/20" in err
+
+
+def test_run_fails_when_an_expected_claim_does_not_hold(run):
+    code, out, _ = run("run", "tiny", "--set", "lr=.1")
+    assert code == 1
+    assert re.search(r"^-  +shrinks: x shrinks", out, re.M)
+
+
+def test_a_claim_that_is_not_expected_neither_passes_nor_fails(run):
+    code, out, _ = run("run", "tiny", "--preset", "still")
+    assert code == 0
+    assert re.search(r"^\.  +shrinks: x shrinks \(not expected here\)", out, re.M)
+
+
+def test_json_is_one_strict_document(run):
+    code, out, _ = run("run", "tiny.decay", "--json", "--seed", "4", "2", "--set", "steps=30", "lr=.4")
+    document = strict(out)
+    assert code == 0
+    assert list(document) == [
+        "experiment",
+        "config",
+        "preset",
+        "seeds",
+        "seconds",
+        "versions",
+        "engine",
+        "diverged",
+        "claims",
+        "metrics",
+    ]
+    assert document["experiment"] == "tiny.decay"
+    assert document["config"] == {"lr": 0.4, "pull": 0.0, "steps": 30, "law": "linear"}
+    assert document["preset"] == "default"
+    assert document["seeds"] == [4, 2]
+    assert document["diverged"] == [None, None]
+    assert set(document["versions"]) == {"dyntoolkit", "python", "torch", "numpy"}
+    assert document["engine"]["mode"] == "eager"
+    assert set(document["metrics"]) == {"end", "start", "t_small"}
+    assert document["metrics"]["start"] == [1.4, 1.2]
+    assert [claim["id"] for claim in document["claims"]] == ["shrinks", "settles", "mean_start"]
+    shrinks = document["claims"][0]
+    assert shrinks["value"] == document["metrics"]["end"] == pytest.approx([1.4 * 0.6**30, 1.2 * 0.6**30])
+    assert shrinks["holds"] == [True, True]
+    assert (shrinks["statement"], shrinks["threshold"], shrinks["expected"]) == ("x shrinks", "< 0.01", True)
+
+
+def test_diverged_and_never_are_null(run):
+    code, out, err = run("run", "tiny", "--json", "--preset", "lost", "--seeds", "2")
+    document = strict(out)
+    assert code == 0  # nothing is expected of a diverging setting
+    assert document["diverged"] == [20, 20]
+    assert document["metrics"]["end"] == [None, None]
+    assert document["claims"][0]["value"] == [None, None]
+    assert document["claims"][0]["holds"] == [False, False]
+    assert "lr above 1 oscillates." in err
+    assert strict(run("run", "tiny", "--json", "--preset", "still")[1])["metrics"]["t_small"] == [None]
+    assert "diverged: seed 0 at step 20" in run("run", "tiny", "--preset", "lost")[1]
+
+
+def test_claims_all_trains_presets_controls_and_sweeps(run):
+    code, out, err = run("run", "tiny", "--claims", "all", "--json")
+    document = strict(out)
+    assert code == 0  # although the control of `falls` does not do what it should: it is reported
+    claims = {claim["id"]: claim for claim in document["claims"]}
+    assert list(claims) == ["shrinks", "settles", "falls", "all_small", "mean_start"]
+    assert (claims["settles"]["settings"], claims["settles"]["expected"]) == ("preset pulled", True)
+    assert claims["settles"]["holds"] == [True]
+    assert [control["confirmed"] for control in claims["shrinks"]["controls"]] == [[True], [True], [True]]
+    assert claims["shrinks"]["controls"][2]["mean"] == pytest.approx(1.2)
+    assert claims["falls"]["controls"][0]["confirmed"] == [False]
+    assert document["seeds"] == [0]
+    assert document["metrics"]["start"] == [1.0]  # of the seeds asked for, though five were trained
+    assert "runs for the claims, loop 2/2" in err
+
+
+def test_claims_of_some_ids_are_judged_alone_with_their_controls(run):
+    code, out, _ = run("run", "tiny", "--claims", "shrinks", "settles")
+    assert code == 0
+    assert "  +  " in out
+    assert "control: lr 0: x stays" in out
+    assert "(preset pulled)" in out
+    assert "falls" not in out
+
+
+def test_out_holds_every_curve(run, tmp_path):
+    path = tmp_path / "curves.nc"
+    path.write_text("an older file")
+    assert run("run", "tiny", "--seeds", "2", "--out", str(path))[0] == 0
+    with xr.open_dataset(path, engine="h5netcdf") as data:
+        np.testing.assert_allclose(data["x"].sel(run=1), 1.1 * 0.5 ** data["step"])
+        assert data["seed"].values.tolist() == [0, 1]
+        assert data.attrs["finished"] == 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["tini"], "unknown experiment 'tini'"),
+        (["tiny.decai"], "Did you mean 'tiny.decay'?"),
+        (["tiny", "--preset", "stil"], "unknown preset 'stil'. Did you mean 'still'?"),
+        (["tiny", "--set", "step=3"], "unknown field 'step'. Did you mean 'steps'?"),
+        (["tiny", "--set", "lr"], "--set takes FIELD=VALUE, got 'lr'."),
+        (["tiny", "--set", "lr=4"], "lr takes a number from 0 to 3, got 4."),
+        (["tiny", "--set", "lr=nan"], "lr takes a number from 0 to 3, got nan."),
+        (["tiny", "--set", "lr=fast"], "lr takes a number from 0 to 3, got 'fast'."),
+        (["tiny", "--set", "lr="], "lr takes a number from 0 to 3, got ''."),
+        (["tiny", "--set", "steps=20.5"], "steps takes a whole number from 10 to 1000, got 20.5."),
+        (["tiny", "--set", "law=square"], "law takes one of linear, cubic; got 'square'."),
+        (["tiny", "--set", "lr=3", "pull=.5"], "lr 3 allows no pull."),
+        (["tiny", "--seed", "1.5"], "seed takes a whole number from 0 to 4294967295, got '1.5'."),
+        (["tiny", "--seed", "one"], "seed takes a whole number from 0 to 4294967295, got 'one'."),
+        (["tiny", "--seed", "-1"], "seed takes a whole number from 0 to 4294967295, got -1."),
+        (["tiny", "--seed", "2", "3", "2"], "seed 2 is given more than once."),
+        (["tiny", "--seeds", "0"], "--seeds takes a whole number from 1 to 1000, got '0'."),
+        (["tiny", "--seeds", "many"], "--seeds takes a whole number from 1 to 1000, got 'many'."),
+        (["tiny", "--seeds", "2", "--seed", "1"], "give one of the two."),
+        (["tiny", "--claims", "shrink"], "unknown claim 'shrink'. Did you mean 'shrinks'?"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(run, arguments, sentence):
+    code, out, err = run("run", *arguments)
+    assert (code, out) == (2, "")
+    assert sentence in err
+    assert err.startswith("dyntoolkit: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run"], "NAME"),
+        (["train"], "invalid choice: 'train'"),
+        (["run", "tiny", "--sede", "3"], "unrecognized arguments: --sede 3"),
+        (["serve", "--port", "http"], "takes a whole number from 1 to 65535, got 'http'"),
+        ([], "COMMAND"),
+    ],
+)
+def test_a_wrong_command_line_is_one_sentence_too(tiny, capsys, arguments, sentence):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    err = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("missing/curves.nc", "there is no directory"),
+        (".", "is a directory."),
+        ("file/curves.nc", "there is no directory"),
+        ("x" * 300, "File name too long."),
+        ("/proc/curves.nc", "/proc"),
+        ("/dev/null", "is a device or the like."),
+    ],
+)
+def test_out_is_checked_before_training(run, tiny, tmp_path, name, sentence):
+    def never(configs, seeds):
+        raise AssertionError("trained")
+
+    tiny(dataclasses.replace(TINY, simulate=never))
+    (tmp_path / "file").touch()
+    code, out, err = run("run", "tiny", "--out", str(tmp_path / name))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "--out" in err
+    assert sentence in err
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_bad_input_after_out_leaves_no_file(run, tmp_path):
+    assert run("run", "tiny", "--out", str(tmp_path / "curves.nc"), "--claims", "none")[0] == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_written_in_the_end_costs_no_results(run, tiny, tmp_path):
+    path = tmp_path / "curves.nc"
+
+    def simulate(configs, seeds):
+        yield from tiny_experiment.simulate(configs, seeds)
+        path.mkdir()
+
+    tiny(dataclasses.replace(TINY, simulate=simulate))
+    code, out, err = run("run", "tiny", "--out", str(path))
+    assert code == 2
+    assert "shrinks: x shrinks" in out
+    assert "could not be written: Is a directory." in err
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def signalled(number, step, after=None):
+    """The tiny simulation, in which the process gets a signal just before the frame of a step."""
+
+    def simulate(configs, seeds):
+        if after is not None and configs[0] == after:
+            yield from tiny_experiment.simulate(configs, seeds)
+            return
+        for frame in tiny_experiment.simulate(configs, seeds):
+            if frame.step == step:
+                os.kill(os.getpid(), number)
+            yield frame
+
+    return dataclasses.replace(TINY, simulate=simulate)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_writes_what_was_computed(run, tiny, tmp_path, number):
+    tiny(signalled(number, step=8))
+    path = tmp_path / "curves.nc"
+    path.write_text("an older file")
+    handler = signal.getsignal(number)
+    code, out, err = run("run", "tiny", "--out", str(path), "--json")
+    assert (code, out) == (130, "")
+    assert f"stopped at step 8 of 20. The curves so far are in {path}. The claims were not judged." in err
+    with xr.open_dataset(path, engine="h5netcdf") as data:
+        assert data["step"].values.tolist() == [0, 2, 4, 6, 8]
+        assert data.attrs["finished"] == 0
+    assert list(tmp_path.iterdir()) == [path]
+    assert signal.getsignal(number) is handler
+
+
+def test_ctrl_c_while_the_claims_are_trained_keeps_the_run(run, tiny, tmp_path):
+    tiny(signalled(signal.SIGINT, step=8, after=TINY.configure()))
+    path = tmp_path / "curves.nc"
+    code, _, err = run("run", "tiny", "--out", str(path), "--claims", "settles")
+    assert code == 130
+    assert "stopped after the run, before its claims" in err
+    with xr.open_dataset(path, engine="h5netcdf") as data:
+        assert data.attrs["finished"] == 1
+        assert data["step"].values.tolist() == list(range(0, 21, 2))
+
+
+def test_ctrl_c_before_the_first_frame_keeps_an_older_file(run, tiny, tmp_path):
+    def simulate(configs, seeds):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)  # the second one does not wait for a frame
+        yield
+
+    tiny(dataclasses.replace(TINY, simulate=simulate))
+    path = tmp_path / "curves.nc"
+    path.write_text("an older file")
+    code, _, err = run("run", "tiny", "--out", str(path))
+    assert (code, path.read_text()) == (130, "an older file")
+    assert "Nothing was computed yet." in err
+
+
+def test_list_shows_every_experiment(run):
+    code, out, _ = run("list")
+    assert code == 0
+    assert out.splitlines()[0] == "tiny.decay: Decay (0.01 s)"
+    assert "Does x shrink?" in out
+    assert "pulled: x settles at 1" in out
+    (entry,) = strict(run("list", "--json")[1])
+    assert list(entry["presets"]) == ["default", "still", "pulled", "lost"]
+    assert entry["fields"]["lr"] == {"default": 0.5, "help": "step size", "low": 0, "high": 3, "log": False, "unit": ""}
+    assert entry["fields"]["law"]["options"] == ["linear", "cubic"]
+    assert entry["claims"] == ["shrinks", "settles", "falls", "all_small", "mean_start"]
+
+
+def test_the_table_wraps_long_words_within_100_columns():
+    control = ControlVerdict("a control with a name " * 5, "mean above the claim's own", (1.0,), (True,), mean=1.5)
+    claim = Verdict(
+        "id",
+        "a statement " * 20,
+        "< 0.05; mean control_drop < 0.25 " * 3,
+        True,
+        (1e-9,) * 2,
+        (True, False),
+        "x",
+        (control,),
+    )
+    table = report.claims_table([claim])
+    assert max(map(len, table.splitlines())) <= 100
+    assert table.splitlines()[1].startswith("-")  # half of the seeds is no majority
+    assert table.splitlines()[1].endswith("1/2")
+    assert "mean 1.5" in table
+
+
+def test_help_does_not_import_torch():
+    code = "import sys; from dyntoolkit.app.cli import parser; parser(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_reader_that_goes_away_is_no_error(tiny):
+    code = "import sys; from dyntoolkit.app.cli import main; sys.exit(main(['list', '--json']))"
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def command(*arguments, **options):
+    """A `dyntoolkit` process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "dyntoolkit", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "metric"),
+    [
+        ("label_noise", ["steps=500", "width=16"], "w2_ratio"),
+        ("cross_task_linearity.digits", ["pretrain_steps=10", "steps=30", "width=32"], "ratio"),
+    ],
+)
+def test_every_experiment_runs_from_the_command_line(tmp_path, name, changes, metric):
+    path = tmp_path / "curves.nc"
+    process = command("run", name, "--seed", "5", "6", "--set", *changes, "--json", "--out", str(path))
+    out, _ = process.communicate()
+    document = strict(out)
+    expected = [claim for claim in document["claims"] if claim["expected"]]
+    assert process.returncode == int(any(sum(claim["holds"]) < 2 for claim in expected))
+    assert document["experiment"].startswith(name)
+    assert len(document["metrics"][metric]) == 2
+    assert all(len(claim["value"]) == len(claim["holds"]) == 2 for claim in document["claims"])
+    with xr.open_dataset(path, engine="h5netcdf") as data:
+        assert data["seed"].values.tolist() == [5, 6]
+        assert data.attrs["finished"] == 1
+
+
+def test_a_process_interrupted_in_the_middle_keeps_its_curves(tmp_path):
+    path = tmp_path / "curves.nc"
+    process = command("run", "label_noise", "--set", "steps=60000", "--seeds", "9", "--out", str(path))
+    seen = b""
+    while b"/60000" not in seen:  # the bar is there
+        chunk = process.stderr.read1()
+        assert chunk, seen
+        seen += chunk
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert process.returncode == 130
+    assert out == b""
+    assert b"The curves so far are in" in err
+    assert b"Traceback" not in err
+    with xr.open_dataset(path, engine="h5netcdf") as data:
+        assert data.attrs["finished"] == 0
+        assert data.sizes["run"] == 9
+        assert data["step"].values.max() < 60000
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,276 @@
+"""The server that `dyntoolkit serve` starts, asked over HTTP as a browser would; and the folder that `lab` opens."""
+
+import contextlib
+import http.client
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import nbformat.v4 as nb
+import psutil
+import pytest
+from waiting import free_port, is_open, wait_for
+
+from dyntoolkit.app.cli import main
+from dyntoolkit.app.gallery import notebooks
+from dyntoolkit.errors import InputError
+
+CODE = """
+import sys
+from pathlib import Path
+from dyntoolkit.app import serve
+serve.notebooks = lambda: Path(sys.argv[1])
+settings = serve.settings()
+if sys.argv[4] == "impatient":
+    settings.MappingKernelManager.cull_idle_timeout = 3
+    settings.MappingKernelManager.cull_interval = 1
+serve.settings = lambda: settings
+serve.serve(int(sys.argv[2]), sys.argv[3], browser=False)
+"""
+HELLO = "import os\nprint('threads', os.environ['OMP_NUM_THREADS'], 'query', os.environ['QUERY_STRING'])"
+
+
+class Server:
+    """A running server and what it said when it was ready."""
+
+    def __init__(self, folder: Path, host: str = "127.0.0.1", patience: str = "") -> None:
+        self.port = free_port()
+        command = [sys.executable, "-c", CODE, str(folder), str(self.port), host, patience]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.greeting = self.process.stdout.readline()
+
+    def get(self, path: str, **headers: str) -> tuple[int, str, str]:
+        """Status, location or nothing, and body of a page."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        result = response.status, response.getheader("Location", ""), response.read().decode()
+        connection.close()
+        return result
+
+    def kernels(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def stop(self) -> tuple[int, str]:
+        """Ctrl-C; exit code and what was written to stderr."""
+        self.process.send_signal(signal.SIGINT)
+        _, error = self.process.communicate(timeout=60)
+        return self.process.returncode, error
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.process.poll() is None:
+            self.stop()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("notebooks")
+    title = {"title": "Notebooks of a test"}
+    pages = {
+        "index": [nb.new_markdown_cell("# All of them\n\n$\\frac{1}{2}$"), nb.new_code_cell(HELLO)],
+        "failing": [nb.new_code_cell("secret = 'inner' + 'most'\nraise ValueError(secret)")],
+    }
+    for name, cells in pages.items():
+        (path / f"{name}.ipynb").write_text(json.dumps(nb.new_notebook(cells=cells, metadata=title)))
+    (path / "private.txt").write_text("private")
+    return path
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[Server]:
+    with Server(folder) as server:
+        yield server
+
+
+def test_greets_with_the_address(server: Server) -> None:
+    assert server.greeting == f"dyntoolkit is at http://127.0.0.1:{server.port}/ (Ctrl-C ends it)\n"
+
+
+@pytest.mark.parametrize("address", ["/", "/voila/tree", "/voila/tree/"])
+def test_opens_the_gallery(server: Server, address: str) -> None:
+    status, location, _ = server.get(address)
+    assert (status, location) == (302, "/voila/render/index.ipynb")
+
+
+def test_page_runs_the_notebook_hides_code_and_loads_nothing_from_elsewhere(server: Server) -> None:
+    status, _, page = server.get("/voila/render/index.ipynb?preset=fast")
+    assert status == 200
+    assert "threads 1 query preset=fast" in page
+    assert "os.environ" not in page
+    assert "<title>Notebooks of a test</title>" in page
+    assert 'name="viewport"' in page
+    assert not re.search(r"""(src|href|url)\s*[=(]\s*["']?(https?:)?//""", page)
+    assert '"fullMathjaxUrl": null' in page
+    assert '"mathjaxConfig": null' in page
+
+
+def test_settings_in_a_link_never_reach_the_page_as_html(server: Server) -> None:
+    _, _, page = server.get("/voila/render/index.ipynb?theme=%22%3E%3Cscript%3Ealert(1)%3C/script%3E&template=reveal")
+    assert "<script>alert(1)" not in page
+    assert 'id="loading_text"' in page  # still the page of this project
+
+
+def test_failing_cell_shows_no_traceback(server: Server) -> None:
+    status, _, page = server.get("/voila/render/failing.ipynb")
+    assert status == 200
+    assert "There was an error" in page
+    assert "innermost" not in page
+
+
+def test_missing_page_is_404_and_loads_nothing_from_elsewhere(server: Server) -> None:
+    status, _, page = server.get("/voila/render/nothing.ipynb")
+    assert status == 404
+    assert "All notebooks" in page
+    assert "//" not in page
+
+
+def test_serves_notebooks_only(server: Server) -> None:
+    assert server.get("/voila/render/private.txt")[0] == 302
+    assert server.get("/voila/files/private.txt")[0] == 403
+
+
+def test_refuses_a_foreign_host_name(server: Server) -> None:
+    assert server.get("/voila/render/index.ipynb", Host="evil.example")[0] == 403
+    assert server.get("/voila/render/index.ipynb", Host=f"localhost:{server.port}")[0] == 200
+
+
+def test_compresses(server: Server) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection.request("GET", "/voila/static/voila.js", headers={"Accept-Encoding": "gzip"})
+    assert connection.getresponse().getheader("Content-Encoding") == "gzip"
+    connection.close()
+
+
+def test_compresses_what_the_kernel_sends(server: Server) -> None:
+    found = re.search(r'"kernelId": "([^"]+)"', server.get("/voila/render/index.ipynb")[2])
+    assert found is not None
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    browser = {"Sec-WebSocket-Key": "MDEyMzQ1Njc4OUFCQ0RFRg==", "Sec-WebSocket-Extensions": "permessage-deflate"}
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection.request("GET", f"/api/kernels/{found[1]}/channels", headers=upgrade | browser)
+    answer = connection.getresponse()
+    assert answer.status == 101
+    assert answer.getheader("Sec-WebSocket-Extensions", "").startswith("permessage-deflate")
+    connection.close()
+
+
+def test_ctrl_c_ends_server_and_kernels_and_the_terminal_says_what_failed(folder: Path) -> None:
+    with Server(folder) as server:
+        server.get("/voila/render/failing.ipynb")
+        kernels = server.kernels()
+        assert kernels
+        code, error = server.stop()
+        assert code == 0
+        assert "ValueError" in error
+        assert "innermost" in error
+        assert psutil.wait_procs(kernels, timeout=10)[1] == []
+
+
+def test_idle_kernel_is_ended_but_not_one_that_is_watched(folder: Path) -> None:
+    from tornado.ioloop import IOLoop
+    from tornado.websocket import websocket_connect
+
+    with Server(folder, patience="impatient") as server:
+        _, _, watched = server.get("/voila/render/index.ipynb")
+        found = re.search(r'"kernelId": "([^"]+)"', watched)
+        assert found is not None
+        address = f"ws://127.0.0.1:{server.port}/api/kernels/{found[1]}/channels"
+        loop = IOLoop(make_current=False)
+        socket = loop.run_sync(lambda: websocket_connect(address), timeout=30)
+        server.get("/voila/render/index.ipynb")
+        wait_for(lambda: len(server.kernels()) == 1)
+        assert found[1] in " ".join(server.kernels()[0].cmdline())
+        loop.run_sync(socket.close)  # outside its loop it would open another one
+        wait_for(lambda: not server.kernels())
+        loop.close()
+
+
+def test_kernels_are_ended_after_minutes() -> None:
+    from dyntoolkit.app.serve import settings
+
+    culling = settings().MappingKernelManager
+    assert 60 <= culling.cull_idle_timeout <= 900
+    assert not culling.cull_connected
+
+
+def test_other_hosts_need_a_token(folder: Path) -> None:
+    with Server(folder, host="0.0.0.0") as server:
+        address = re.search(r"at (\S+)", server.greeting)
+        assert address is not None
+        token = urlsplit(address[1]).query
+        assert len(token) > len("token=") + 20
+        assert server.get("/voila/render/index.ipynb")[1].startswith("/login")
+        assert server.get("/voila/render/index.ipynb?token=guess")[1].startswith("/login")
+        assert server.get("/api/kernels/00000000-0000-0000-0000-000000000000")[0] == 403
+        assert server.get("/voila/api/contents/")[0] == 403
+        assert not server.kernels()
+        status, location, _ = server.get(f"/?{token}")
+        assert (status, location) == (302, f"/voila/render/index.ipynb?{token}")
+        assert server.get(location)[0] == 200
+
+
+def test_port_in_use_is_said_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        for command in ("serve", "lab"):
+            assert main([command, "--no-browser", "--port", str(port)]) == 2
+            message = capsys.readouterr().err
+            assert f"port {port} of 127.0.0.1 is in use" in message
+            assert len(message.strip().splitlines()) == 1
+
+
+def test_wrong_addresses() -> None:
+    from dyntoolkit.app.serve import serve
+
+    with pytest.raises(InputError, match="port takes a whole number from 1 to 65535, got 70000"):
+        serve(port=70000)
+    with pytest.raises(InputError, match=r"'192\.0\.2\.1' is not an address of this machine"):
+        serve(port=free_port(), host="192.0.2.1")
+
+
+def test_working_copy_keeps_what_a_person_changed(tmp_path: Path) -> None:
+    from dyntoolkit.app.serve import working_copy
+
+    source, target = tmp_path / "installed", tmp_path / "mine"
+    source.mkdir()
+    for name in ("a.ipynb", "b.ipynb"):
+        (source / name).write_text("original")
+    assert working_copy(source, target) == target
+    (target / "a.ipynb").write_text("changed")
+    (target / "b.ipynb").unlink()
+    working_copy(source, target)
+    assert (target / "a.ipynb").read_text() == "changed"
+    assert (target / "b.ipynb").read_text() == "original"
+
+
+def test_lab_opens_the_notebooks(tmp_path: Path) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "dyntoolkit", "lab", "--no-browser", "--port", str(port)]
+    with (
+        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
+        contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection,
+    ):
+        try:
+            assert process.stdout is not None
+            lines = iter(process.stdout.readline, "")
+            address = next(m[0] for line in lines if (m := re.search(rf"http://127.0.0.1:{port}/lab\S+", line)))
+            wait_for(lambda: is_open(port))  # the address is written before that
+            connection.request("GET", f"/api/contents?{urlsplit(address).query}")
+            names = {item["name"] for item in json.loads(connection.getresponse().read())["content"]}
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+    assert {path.name for path in notebooks().glob("*.ipynb")} <= names
+    assert urlsplit(address).path == "/lab/tree/index.ipynb"

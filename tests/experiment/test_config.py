@@ -1,0 +1,153 @@
+import math
+from dataclasses import FrozenInstanceError, dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dyntoolkit.errors import InputError
+from dyntoolkit.experiment.config import Config, choice, number, switch
+
+
+class Settings(Config):
+    lr: float = number(0.1, 1e-4, 2.5, label="learning rate", help="step size", log=True, main=True)
+    steps: int = number(100, 10, 1000, label="steps", help="updates", structural=True)
+    mode: str = choice("plain", ("plain", "noisy"), label="mode", help="what to do")
+    shared: bool = switch(True, label="shared", help="one start")
+
+    def check(self) -> None:
+        if self.mode == "noisy" and self.lr > 1:
+            raise InputError(f"lr takes at most 1 with mode noisy, got {self.lr:g}.", "lr")
+
+
+BAD = [
+    ("lr", 3.0, "lr takes a number from 0.0001 to 2.5, got 3."),
+    ("lr", 0, "lr takes a number from 0.0001 to 2.5, got 0."),
+    ("lr", 2.500001, "lr takes a number from 0.0001 to 2.5, got 2.500001."),
+    ("lr", math.nan, "lr takes a number from 0.0001 to 2.5, got nan."),
+    ("lr", math.inf, "lr takes a number from 0.0001 to 2.5, got inf."),
+    ("lr", 10**400, "lr takes a number from 0.0001 to 2.5, got inf."),
+    ("lr", "0.1", "lr takes a number from 0.0001 to 2.5, got '0.1'."),
+    ("lr", None, "lr takes a number from 0.0001 to 2.5, got None."),
+    ("lr", True, "lr takes a number from 0.0001 to 2.5, got True."),
+    ("lr", [0.1], "lr takes a number from 0.0001 to 2.5, got [0.1]."),
+    ("lr", 1j, "lr takes a number from 0.0001 to 2.5, got 1j."),
+    ("steps", 50.5, "steps takes a whole number from 10 to 1000, got 50.5."),
+    ("steps", 9, "steps takes a whole number from 10 to 1000, got 9."),
+    ("steps", True, "steps takes a whole number from 10 to 1000, got True."),
+    ("steps", math.nan, "steps takes a whole number from 10 to 1000, got nan."),
+    ("mode", "quiet", "mode takes one of plain, noisy; got 'quiet'."),
+    ("mode", 1, "mode takes one of plain, noisy; got 1."),
+    ("mode", np.array(["plain", "noisy"]), "mode takes one of plain, noisy; got array("),
+    ("shared", "yes", "shared takes true or false, got 'yes'."),
+    ("shared", 2, "shared takes true or false, got 2."),
+    ("shared", np.array([0, 1]), "shared takes true or false, got array([0, 1])."),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "sentence"), BAD)
+def test_bad_input_gets_one_sentence_with_field_value_and_range(field, value, sentence):
+    for way in (lambda: Settings(**{field: value}), lambda: Settings().replace(**{field: value})):
+        with pytest.raises(InputError) as caught:
+            way()
+        assert str(caught.value).startswith(sentence)
+        assert caught.value.field == field
+
+
+def test_an_unknown_field_is_refused_with_a_suggestion():
+    with pytest.raises(InputError) as caught:
+        Settings().replace(step=3)
+    assert str(caught.value) == "unknown field 'step'. Did you mean 'steps'? Allowed: lr, steps, mode, shared."
+
+
+def test_rules_between_fields_are_checked_after_each_field():
+    assert Settings(lr=2.0).lr == 2.0
+    with pytest.raises(InputError, match="lr takes at most 1 with mode noisy, got 2"):
+        Settings(lr=2.0).replace(mode="noisy")
+
+
+@given(st.floats() | st.integers())
+def test_every_number_is_kept_or_refused(value):
+    inside = 1e-4 <= value <= 2.5
+    near = math.isfinite(value) and not inside and min(abs(value - 1e-4), abs(value - 2.5)) <= 2.6e-9
+    if inside:
+        assert Settings(lr=value).lr == value
+    elif near:
+        assert Settings(lr=value).lr in (1e-4, 2.5)
+    else:
+        with pytest.raises(InputError):
+            Settings(lr=value)
+
+
+def test_a_sliders_end_may_be_off_by_rounding():
+    assert Settings(lr=2.5 * (1 + 1e-12)).lr == 2.5
+    assert Settings(lr=1e-4 - 1e-12).lr == 1e-4
+
+
+@pytest.mark.parametrize("value", [20, 20.0, np.int64(20), np.float64(20)])
+def test_a_number_becomes_a_plain_one_of_the_fields_kind(value):
+    settings = Settings(lr=np.float32(0.5), steps=value, shared=np.bool_(False))
+    assert settings.asdict() == {"lr": 0.5, "steps": 20, "mode": "plain", "shared": False}
+    assert [type(v) for v in settings.asdict().values()] == [float, int, str, bool]
+
+
+def test_settings_are_frozen_hashable_values():
+    settings = Settings()
+    with pytest.raises(FrozenInstanceError):
+        settings.lr = 0.2
+    assert settings.replace(lr=0.2).replace(lr=0.1) == settings
+    assert len({settings, Settings()}) == 1
+    assert settings.warnings() == []
+
+
+def test_a_default_outside_its_own_range_cannot_be_written():
+    @dataclass(frozen=True)
+    class Wrong(Config):
+        lr: float = number(7.0, 0.0, 1.0, label="lr", help="")
+
+    with pytest.raises(InputError):
+        Wrong()
+
+
+def test_controls_carry_the_sliders_in_the_order_of_the_fields():
+    controls = Settings.sliders()
+    assert list(controls) == ["lr", "steps", "mode", "shared"]
+    assert (controls["lr"].low, controls["lr"].high, controls["lr"].log, controls["lr"].main) == (1e-4, 2.5, True, True)
+    assert controls["mode"].options == ("plain", "noisy")
+    assert [control.structural for control in controls.values()] == [False, True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "value"),
+    [
+        ("lr", "0.2", 0.2),
+        ("lr", " 2e-1 ", 0.2),
+        ("steps", "50", 50),
+        ("steps", "1e2", 100),
+        ("mode", " noisy", "noisy"),
+        ("shared", "True", True),
+        ("shared", "0", False),
+        ("shared", "no", False),
+    ],
+)
+def test_text_becomes_the_value_of_its_field(field, text, value):
+    assert getattr(Settings().replace(**{field: Settings.parse(field, text)}), field) == value
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "sentence"),
+    [
+        ("lr", "fast", "lr takes a number from 0.0001 to 2.5, got 'fast'."),
+        ("lr", "", "lr takes a number from 0.0001 to 2.5, got ''."),
+        ("lr", "nan", "lr takes a number from 0.0001 to 2.5, got nan."),
+        ("steps", "50.5", "steps takes a whole number from 10 to 1000, got 50.5."),
+        ("mode", "quiet", "mode takes one of plain, noisy; got 'quiet'."),
+        ("shared", "maybe", "shared takes true or false, got 'maybe'."),
+        ("rate", "1", "unknown field 'rate'. Allowed: lr, steps, mode, shared."),
+    ],
+)
+def test_bad_text_gets_the_sentence_too(field, text, sentence):
+    with pytest.raises(InputError) as caught:
+        Settings().replace(**{field: Settings.parse(field, text)})
+    assert str(caught.value) == sentence

@@ -1,0 +1,80 @@
+"""A map over two settings: which runs it trains, how it fills in, and how it is drawn."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dyntoolkit.errors import InputError
+from dyntoolkit.experiment import Map
+from dyntoolkit.explore.trained_map import TrainedMap
+from dyntoolkit.figure.plotly_figure import panel_to_dict
+
+
+def ratio(history):
+    return history["norm"][-1] / history["norm"][0]
+
+
+@pytest.fixture
+def mapped(tiny):
+    over = Map("Shrinking", "ratio", "lr", "dim", (0.01, 0.1), (1, 3, 9), tiny.simulate, ratio)
+    return replace(tiny, map=over)
+
+
+def trained(grid):
+    for start in grid.stages:
+        history, frames = start()
+        for frame in frames:
+            history.append(frame)
+            assert grid.fill(history)
+    (heat,) = grid.panel().marks
+    return heat.z
+
+
+def test_every_cell_is_the_run_of_its_settings(mapped):
+    config = mapped.configure(noise_std=0.2)
+    z = trained(TrainedMap(mapped, config, 5))
+    assert z.shape == (3, 2)
+    for row, dim in enumerate((1, 3, 9)):
+        for column, lr in enumerate((0.01, 0.1)):
+            alone = mapped.run(config.replace(lr=lr, dim=dim), (5,))
+            assert z[row, column] == pytest.approx(ratio(alone)[0], rel=1e-5)
+
+
+def test_it_fills_in_stage_by_stage(mapped):
+    grid = TrainedMap(mapped, mapped.configure(), 0)
+    assert np.isnan(grid.panel().marks[0].z).all()
+    history, frames = grid.stages[1]()
+    history.append(next(frames))
+    grid.fill(history)
+    assert np.isfinite(grid.panel().marks[0].z).tolist() == [[False, False], [True, True], [False, False]]
+
+
+def test_another_history_does_not_belong_to_it(mapped):
+    grid = TrainedMap(mapped, mapped.configure(), 0)
+    assert not grid.fill(mapped.run(mapped.configure()))
+    assert np.isnan(grid.panel().marks[0].z).all()
+
+
+def test_a_refused_or_diverged_cell_stays_empty(mapped):
+    class Picky(mapped.config):
+        def check(self):
+            if self.dim == 9:
+                raise InputError("dim must not be 9.", "dim")
+
+    over = replace(mapped.map, xs=(0.1, 4.0))
+    grid = TrainedMap(replace(mapped, map=over, config=Picky), Picky(dim=1, steps=1000), 0)
+    assert np.isfinite(trained(grid)).tolist() == [[True, False], [True, False], [False, False]]
+
+
+def test_it_says_what_it_was_trained_with(mapped):
+    title = TrainedMap(mapped, mapped.configure(lr=0.2, noise_std=0.3), 7).panel().title
+    assert title == "Shrinking (seed 7, noise_std 0.3)"
+
+
+def test_its_cells_are_of_one_size_under_the_names_of_the_values(mapped):
+    figure = panel_to_dict(TrainedMap(mapped, mapped.configure(), 0).panel())
+    assert figure["data"][0]["x"] == ["0.01", "0.1"]
+    assert figure["data"][0]["y"] == ["1", "3", "9"]
+    assert figure["layout"]["xaxis"]["type"] == figure["layout"]["yaxis"]["type"] == "category"
+    assert figure["layout"]["xaxis"]["title"]["text"] == "Learning rate (lr)"
