@@ -19,7 +19,7 @@ from dyntoolkit.experiment import Experiment
 from dyntoolkit.phenomena.condensation.split_claims import CLAIMS, RATIOS, metrics
 from dyntoolkit.phenomena.condensation.split_config import PRESETS, Config
 from dyntoolkit.phenomena.condensation.split_figure import panels
-from dyntoolkit.phenomena.loss_spikes import sines
+from dyntoolkit.phenomena import _sines as sines
 from dyntoolkit.probes.inertia import inertia
 
 Tensor = torch.Tensor

@@ -17,7 +17,7 @@ from dyntoolkit.experiment import Experiment, Preset, config
 from dyntoolkit.experiment.claims import Array, Claim, Control, above, below, between
 from dyntoolkit.experiment.config import number
 from dyntoolkit.figure.panels import BLUE, GREEN, Axis, Level, Panel, median_line
-from dyntoolkit.phenomena.loss_spikes.sines import draw_data, hessian, initial_theta, loss, loss_and_gradient
+from dyntoolkit.phenomena._sines import draw_data, hessian, initial_theta, loss, loss_and_gradient
 from dyntoolkit.phenomena.loss_spikes.trace import trace, traced
 from dyntoolkit.probes.sharpness import sharpness
 

@@ -21,7 +21,7 @@ from dyntoolkit.experiment import Experiment, Map
 from dyntoolkit.phenomena.loss_spikes.mlp_claims import CLAIMS, metrics
 from dyntoolkit.phenomena.loss_spikes.mlp_config import PRESETS, Config
 from dyntoolkit.phenomena.loss_spikes.mlp_figure import panels
-from dyntoolkit.phenomena.loss_spikes.sines import Data, draw_data, hessian, initial_theta, loss_and_gradient
+from dyntoolkit.phenomena._sines import Data, draw_data, hessian, initial_theta, loss_and_gradient
 from dyntoolkit.phenomena.loss_spikes.spikes import find_spikes
 from dyntoolkit.phenomena.loss_spikes.trace import trace, traced
 from dyntoolkit.probes.gradient_curvature import gradient_curvature

@@ -21,7 +21,7 @@ from dyntoolkit.phenomena.loss_spikes.mlp import State, corrected, initial_state
 from dyntoolkit.phenomena.loss_spikes.rescue_claims import CLAIMS, metrics
 from dyntoolkit.phenomena.loss_spikes.rescue_config import BRANCHES, PRESETS, Config
 from dyntoolkit.phenomena.loss_spikes.rescue_figure import panels
-from dyntoolkit.phenomena.loss_spikes.sines import Data, draw_data, hessian, loss_and_gradient
+from dyntoolkit.phenomena._sines import Data, draw_data, hessian, loss_and_gradient
 from dyntoolkit.phenomena.loss_spikes.trace import traced
 from dyntoolkit.probes.gradient_curvature import gradient_curvature
 from dyntoolkit.probes.preconditioned_sharpness import momentum_factor

@@ -9,7 +9,7 @@ from any_settings import any_settings, runs_to_the_end
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dyntoolkit.phenomena.loss_spikes import sines
+from dyntoolkit.phenomena import _sines as sines
 from dyntoolkit.phenomena.loss_spikes.edge_of_stability import EXPERIMENT, Config
 from dyntoolkit.phenomena.loss_spikes.trace import trace
 

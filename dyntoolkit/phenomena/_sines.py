@@ -1,4 +1,4 @@
-"""The small regression that `mlp`, `rescue` and `edge_of_stability` train: sin x + sin 4x by a two-layer tanh network.
+"""The small regression that Adam's spikes and split neurons train: sin x + sin 4x by a two-layer tanh network.
 
 f(x) = sum_j a_j tanh(w_j x + b_j) + c with the weights of a run in one row theta = (w, b, a, c) of P = 3 width + 1
 numbers; the loss is the mean of (f(x_i) - y_i)^2, without a factor 1/2. Everything is float64: the loss falls far below
