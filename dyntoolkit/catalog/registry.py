@@ -121,7 +121,8 @@ def _module_of_file(path: Path) -> ModuleType:
         raise InputError(f"there is no file {path}.", str(path))
     name = f"dyntoolkit_file_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path.resolve())
-    assert spec is not None and spec.loader is not None  # for a name that ends with .py there always is one
+    assert spec is not None  # for a name that ends with .py there always is one
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # before it runs: dataclasses look their module up
     sys.path.insert(0, str(path.resolve().parent))  # as `python my_file.py` does: its neighbours can be imported

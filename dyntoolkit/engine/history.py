@@ -6,10 +6,12 @@ import threading
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Array = np.ndarray
 
@@ -59,6 +61,16 @@ class History:
         self._every: dict[str, int] = {}  # of a thinned picture, each so-manyth row is kept
         self._taken: dict[str, int] = {}  # rows of it so far, with those not kept
         self._let_go: set[int] = set()  # steps at which a row is missing
+
+    def __repr__(self) -> str:
+        """What was trained, how far it is, and what was measured, on one screen."""
+        seeds = f"seed {self.seeds[0]}" if len(self.seeds) == 1 else f"{len(self.seeds)} runs"
+        lines = [f"History of {self.experiment}: {seeds}, step {self.step:,} of {self.total:,}"]
+        if lost := int((np.asarray(self.diverged) >= 0).sum()):
+            lines[0] += f", {lost} diverged"
+        for name, rows in list(self._rows.items()):
+            lines.append(f"  {name}: {len(rows)} rows of {' x '.join(map(str, np.shape(rows[0])))}")
+        return "\n".join(lines)
 
     @property
     def config(self) -> Any:
@@ -161,11 +173,13 @@ class History:
         alone._let_go = set(self._let_go)
         return alone
 
-    def to_xarray(self) -> xr.Dataset:
+    def to_xarray(self) -> "xr.Dataset":
         """All quantities with dims (step, run, ...); NaN where a quantity was not measured at a step.
 
         Where two phases meet, both measure the same step: the value of the later one is kept.
         """
+        import xarray as xr  # takes a while to load, and only this needs it
+
         arrays = {}
         for name, rows in self._rows.items():
             newest = dict(zip(self._steps[name], rows, strict=True))

@@ -12,7 +12,7 @@ from dyntoolkit.errors import InputError
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
-class ModuleNetwork:
+class Module:
     """R copies of a torch.nn.Module, one per row of theta (R, P), called as the built-in networks are.
 
     module: maps (n, *sample) to (n, *out). Its parameters that require gradients make up theta, in the order of

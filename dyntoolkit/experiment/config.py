@@ -10,7 +10,15 @@ import numpy as np
 from dyntoolkit.errors import InputError, as_number, unknown
 
 TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-RUN_NAMES = ("preset", "seed", "n_seeds", "seeds")  # what a run is asked for beside its settings
+RUN_NAMES = (
+    "preset",
+    "seed",
+    "n_seeds",
+    "seeds",
+    "step",
+    "metric",
+    "experiment",
+)  # what a run is asked for beside its settings
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,120 @@
-"""Measurements on networks and their features, one file each; they know no phenomenon."""
+"""Measurements, one file each, tested against their naive definition. They know no phenomenon."""
+
+from dyntoolkit.probes.accuracy import accuracy
+from dyntoolkit.probes.alignment import alignment, matrix_alignment
+from dyntoolkit.probes.auc import auc
+from dyntoolkit.probes.barrier import along_segment, barrier
+from dyntoolkit.probes.commutativity import additivity, commutativity, relative_square
+from dyntoolkit.probes.cosine_matrix import cosine_matrix, unit_vectors
+from dyntoolkit.probes.crossing_times import delay, first_above, first_below, first_step, first_value, value_at
+from dyntoolkit.probes.direction_clusters import direction_clusters
+from dyntoolkit.probes.effective_neurons import effective_neurons
+from dyntoolkit.probes.effective_rank import effective_rank
+from dyntoolkit.probes.feature_merging import (
+    Units,
+    cost,
+    largest,
+    merge_cheapest,
+    merge_random,
+    merged_pair,
+    output,
+    units,
+)
+from dyntoolkit.probes.fisher_trace import average_sharpness, fisher_diagonal, sampled_labels
+from dyntoolkit.probes.fourier_concentration import fourier_concentration, mode_shares, random_concentration
+from dyntoolkit.probes.gaussian_filter import (
+    frequency_errors,
+    gaussian_filter,
+    high_frequency_share,
+    squared_bandwidth,
+    squared_distances,
+)
+from dyntoolkit.probes.gradient_curvature import gradient_curvature, hessian_product
+from dyntoolkit.probes.inertia import inertia
+from dyntoolkit.probes.kernel_regression import kernel_regression
+from dyntoolkit.probes.linearity import (
+    Linearity,
+    cosine_distance,
+    feature_linearity,
+    frobenius,
+    log_slope,
+    parabola_fit,
+)
+from dyntoolkit.probes.ntk import input_metric, kernel_change, linear_ntk
+from dyntoolkit.probes.nudft import nudft
+from dyntoolkit.probes.permutation_matching import activation_matching, permuted, similarity, weight_matching
+from dyntoolkit.probes.preconditioned_sharpness import momentum_factor, preconditioned_sharpness
+from dyntoolkit.probes.relative_distance import relative_distance
+from dyntoolkit.probes.sharpness import sharpness
+from dyntoolkit.probes.tangent_rank import tangent_rank, tangent_singular_values
+from dyntoolkit.probes.walsh import cube, degree_weights, degrees, walsh
+
+__all__ = [
+    "Linearity",
+    "Units",
+    "accuracy",
+    "activation_matching",
+    "additivity",
+    "alignment",
+    "along_segment",
+    "auc",
+    "average_sharpness",
+    "barrier",
+    "commutativity",
+    "cosine_distance",
+    "cosine_matrix",
+    "cost",
+    "cube",
+    "degree_weights",
+    "degrees",
+    "delay",
+    "direction_clusters",
+    "effective_neurons",
+    "effective_rank",
+    "feature_linearity",
+    "first_above",
+    "first_below",
+    "first_step",
+    "first_value",
+    "fisher_diagonal",
+    "fourier_concentration",
+    "frequency_errors",
+    "frobenius",
+    "gaussian_filter",
+    "gradient_curvature",
+    "hessian_product",
+    "high_frequency_share",
+    "inertia",
+    "input_metric",
+    "kernel_change",
+    "kernel_regression",
+    "largest",
+    "linear_ntk",
+    "log_slope",
+    "matrix_alignment",
+    "merge_cheapest",
+    "merge_random",
+    "merged_pair",
+    "mode_shares",
+    "momentum_factor",
+    "nudft",
+    "output",
+    "parabola_fit",
+    "permuted",
+    "preconditioned_sharpness",
+    "random_concentration",
+    "relative_distance",
+    "relative_square",
+    "sampled_labels",
+    "sharpness",
+    "similarity",
+    "squared_bandwidth",
+    "squared_distances",
+    "tangent_rank",
+    "tangent_singular_values",
+    "unit_vectors",
+    "units",
+    "value_at",
+    "walsh",
+    "weight_matching",
+]

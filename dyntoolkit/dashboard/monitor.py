@@ -7,7 +7,7 @@ import anywidget
 import ipywidgets as widgets
 import traitlets
 
-from dyntoolkit.explore.runner import Progress, State
+from dyntoolkit.dashboard.runner import Progress, State
 
 
 class StatusLine(anywidget.AnyWidget):

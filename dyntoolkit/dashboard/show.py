@@ -9,17 +9,17 @@ import torch
 from IPython.display import Image, display
 
 from dyntoolkit.catalog.registry import find
+from dyntoolkit.dashboard import headless, live
+from dyntoolkit.dashboard.claims_view import claims_text
+from dyntoolkit.dashboard.dashboard import Dashboard
+from dyntoolkit.dashboard.parameters import run_seeds
+from dyntoolkit.dashboard.trained_map import TrainedMap
 from dyntoolkit.engine.history import History
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.experiment.judging import Verdict, judge_history
 from dyntoolkit.experiment.plan import Plan
 from dyntoolkit.experiment.training import to_the_end
 from dyntoolkit.experiment.words import MARKS, divergence_words, numbers_words, seeds_words, verdict_words
-from dyntoolkit.explore import headless, live
-from dyntoolkit.explore.claims_view import claims_text
-from dyntoolkit.explore.dashboard import Dashboard
-from dyntoolkit.explore.parameters import run_seeds
-from dyntoolkit.explore.trained_map import TrainedMap
 from dyntoolkit.figure.still import still_png
 
 

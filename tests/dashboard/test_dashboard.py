@@ -8,8 +8,8 @@ from ipywidgets.widgets.widget import _instances
 
 from dyntoolkit.experiment import Map
 from dyntoolkit.experiment.claims import Sweep
-from dyntoolkit.explore.dashboard import Dashboard
-from dyntoolkit.explore.runner import State
+from dyntoolkit.dashboard.dashboard import Dashboard
+from dyntoolkit.dashboard.runner import State
 
 LONG = {"steps": 1_000_000}
 

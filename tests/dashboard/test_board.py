@@ -4,8 +4,8 @@ import threading
 import numpy as np
 import pytest
 
-from dyntoolkit.explore import board as board_module
-from dyntoolkit.explore.board import Board, pack
+from dyntoolkit.dashboard import board as board_module
+from dyntoolkit.dashboard.board import Board, pack
 from dyntoolkit.figure.panels import BLUE, ORANGE, Axis, Bars, Heat, Level, Line, Panel, median_line
 
 X = np.arange(5.0)

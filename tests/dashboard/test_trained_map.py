@@ -7,7 +7,7 @@ import pytest
 
 from dyntoolkit.errors import InputError
 from dyntoolkit.experiment import Map
-from dyntoolkit.explore.trained_map import TrainedMap
+from dyntoolkit.dashboard.trained_map import TrainedMap
 from dyntoolkit.figure.plotly_figure import panel_to_dict
 
 

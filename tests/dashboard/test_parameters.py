@@ -8,9 +8,9 @@ import pytest
 
 from dyntoolkit import phenomena
 from dyntoolkit.errors import InputError
-from dyntoolkit.explore.parameters import parameters
+from dyntoolkit.dashboard.parameters import parameters
 
-module = sys.modules["dyntoolkit.explore.parameters"]  # in its package the name is the function's
+module = sys.modules["dyntoolkit.dashboard.parameters"]  # in its package the name is the function's
 
 
 @pytest.fixture(autouse=True)

@@ -10,9 +10,9 @@ from functools import partial
 
 import torch
 
+from dyntoolkit.dashboard.turns import TURNS
 from dyntoolkit.engine.history import Frame, History
 from dyntoolkit.experiment.training import Start
-from dyntoolkit.explore.turns import TURNS
 
 DEBOUNCE = 0.06  # seconds without a newer request before training starts
 DRAW_EVERY = 0.15  # seconds between two drawings

@@ -3,7 +3,7 @@
 import math
 
 from dyntoolkit.experiment.judging import ControlVerdict, Verdict
-from dyntoolkit.explore.claims_view import claims_html, claims_text, control_words, numbers_words
+from dyntoolkit.dashboard.claims_view import claims_html, claims_text, control_words, numbers_words
 
 
 def verdict(**changes):

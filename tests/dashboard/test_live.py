@@ -2,8 +2,8 @@
 
 import pytest
 
-from dyntoolkit.explore import headless, live
-from dyntoolkit.explore.dashboard import Dashboard
+from dyntoolkit.dashboard import headless, live
+from dyntoolkit.dashboard.dashboard import Dashboard
 
 
 @pytest.fixture

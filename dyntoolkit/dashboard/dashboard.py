@@ -9,6 +9,17 @@ from typing import Any
 import ipywidgets as widgets
 from IPython.display import display
 
+from dyntoolkit.dashboard import headless
+from dyntoolkit.dashboard.board import Board
+from dyntoolkit.dashboard.claims_view import FURTHER, claims_html
+from dyntoolkit.dashboard.monitor import Monitor
+from dyntoolkit.dashboard.parameters import MAX_SEEDS
+from dyntoolkit.dashboard.pin import behind
+from dyntoolkit.dashboard.presets import Presets
+from dyntoolkit.dashboard.runner import Job, Progress, Runner, State
+from dyntoolkit.dashboard.sliders import SliderPanel
+from dyntoolkit.dashboard.time_lapse import TimeLapse
+from dyntoolkit.dashboard.trained_map import TrainedMap
 from dyntoolkit.engine.history import History
 from dyntoolkit.errors import InputError
 from dyntoolkit.experiment import Experiment
@@ -17,17 +28,6 @@ from dyntoolkit.experiment.judging import Verdict, judge_history
 from dyntoolkit.experiment.plan import Plan
 from dyntoolkit.experiment.training import Start
 from dyntoolkit.experiment.words import divergence_words, problem_words, seeds_words
-from dyntoolkit.explore import headless
-from dyntoolkit.explore.board import Board
-from dyntoolkit.explore.claims_view import FURTHER, claims_html
-from dyntoolkit.explore.monitor import Monitor
-from dyntoolkit.explore.parameters import MAX_SEEDS
-from dyntoolkit.explore.pin import behind
-from dyntoolkit.explore.presets import Presets
-from dyntoolkit.explore.runner import Job, Progress, Runner, State
-from dyntoolkit.explore.sliders import SliderPanel
-from dyntoolkit.explore.time_lapse import TimeLapse
-from dyntoolkit.explore.trained_map import TrainedMap
 from dyntoolkit.figure.panels import Panel
 
 

@@ -3,7 +3,7 @@
 import threading
 import time
 
-from dyntoolkit.explore.turns import Turns
+from dyntoolkit.dashboard.turns import Turns
 
 
 def test_the_last_one_to_enter_holds_it_until_it_leaves():

@@ -8,7 +8,7 @@ import pytest
 
 from dyntoolkit.errors import InputError
 from dyntoolkit.experiment.config import Control
-from dyntoolkit.explore.sliders import SliderPanel, _stops
+from dyntoolkit.dashboard.sliders import SliderPanel, _stops
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import numpy as np
 from dyntoolkit.catalog.registry import find
 from dyntoolkit.engine.history import Frame
 from dyntoolkit.errors import InputError
-from dyntoolkit.explore.monitor import divergence_words, progress_words, sentence
-from dyntoolkit.explore.runner import Progress, State
+from dyntoolkit.dashboard.monitor import divergence_words, progress_words, sentence
+from dyntoolkit.dashboard.runner import Progress, State
 
 
 def test_progress():

@@ -3,7 +3,7 @@ from importlib.resources import files
 
 import pytest
 
-from dyntoolkit.explore import plotly_js
+from dyntoolkit.dashboard import plotly_js
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from dyntoolkit.explore.dashboard import Dashboard
-from dyntoolkit.explore.runner import State
-from dyntoolkit.explore.time_lapse import CLAIMS_NOTE, TimeLapse
+from dyntoolkit.dashboard.dashboard import Dashboard
+from dyntoolkit.dashboard.runner import State
+from dyntoolkit.dashboard.time_lapse import CLAIMS_NOTE, TimeLapse
 
 
 @pytest.fixture

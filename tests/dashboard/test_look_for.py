@@ -1,10 +1,10 @@
 import pytest
 
 from dyntoolkit.errors import InputError
-from dyntoolkit.explore import live
-from dyntoolkit.explore.dashboard import Dashboard
-from dyntoolkit.explore.look_for import look_for
-from dyntoolkit.explore.show import Result
+from dyntoolkit.dashboard import live
+from dyntoolkit.dashboard.dashboard import Dashboard
+from dyntoolkit.dashboard.look_for import look_for
+from dyntoolkit.dashboard.show import Result
 
 NOTES = {"slow": "nothing <i>moves</i>", "noisy": "noise holds them up"}
 

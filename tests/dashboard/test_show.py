@@ -10,9 +10,9 @@ from IPython.core.interactiveshell import InteractiveShell
 from dyntoolkit import phenomena
 from dyntoolkit.errors import InputError
 from dyntoolkit.experiment import Map
-from dyntoolkit.explore import headless, live, show
-from dyntoolkit.explore.dashboard import Dashboard
-from dyntoolkit.explore.show import Result, claims_table, explore, trained_map
+from dyntoolkit.dashboard import headless, live, show
+from dyntoolkit.dashboard.dashboard import Dashboard
+from dyntoolkit.dashboard.show import Result, claims_table, explore, trained_map
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +94,7 @@ def test_live_returns_a_dashboard_at_once_that_trains(monkeypatch, until):
     monkeypatch.setenv("DYNTOOLKIT_HEADLESS", "0")
     monkeypatch.setattr(live, "_live", [])
     displayed = []
-    monkeypatch.setattr("dyntoolkit.explore.dashboard.display", displayed.append)
+    monkeypatch.setattr("dyntoolkit.dashboard.dashboard.display", displayed.append)
     dashboard = explore("tiny", seed=2, lr=0.1)
     try:
         assert isinstance(dashboard, Dashboard)
@@ -110,7 +110,7 @@ def test_live_returns_a_dashboard_at_once_that_trains(monkeypatch, until):
 def test_of_two_dashboards_only_the_first_trains_before_it_is_seen(monkeypatch, until):
     monkeypatch.setenv("DYNTOOLKIT_HEADLESS", "0")
     monkeypatch.setattr(live, "_live", [])
-    monkeypatch.setattr("dyntoolkit.explore.dashboard.display", lambda _box: None)
+    monkeypatch.setattr("dyntoolkit.dashboard.dashboard.display", lambda _box: None)
     monkeypatch.setattr(headless, "cell", iter(["first", "second"]).__next__)
     first, second = explore("tiny"), explore("tiny")
     try:

@@ -7,9 +7,9 @@ from typing import Any
 import ipywidgets as widgets
 from IPython.display import Markdown
 
-from dyntoolkit.explore import live
-from dyntoolkit.explore.dashboard import Dashboard
-from dyntoolkit.explore.show import Result
+from dyntoolkit.dashboard import live
+from dyntoolkit.dashboard.dashboard import Dashboard
+from dyntoolkit.dashboard.show import Result
 
 
 def look_for(view: Dashboard | Result, notes: Mapping[str, str]) -> Any:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dyntoolkit.explore.pin import behind
+from dyntoolkit.dashboard.pin import behind
 from dyntoolkit.figure.panels import BLUE, GREY, Axis, Level, Line, Panel
 
 X = np.arange(3.0)

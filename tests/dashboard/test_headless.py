@@ -9,7 +9,7 @@ import pytest
 import voila.utils
 
 from dyntoolkit.errors import InputError
-from dyntoolkit.explore import headless
+from dyntoolkit.dashboard import headless
 
 
 @pytest.fixture(autouse=True)

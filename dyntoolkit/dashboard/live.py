@@ -6,8 +6,8 @@ from typing import Any
 
 from IPython import get_ipython
 
-from dyntoolkit.explore import headless
-from dyntoolkit.explore.dashboard import Dashboard
+from dyntoolkit.dashboard import headless
+from dyntoolkit.dashboard.dashboard import Dashboard
 
 
 @dataclass

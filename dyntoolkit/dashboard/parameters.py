@@ -10,11 +10,11 @@ from urllib.parse import parse_qsl
 from IPython.display import HTML, display
 
 from dyntoolkit.catalog.registry import find
+from dyntoolkit.dashboard.headless import is_headless, is_voila
 from dyntoolkit.engine.streams import check_seeds
 from dyntoolkit.errors import InputError, unknown, whole_number
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.experiment.config import Config
-from dyntoolkit.explore.headless import is_headless, is_voila
 
 MAX_SEEDS = 32
 RUN_NAMES = ("preset", "seed", "n_seeds")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dyntoolkit.engine.history import Frame, History
-from dyntoolkit.explore.runner import Job, Runner, State
+from dyntoolkit.dashboard.runner import Job, Runner, State
 
 NOBODY = np.array([-1])
 

@@ -1,0 +1,1 @@
+"""What a terminal and a server need: the command line, its output, the gallery, Voila and JupyterLab."""

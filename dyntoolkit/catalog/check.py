@@ -1,0 +1,4 @@
+"""check"""
+
+
+def check(e): ...

@@ -1,0 +1,181 @@
+"""`run`: a grid of settings and seeds, trained side by side, as one labelled data set."""
+
+import itertools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dyntoolkit.catalog.registry import find
+from dyntoolkit.engine.history import Array, History
+from dyntoolkit.engine.streams import check_seeds
+from dyntoolkit.errors import InputError, whole_number
+from dyntoolkit.experiment import Config, Experiment, loops, run_metrics, to_the_end
+from dyntoolkit.experiment.judging import DIVERGED
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+TOGETHER = 64  # runs in one loop: more of them are no faster, and hold more memory
+MEMORY = 500_000_000  # bytes that all recorded values may take
+MOST_RUNS = 10_000
+
+Course = tuple[Array, Array]  # steps (T,) and values (T, ...) of one quantity in one run
+
+
+def run(experiment: str | Experiment, preset: str | None = None, *, seeds: Any = 1, **settings: Any) -> "xr.Dataset":
+    """Train every combination of the given settings for every seed, and return what was recorded.
+
+    experiment: its name, or the object. preset: what the other settings are taken from (default: the first one).
+    seeds: how many (0, 1, ...), or a list of them. settings: fields of the experiment's Config; a list, tuple, range or
+    array of values becomes a dimension of that name, a single value is one for all runs.
+
+    Each recorded quantity is a variable with the dimensions (listed fields..., "seed", "step", ...), NaN where it was
+    not measured at a step. `metrics` has the dimensions (listed fields..., "seed", "metric") and is NaN for a diverged
+    run; `diverged_at` is the step at which a run diverged, NaN for a healthy one. Settings that cannot share a training
+    loop (other sizes or step counts) are trained in loops of their own. If all values would take more than MEMORY
+    bytes, the largest quantities are thinned to every second, fourth, ... recorded step; their last one stays.
+
+    Raises InputError, before anything is trained, for an unknown name, a value out of range or too many runs.
+
+    >>> runs = run("label_noise.linear", steps=500, noise_std=[0.0, 2.0], seeds=2)
+    >>> dict(runs["w2"].sizes)
+    {'noise_std': 2, 'seed': 2, 'step': 121}
+    """
+    experiment = find(experiment)
+    all_seeds = _seeds(seeds)
+    listed = {name: _values(name, value) for name, value in settings.items() if _is_list(value)}
+    single = {name: value for name, value in settings.items() if name not in listed}
+    grid = [
+        experiment.configure(preset, **single, **dict(zip(listed, values, strict=True)))
+        for values in itertools.product(*listed.values())
+    ]
+    if len(grid) * len(all_seeds) > MOST_RUNS:
+        raise InputError(f"at most {MOST_RUNS} runs at once, got {len(grid) * len(all_seeds)}.", "seeds")
+    _check_differ(listed, grid, len(all_seeds))
+    cells = {(c, s): (config, seed) for c, config in enumerate(grid) for s, seed in enumerate(all_seeds)}
+    courses, metrics = _train(experiment, cells)
+    coords = {name: [getattr(config, name) for config in _along(grid, listed, k)] for k, name in enumerate(listed)}
+    return _dataset(experiment, coords | {"seed": list(all_seeds)}, grid, courses, metrics)
+
+
+def _seeds(seeds: Any) -> tuple[int, ...]:
+    """The seeds 0, 1, ... of a count, or the listed ones, each once."""
+    if not _is_list(seeds):
+        return tuple(range(whole_number("seeds", seeds, 1, MOST_RUNS)))
+    checked = check_seeds(seeds)
+    for seed in checked:
+        if checked.count(seed) > 1:
+            raise InputError(f"seeds: {seed} is given more than once.", "seeds")
+    return checked
+
+
+def _is_list(value: Any) -> bool:
+    return (isinstance(value, Sequence | range) and not isinstance(value, str)) or np.ndim(value) > 0
+
+
+def _values(name: str, value: Any) -> list[Any]:
+    """The listed values of a field."""
+    values = list(value)
+    if not values:
+        raise InputError(f"{name}: at least one value is needed, got none.", name)
+    return values
+
+
+def _check_differ(listed: Mapping[str, Sequence[Any]], grid: Sequence[Config], seeds: int) -> None:
+    """InputError for a value that is listed twice: the runs would be the same, and its label no name for either."""
+    for k, name in enumerate(listed):
+        values = [getattr(config, name) for config in _along(grid, listed, k)]
+        for value in values:
+            if values.count(value) > 1:
+                raise InputError(f"{name}: {value} is given more than once.", name)
+
+
+def _along(grid: Sequence[Config], listed: Mapping[str, Sequence[Any]], k: int) -> Iterable[Config]:
+    """The settings of the grid along its k-th dimension, all other dimensions at their first value."""
+    sizes = [len(values) for values in listed.values()]
+    stride = int(np.prod(sizes[k + 1 :], dtype=np.int64))
+    return [grid[j * stride] for j in range(sizes[k])]
+
+
+def _train(
+    experiment: Experiment, cells: Mapping[tuple[int, int], tuple[Config, int]]
+) -> tuple[dict[tuple[int, int], dict[str, Course]], dict[tuple[int, int], dict[str, float]]]:
+    """What was recorded and the metrics of every cell (setting, seed)."""
+    places: dict[tuple[Config, int], tuple[int, int]] = {run: cell for cell, run in cells.items()}
+    batches = [
+        group[first : first + TOGETHER] for group in loops(cells.values()) for first in range(0, len(group), TOGETHER)
+    ]
+    courses: dict[tuple[int, int], dict[str, Course]] = {}
+    metrics: dict[tuple[int, int], dict[str, float]] = {}
+    for batch in batches:
+        history = to_the_end(*experiment.start([config for config, _ in batch], [seed for _, seed in batch]))
+        found = run_metrics(experiment, history)
+        quantities = _within(history, MEMORY * len(batch) / len(cells))
+        for r, run_ in enumerate(batch):
+            courses[places[run_]] = {name: (steps, values[:, r]) for name, (steps, values) in quantities.items()}
+            metrics[places[run_]] = {name: float(array[r]) for name, array in found.items()}
+    return courses, metrics
+
+
+def _within(history: History, share: float) -> dict[str, Course]:
+    """All quantities of a history, name -> steps (T,) and float64 values (T, R, ...), thinned to `share` bytes."""
+    rows = {name: _newest(history, name) for name in history.names()}
+    sizes = {name: 8 * values.size for name, (_, values) in rows.items()}
+    while sum(sizes.values()) > share and max(len(rows[name][0]) for name in rows) > 2:
+        name = max((name for name in rows if len(rows[name][0]) > 2), key=lambda name: sizes[name])
+        steps, values = rows[name]
+        kept = np.unique([*range(0, len(steps) - 1, 2), len(steps) - 1])
+        rows[name] = (steps[kept], values[kept])
+        sizes[name] = 8 * rows[name][1].size
+    return {name: (steps, values.astype(np.float64)) for name, (steps, values) in rows.items()}
+
+
+def _newest(history: History, name: str) -> Course:
+    """A quantity with each step once: where two phases meet, the later one's value."""
+    steps, values = history.at(name), history[name]
+    last = np.append(np.diff(steps) > 0, True)
+    return steps[last], values[last]
+
+
+def _dataset(
+    experiment: Experiment,
+    coords: Mapping[str, Sequence[Any]],
+    grid: Sequence[Config],
+    courses: Mapping[tuple[int, int], Mapping[str, Course]],
+    metrics: Mapping[tuple[int, int], Mapping[str, float]],
+) -> "xr.Dataset":
+    """The grid's runs as one xarray.Dataset."""
+    import xarray as xr  # takes a while to load, and only this needs it
+
+    sizes = tuple(len(values) for values in coords.values())
+    variables: dict[str, Any] = {}
+    for name in _in_order(courses.values()):
+        own = {cell: found[name] for cell, found in courses.items() if name in found}
+        steps = np.unique(np.concatenate([at for at, _ in own.values()]))
+        inner = max((values.shape[1:] for _, values in own.values()), key=np.prod)
+        table = np.full((len(grid), sizes[-1], len(steps), *inner), np.nan)
+        for (c, s), (at, values) in own.items():
+            # settings of another size leave the rest of the table empty
+            table[c, s, np.searchsorted(steps, at), *(slice(n) for n in values.shape[1:])] = values
+        label = f"{name}_recorded" if name in coords else name
+        dims = (*coords, "step", *(f"{name}_{axis}" for axis in range(len(inner))))
+        variables[label] = xr.DataArray(table.reshape(*sizes, *table.shape[2:]), dims=dims, coords={"step": steps})
+    names = [name for name in _in_order(metrics.values()) if name != DIVERGED]
+    empty = dict.fromkeys(names, np.nan)
+    found = [[{**empty, **metrics[c, s]} for s in range(sizes[-1])] for c in range(len(grid))]
+    values = np.array([[[row[name] for name in names] for row in rows] for rows in found]).reshape(*sizes, len(names))
+    variables["metrics"] = xr.DataArray(values, dims=(*coords, "metric"), coords={"metric": names})
+    lost = np.array([[row[DIVERGED] for row in rows] for rows in found])
+    variables["diverged_at"] = (tuple(coords), lost.reshape(sizes))
+    dataset = xr.Dataset(variables).assign_coords({name: list(values) for name, values in coords.items()})
+    dataset.attrs["experiment"] = experiment.name
+    shared = {name: value for name, value in grid[0].asdict().items() if name not in coords}
+    dataset.attrs["config"] = json.dumps(shared)
+    return dataset
+
+
+def _in_order(found: Iterable[Mapping[str, Any]]) -> list[str]:
+    """All names, in the order in which they first appear."""
+    return list(dict.fromkeys(name for names in found for name in names))
