@@ -10,7 +10,7 @@ ifeq ($(shell uname -s),Linux)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: serve lab test lint format notebooks
+.PHONY: serve lab quick test lint types format notebooks
 
 serve: $(READY)  ## the gallery as dashboards in the browser; ARGS="--port 9000" passes options on
 	$(BIN)/dyntoolkit serve $(ARGS)
@@ -18,8 +18,12 @@ serve: $(READY)  ## the gallery as dashboards in the browser; ARGS="--port 9000"
 lab: $(READY)  ## the notebooks in JupyterLab
 	$(BIN)/dyntoolkit lab $(ARGS)
 
-test: lint  ## everything that must pass before a change goes in
-	$(BIN)/mypy
+quick: export HYPOTHESIS_PROFILE = quick
+quick: lint types  ## while you work: style, types and the quick tests, a minute or so
+	$(BIN)/pytest -n 2 --dist worksteal -q -m "not slow and not claims and not browser" --ignore=tests/notebooks --ignore=tests/browser
+
+test: export HYPOTHESIS_PROFILE = ci
+test: lint types  ## everything that must pass before a change goes in
 	$(BIN)/pytest -n 2 --dist worksteal --ignore=tests/notebooks --ignore=tests/browser
 	$(BIN)/pytest -n 2 --dist loadscope --nbval-lax notebooks
 	$(BIN)/pytest -n 2 --dist worksteal tests/notebooks
@@ -28,6 +32,10 @@ test: lint  ## everything that must pass before a change goes in
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/oxlint --deny-warnings dyntoolkit
+
+types: $(READY)
+	$(BIN)/mypy
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -8,7 +8,9 @@ const TOUCH = window.matchMedia("(pointer: coarse)").matches; // a finger on a p
 function sharedLibrary() {
   if (!globalThis.dyntoolkitPlotly) {
     const shared = { askedAt: -Infinity, arriving: false };
-    shared.plotly = new Promise((resolve) => (shared.resolve = resolve));
+    shared.plotly = new Promise((resolve) => {
+      shared.resolve = resolve;
+    });
     globalThis.dyntoolkitPlotly = shared;
   }
   return globalThis.dyntoolkitPlotly;
@@ -79,8 +81,8 @@ function element(tag, className, attributes = {}) {
 
 // Text with plotly's few tags as HTML; anything else in it stays text.
 function rich(text) {
-  const escaped = text.replace(/&/g, "&amp;").replace(/</g, "&lt;");
-  return escaped.replace(/&lt;(\/?(?:sub|sup|i|b))>/g, "<$1>");
+  const escaped = text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+  return escaped.replaceAll(/&lt;(\/?(?:sub|sup|i|b))>/gu, "<$1>");
 }
 
 // The legend above a plot: a button for each mark, which hides and shows it. In HTML it wraps and takes no room from
