@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -41,6 +42,7 @@ class Dashboard:
     def __init__(self, experiment: Experiment, config: Any = None, seed: int = 0, n_seeds: int = 1) -> None:
         self.experiment = experiment
         self.config: Any = experiment.configure() if config is None else config
+        self.first: Any = self.config  # what it was asked for, before any slider was moved
         self.seeds = tuple(range(seed, seed + n_seeds))
         self.history: History | None = None
         self.claims: list[Verdict] = []
@@ -118,6 +120,18 @@ class Dashboard:
         work = self._take_over()
         job = self._job(work, "the map", stages, lambda work, histories: self._judge(work, [*finished, *histories]))
         self.runner.submit(replace(job, on_history=partial(self._draw_map, grid, work)))
+
+    def moved(self, asked: Config) -> Config:
+        """The settings `asked` for, with the sliders that were moved here at their values.
+
+        Left out are fields that do not exist any more or refuse the value, and those that are asked for otherwise now.
+        """
+        before, wanted, kept = self.first.asdict(), asked.asdict(), asked
+        for name, value in self.sliders.values().items():
+            if name in wanted and value != before[name] and wanted[name] == before[name]:
+                with suppress(InputError):
+                    kept = kept.replace(**{name: value})
+        return kept
 
     def apply(self, preset: str) -> None:
         """Set a preset's values and train."""

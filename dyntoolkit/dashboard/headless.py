@@ -1,6 +1,7 @@
 """Whether anybody is looking: a live dashboard needs a browser, papermill and nbval get a picture."""
 
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,5 +45,18 @@ def cell() -> str:
 
 
 def execution() -> str:
-    """What identifies the present execution of a cell; "" outside of a kernel."""
+    """What identifies the present execution of a cell, or of a line of a terminal's IPython; "" outside of both."""
+    shell = get_ipython()
+    if shell is not None and not in_notebook():
+        return f"line {shell.execution_count}"
     return str(request().get("header", {}).get("msg_id", ""))
+
+
+def in_notebook() -> bool:
+    """Whether there is a kernel, so somebody or something that takes pictures; a terminal takes text only."""
+    return getattr(get_ipython(), "kernel", None) is not None
+
+
+def echoes() -> bool:
+    """Whether this is Python's own prompt, which shows what an expression returns by itself."""
+    return hasattr(sys, "ps1") and get_ipython() is None

@@ -35,10 +35,22 @@ def enter(dashboard: Dashboard) -> bool:
     return len(_live) == 1
 
 
+def earlier(name: str) -> Dashboard | None:
+    """The dashboard of this experiment that an earlier execution of the present cell has made, if it is alive."""
+    place, execution = headless.cell() or name, headless.execution()
+    same = [entry for entry in _live if entry.place == place and entry.dashboard.experiment.name == name]
+    return next((entry.dashboard for entry in same if entry.execution != execution or not execution), None)
+
+
+def newest(name: str) -> Dashboard | None:
+    """The newest live dashboard of this experiment, if there is one."""
+    same = [entry.dashboard for entry in _live if entry.dashboard.experiment.name == name]
+    return same[-1] if same else None
+
+
 def present(dashboard: Dashboard) -> Dashboard:
     """The dashboard itself or, once it is closed, the newest live one of the same experiment, if there is one."""
-    same = [entry.dashboard for entry in _live if entry.dashboard.experiment is dashboard.experiment]
-    return same[-1] if dashboard.runner.closed and same else dashboard
+    return (newest(dashboard.experiment.name) or dashboard) if dashboard.runner.closed else dashboard
 
 
 def _after_cell(_result: object) -> None:

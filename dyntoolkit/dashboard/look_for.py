@@ -9,15 +9,17 @@ from IPython.display import Markdown
 
 from dyntoolkit.dashboard import live
 from dyntoolkit.dashboard.dashboard import Dashboard
-from dyntoolkit.dashboard.show import Result
+from dyntoolkit.dashboard.show import Result, shown
+from dyntoolkit.experiment import Experiment
 
 
-def look_for(view: Dashboard | Result, notes: Mapping[str, str]) -> Any:
+def look_for(view: Dashboard | Result | Experiment | str, notes: Mapping[str, str]) -> Any:
     """A list of notes, preset name -> what to look for with it (HTML).
 
     Live: each name is a button that sets the preset in the dashboard above. Without a front end: a plain list.
     Raises InputError for a name that is no preset of the experiment.
     """
+    view = shown(view)
     for preset in notes:
         view.experiment.configure(preset)
     if isinstance(view, Result):

@@ -1,16 +1,16 @@
 """The settings that a notebook's `parameters` cell, papermill or a link asks for."""
 
+import ast
 import os
 from collections.abc import Mapping
 from html import escape
-from types import FunctionType, ModuleType
 from typing import Any
 from urllib.parse import parse_qsl
 
 from IPython.display import HTML, display
 
 from dyntoolkit.catalog.registry import find
-from dyntoolkit.dashboard.headless import is_headless, is_voila
+from dyntoolkit.dashboard.headless import is_voila
 from dyntoolkit.engine.streams import check_seeds
 from dyntoolkit.errors import InputError, unknown, whole_number
 from dyntoolkit.experiment import Experiment
@@ -19,26 +19,29 @@ from dyntoolkit.experiment.config import Config
 MAX_SEEDS = 32
 RUN_NAMES = ("preset", "seed", "n_seeds")
 SERVER_NAMES = ("token", "voila-template", "voila-theme", "template", "theme")  # of Voila, not of an experiment
-SHELL_NAMES = ("In", "Out", "exit", "quit", "open", "get_ipython")
+PAPERMILL_CELL = "# Parameters\n"  # how the cell begins that it injects
+PAPERMILL_PATHS = ("PAPERMILL_INPUT_PATH", "PAPERMILL_OUTPUT_PATH")  # injected, too, by `--inject-paths`
 
 
-def parameters(namespace: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The arguments for `explore(name, ...)` found among the variables of a notebook, a link's on top of them.
+def parameters(namespace: Mapping[str, Any], experiment: str | Experiment) -> dict[str, Any]:
+    """The arguments for `explore(experiment, ...)` found among the variables of a notebook, a link's on top of them.
 
     namespace: the notebook's `globals()`, read in the first cell after the one tagged `parameters`. Taken are preset,
     seed, n_seeds and the fields of the experiment's Config; None means "as the preset". The result has only what was
     given, checked. A page's address may set the same: `?preset=fast&lr=0.1`.
 
-    Raises InputError for a wrong value and, without a front end, for any other variable: papermill lets a parameter
-    with a typo pass. A link that asks for what is not there is not followed, and the page says so.
+    Raises InputError for a wrong value, and for a parameter that papermill has injected and that is none of these: it
+    lets one with a typo pass. A link that asks for what is not there is not followed, and the page says so.
+
+    >>> parameters({"lr": 0.1, "n": 5}, "label_noise")
+    {'lr': 0.1}
     """
-    experiment = find(name)
+    experiment = find(experiment)
     fields = experiment.config.sliders()
     allowed = (*RUN_NAMES, *fields)
-    if is_headless():
-        for variable in _variables(namespace):
-            if variable not in allowed:
-                raise unknown("parameter", variable, allowed)
+    for name in _injected(namespace):
+        if name not in allowed and name not in PAPERMILL_PATHS:
+            raise unknown("parameter", name, allowed)
     given = {key: namespace[key] for key in allowed if namespace.get(key) is not None}
     _check(experiment, given)
     try:
@@ -64,14 +67,11 @@ def run_seeds(seed: object, n_seeds: object) -> tuple[int, ...]:
     return check_seeds(range(first, first + count))
 
 
-def _variables(namespace: Mapping[str, Any]) -> list[str]:
-    """The person's own variables: plain values, not what was imported or defined or what IPython put there."""
-    kinds = (ModuleType, FunctionType, type)
-    return [
-        name
-        for name, value in namespace.items()
-        if not (name.startswith("_") or name in SHELL_NAMES or isinstance(value, kinds) or callable(value))
-    ]
+def _injected(namespace: Mapping[str, Any]) -> list[str]:
+    """The names that papermill's own cell assigns, which follows the one tagged `parameters`."""
+    cells = [ast.parse(source) for source in namespace.get("In", ()) if source.startswith(PAPERMILL_CELL)]
+    nodes = [node for cell in cells for node in cell.body if isinstance(node, ast.Assign)]
+    return [target.id for node in nodes for target in node.targets if isinstance(target, ast.Name)]
 
 
 def _from_link(config: type[Config], allowed: tuple[str, ...]) -> dict[str, Any]:

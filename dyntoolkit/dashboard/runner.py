@@ -8,8 +8,6 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-import torch
-
 from dyntoolkit.dashboard.turns import TURNS
 from dyntoolkit.engine.history import Frame, History
 from dyntoolkit.experiment.training import Start
@@ -161,7 +159,6 @@ class Runner:
         job.on_progress(progress)
 
     def _work(self) -> None:
-        torch.set_grad_enabled(True)  # grad mode belongs to the thread
         while (taken := self._take()) is not None:
             job, generation = taken
             TURNS.enter(self)

@@ -2,7 +2,7 @@
 
 import os
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,8 +15,9 @@ from dyntoolkit.dashboard.dashboard import Dashboard
 from dyntoolkit.dashboard.parameters import run_seeds
 from dyntoolkit.dashboard.trained_map import TrainedMap
 from dyntoolkit.engine.history import History
+from dyntoolkit.errors import InputError
 from dyntoolkit.experiment import Experiment
-from dyntoolkit.experiment.judging import Verdict, judge_history
+from dyntoolkit.experiment.judging import DIVERGED, Verdict, judge_history, run_metrics
 from dyntoolkit.experiment.plan import Plan
 from dyntoolkit.experiment.training import to_the_end
 from dyntoolkit.experiment.words import MARKS, divergence_words, numbers_words, seeds_words, verdict_words
@@ -49,35 +50,66 @@ class Result:
         return "\n".join(line for line in lines if line)
 
     def __repr__(self) -> str:
-        return f"Result({self.experiment.name!r}, {seeds_words(self.history.seeds)})"
+        """Settings, numbers and verdicts."""
+        history, values = self.history, self.history.config.asdict()
+        numbers = run_metrics(self.experiment, history)
+        del numbers[DIVERGED]
+        lines = [f"{self.experiment.name}, {seeds_words(history.seeds)}, {history.step:,} of {history.total:,} steps"]
+        lines += [f"settings: {', '.join(f'{name} {value}' for name, value in values.items())}"]
+        lines += [f"metrics: {', '.join(f'{name} {numbers_words(value.tolist())}' for name, value in numbers.items())}"]
+        for verdict in self.claims:
+            found = f"{numbers_words(verdict.value)}, " if verdict.value else ""
+            words = verdict_words(verdict)
+            lines.append(
+                f"{MARKS[words]} {verdict.id} {words}: {verdict.statement} ({found}threshold {verdict.threshold})"
+            )
+        return "\n".join([*lines, *self.text().splitlines()])
 
-    def _ipython_display_(self) -> None:
-        if not self.execution or self.execution != headless.execution():
+    def show(self) -> None:
+        """Display it: a picture in a notebook, its text in a terminal."""
+        if headless.in_notebook():
             display(Image(self.png(), format="png"))  # type: ignore[no-untyped-call]
             if text := self.text():
                 print(text)
+        else:
+            print(self)
+
+    def _ipython_display_(self) -> None:
+        if not self.execution or self.execution != headless.execution():
+            self.show()
 
 
 def explore(
-    name: str, preset: str | None = None, seed: int = 0, n_seeds: int = 1, **changes: Any
+    experiment: str | Experiment, preset: str | None = None, seed: int = 0, n_seeds: int = 1, **changes: Any
 ) -> Dashboard | Result:
     """Show an experiment and train it: the first one of a notebook at once, the others when they scroll into sight.
 
-    name: of an experiment, or of a phenomenon for its first one. preset: default the first one; changes: fields of
-    its Config on top. n_seeds: runs side by side with the seeds seed, seed + 1, ...
+    experiment: its name, that of a phenomenon for its first one, or an Experiment of your own. preset: default the
+    first one; changes: fields of its Config on top. n_seeds: runs side by side with the seeds seed, seed + 1, ...
 
-    With a front end: displays the live dashboard, returns it at once, and trains in the background. Without one
-    (papermill, nbval): trains to the end, displays one picture and the claims in words, returns the Result.
+    With a front end: displays the live dashboard, returns it at once, and trains in the background. Running the cell
+    again ends the old run; for an Experiment of your own, which may have been edited, the sliders that were moved stay
+    where they are, as far as they still exist. Without a front end (papermill, nbval, a script): trains to the end,
+    displays one picture and the claims in words, returns the Result.
     Raises InputError for an unknown name or a value out of range.
+
+    >>> result = explore("label_noise", steps=500)  # doctest: +ELLIPSIS
+    label_noise.linear, seed 0, 500 of 500 steps
+    ...
     """
-    experiment = find(name)
+    own, experiment = isinstance(experiment, Experiment), find(experiment)
     config = experiment.configure(preset, **changes)
     seeds = run_seeds(seed, n_seeds)
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)  # networks this small lose time with more
     if headless.is_headless():
         return _explore_headless(experiment, config, seeds)
-    dashboard = Dashboard(experiment, config, seeds[0], len(seeds))
+    earlier = live.earlier(experiment.name) if own else None
+    if earlier is None:
+        dashboard = Dashboard(experiment, config, seeds[0], len(seeds))
+    else:
+        dashboard = Dashboard(experiment, earlier.moved(config), earlier.seed.value, earlier.n_seeds.value)
+        dashboard.first = config
     alone = live.enter(dashboard)
     dashboard.show()
     if alone:
@@ -89,18 +121,33 @@ def explore(
 
 def _explore_headless(experiment: Experiment, config: Any, seeds: tuple[int, ...]) -> Result:
     history = experiment.run(config, seeds)
-    verdicts = judge_history(experiment, history)
-    display(Result(experiment, history, verdicts))  # type: ignore[no-untyped-call]
-    return Result(experiment, history, verdicts, headless.execution())
+    result = Result(experiment, history, judge_history(experiment, history))
+    if not headless.echoes():
+        result.show()
+    return replace(result, execution=headless.execution())
 
 
-def claims_table(view: Dashboard | Result, *, controls: bool = False) -> Any:
-    """The claims of what `explore` returned, for a cell of its own.
+def shown(view: Dashboard | Result | Experiment | str) -> Dashboard | Result:
+    """What `explore` returned; for an experiment or its name its newest live dashboard, or else a new one."""
+    if isinstance(view, Dashboard | Result):
+        return view
+    return live.newest(find(view).name) or explore(view)
+
+
+def claims_table(view: Dashboard | Result | Experiment | str, *, controls: bool = False) -> Any:
+    """The claims of what `explore` returned (or of an experiment, or its name), for a cell of its own.
 
     Live: a second view of the dashboard's claims, which fills itself in when the run ends; with `controls`, a second
     view of the button that trains those runs. Without a front end: the verdicts in words; with `controls`, those runs
     are trained first, and the figure of all of them is displayed.
+
+    >>> claims_table(explore("label_noise", preset="lazy_control", steps=500))  # doctest: +ELLIPSIS
+    label_noise.linear, seed 0, 500 of 500 steps
+    ...
+    – w_shrinks not expected here: The first layer shrinks.
+    ...
     """
+    view = shown(view)
     if isinstance(view, Dashboard):
         return view.elsewhere(view.controls_run if controls else view.claims_html)
     if not controls:
@@ -113,11 +160,15 @@ def claims_table(view: Dashboard | Result, *, controls: bool = False) -> Any:
     return _Words(plan.verdicts(histories))
 
 
-def trained_map(view: Dashboard | Result) -> Any:
+def trained_map(view: Dashboard | Result | Experiment | str) -> Any:
     """The experiment's map over two settings, around the settings of what `explore` returned, for a cell of its own.
 
     Live: a button that trains it, and the map that fills in. Without a front end: its picture.
+    Raises InputError for an experiment without a map.
     """
+    view = shown(view)
+    if view.experiment.map is None:
+        raise InputError(f"{view.experiment.name} has no map.", "map")
     if isinstance(view, Dashboard):
         return view.elsewhere(view.map)
     grid = TrainedMap(view.experiment, view.history.config, view.history.seeds[0])

@@ -1,6 +1,7 @@
 """The runs behind a map of an experiment over two settings, and the panel that fills in while they train."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -63,9 +64,9 @@ class TrainedMap:
         yield settings
 
     def _start(self, experiment: Experiment, configs: Sequence[Config], seed: int) -> tuple[History, Iterator[Frame]]:
-        seeds = [seed] * len(configs)
-        self._histories.append(History(experiment.name, configs, seeds))
-        return self._histories[-1], self.map.simulate(configs, seeds)
+        history, frames = replace(experiment, simulate=self.map.simulate).start(configs, [seed] * len(configs))
+        self._histories.append(history)
+        return history, frames
 
 
 def _differs(config: Config, name: str, over: Map) -> bool:

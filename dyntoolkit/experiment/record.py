@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dyntoolkit.engine.history import Frame, History
+from dyntoolkit.engine.own_state import in_own_state, own_state
 from dyntoolkit.engine.streams import check_seeds
 from dyntoolkit.errors import InputError, unknown
 from dyntoolkit.experiment.claims import Array, Claim
@@ -140,7 +141,9 @@ class Experiment:
     def start(self, configs: Sequence[Any], seeds: Sequence[int]) -> tuple[History, Iterator[Frame]]:
         """An empty history of these runs (one config and one seed each) and the frames to append to it."""
         seeds = check_seeds(seeds)
-        return History(self.name, configs, seeds), self.simulate(configs, seeds)
+        with own_state():  # a simulation that is no generator begins to work here
+            frames = self.simulate(configs, seeds)
+        return History(self.name, configs, seeds), in_own_state(frames)
 
     def run(self, config: Any = None, seeds: Sequence[int] = (0,)) -> History:
         """Train the settings (default: the first preset) to the end for each seed."""

@@ -1,0 +1,42 @@
+"""Frames that come out the same whatever torch was told globally: grad mode, inference mode, default device."""
+
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+
+from dyntoolkit.engine.history import Frame
+
+
+@contextmanager
+def own_state() -> Iterator[None]:
+    """A context in which torch computes on the CPU and can differentiate; the caller's modes are back afterwards.
+
+    All of these belong to the thread, so nobody else notices. (The default dtype does not; our tensors say theirs.)
+    """
+    with ExitStack() as stack:
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
+        if not torch.is_grad_enabled():
+            stack.enter_context(torch.enable_grad())
+        if torch.get_default_device().type != "cpu":  # otherwise not entered: it would slow every call of torch
+            stack.enter_context(torch.device("cpu"))
+        yield
+
+
+def in_own_state(frames: Iterator[Frame]) -> Generator[Frame, str | None, None]:
+    """The same frames, each computed in `own_state`; what is sent goes through, and closing closes them."""
+    try:
+        action: str | None = None
+        while True:
+            with own_state():
+                try:
+                    frame = (
+                        frames.send(action) if action is not None and isinstance(frames, Generator) else next(frames)
+                    )
+                except StopIteration:
+                    return
+            action = yield frame
+    finally:
+        if isinstance(frames, Generator):
+            frames.close()
