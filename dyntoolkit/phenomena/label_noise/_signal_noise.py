@@ -13,6 +13,7 @@ After 2505.18909 (relu) and 2510.17526 (relu^2).
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from dyntoolkit.engine.per_run import per_run
@@ -47,20 +48,29 @@ class Problem(NamedTuple):
 
 def alternating(n: int) -> Tensor:
     """-1, +1, -1, ... (n,)."""
-    return 2.0 * (torch.arange(n) % 2) - 1
+    return 2.0 * (torch.arange(n, dtype=torch.float32) % 2) - 1
+
+
+def record_steps(steps: int, points: int, *extra: int) -> tuple[int, ...]:
+    """0, the whole parts of `points` log-spaced numbers from 1 to the last step, and extra ones within the run."""
+    spaced = np.logspace(0, np.log10(steps), points).astype(int).tolist()
+    return tuple(sorted({0, steps, *spaced, *(k for k in extra if k <= steps)}))
 
 
 def draw(configs: Sequence[Any], seeds: Sequence[int], power: int) -> tuple[Problem, State]:
     """Everything random at the start, run by run: filters, noise patches of training and test, flipped labels."""
-    c, parts = configs[0], [_draw_one(config, seed) for config, seed in zip(configs, seeds, strict=True)]
+    c = configs[0]
+    parts = [_draw_one(config, seed) for config, seed in zip(configs, seeds, strict=True)]
     signal, noise, gram, test_gram, test_noise = (torch.stack(part) for part in zip(*parts, strict=True))
-    count = torch.tensor([[round(config.flip_rate * c.n_train)] for config in configs])  # (R, 1)
+    count = torch.tensor([[round(config.flip_rate * c.n_train)] for config in configs], dtype=torch.int64)  # (R, 1)
     rank = Stream(seeds, "flips").permutations(c.n_train)  # (R, n)
     y, test_y = alternating(c.n_train), alternating(N_TEST)
-    signs = torch.ones(2 * c.width).index_fill_(0, torch.arange(c.width, 2 * c.width), -1.0)
+    plus = torch.ones(c.width, dtype=torch.float32)
+    signs = torch.cat([plus, -plus])  # (2m,)
     mu_squared = per_run(configs, "signal_norm", ndim=2).square()
+    keep = torch.ones(len(seeds), c.n_train, dtype=torch.float32)
     problem = Problem(y, rank < count, gram, test_y, test_gram, test_noise, mu_squared, signs, power)
-    return problem, State(signal, noise, torch.zeros_like(noise), torch.ones(len(seeds), c.n_train))
+    return problem, State(signal, noise, torch.zeros_like(noise), keep)
 
 
 def _draw_one(config: Any, seed: int) -> tuple[Tensor, ...]:
