@@ -1,1 +1,0 @@
-from dyntoolkit.phenomena.grokking._training import adamw as adamw
