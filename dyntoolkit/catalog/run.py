@@ -157,8 +157,8 @@ def _dataset(
         inner = max((values.shape[1:] for _, values in own.values()), key=np.prod)
         table = np.full((len(grid), sizes[-1], len(steps), *inner), np.nan)
         for (c, s), (at, values) in own.items():
-            # settings of another size leave the rest of the table empty
-            table[c, s, np.searchsorted(steps, at), *(slice(n) for n in values.shape[1:])] = values
+            corner: list[Any] = [slice(n) for n in values.shape[1:]]  # other sizes leave the rest of the table empty
+            table[(c, s, np.searchsorted(steps, at), *corner)] = values
         label = f"{name}_recorded" if name in coords else name
         dims = (*coords, "step", *(f"{name}_{axis}" for axis in range(len(inner))))
         variables[label] = xr.DataArray(table.reshape(*sizes, *table.shape[2:]), dims=dims, coords={"step": steps})

@@ -118,7 +118,7 @@ class Config(_Fields):
     """
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+        for field in dataclasses.fields(self):
             value = _checked(field, getattr(self, field.name))
             object.__setattr__(self, field.name, value)
         self.check()
@@ -136,16 +136,16 @@ class Config(_Fields):
         for name in changes:
             if name not in known:
                 raise unknown("field", name, known)
-        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+        return dataclasses.replace(self, **changes)
 
     def asdict(self) -> dict[str, Any]:
         """Field name -> plain value."""
-        return dataclasses.asdict(self)  # type: ignore[call-overload,no-any-return]
+        return dataclasses.asdict(self)
 
     @classmethod
     def sliders(cls) -> dict[str, Slider]:
         """Field name -> its Slider, in order."""
-        named = {field.name: field.metadata["slider"] for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        named = {field.name: field.metadata["slider"] for field in dataclasses.fields(cls)}
         return {
             name: dataclasses.replace(slider, label=slider.label or name.replace("_", " "))
             for name, slider in named.items()
@@ -206,8 +206,10 @@ def _truth(name: str, value: Any) -> bool:
     """True or False, also as 1 or 0, from numpy, or as a word."""
     if isinstance(value, bool | np.bool_):
         return bool(value)
-    found = TRUTH.get(value.strip().lower()) if isinstance(value, str) else {0: False, 1: True}.get(as_number(value))  # type: ignore[call-overload]
-    if found is None:
+    if isinstance(value, str) and value.strip().lower() in TRUTH:
+        return TRUTH[value.strip().lower()]
+    found = as_number(value)
+    if found not in (0, 1):
         raise InputError(f"{name} takes true or false, got {value!r}.", name)
     return bool(found)
 
