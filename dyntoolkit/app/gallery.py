@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from IPython.display import HTML
 from PIL import Image
@@ -17,6 +18,9 @@ from PIL import Image
 from dyntoolkit.errors import InputError
 
 PACKAGE = Path(__file__).parents[1]
+ANY = "experiment.ipynb"  # shows the experiment that its address names
+GENERAL = ("index.ipynb", ANY)  # notebooks without a card
+GROUP = "dyntoolkit.experiments"  # of entry points
 WIDTH = 480  # pixels of a thumbnail: sharp on a card of up to 20 rem
 
 STYLE = """<style>
@@ -55,20 +59,21 @@ def notebooks() -> Path:
 
 
 def gallery(folder: Path | str | None = None) -> HTML:
-    """A card for every notebook of `folder` except index.ipynb: picture, question, run time and link.
+    """A card for every notebook of `folder` but its general ones, with picture, question, run time and link; then one
+    for every experiment of an installed package.
 
     folder: the gallery's own one by default: the current folder if index.ipynb lies there, else that of the toolkit.
     Raises InputError for a file that is no notebook.
     """
     if folder is None:
         folder = Path.cwd() if Path("index.ipynb").is_file() else notebooks()
-    paths = sorted(path for path in Path(folder).glob("*.ipynb") if path.name != "index.ipynb")
-    cards = "\n".join(_html(card(path)) for path in paths)
+    paths = sorted(path for path in Path(folder).glob("*.ipynb") if path.name not in GENERAL)
+    cards = "\n".join(_html(card) for card in (*map(card_of, paths), *_cards_of_installed()))
     page = f'{STYLE}\n<div class="dyntoolkit-gallery" role="list">\n{cards}\n</div>'
     return HTML(page)  # type: ignore[no-untyped-call]
 
 
-def card(path: Path) -> Card:
+def card_of(path: Path) -> Card:
     """The card of one notebook.
 
     The title is its first heading; the question is the first sentence after that, or `question` of the notebook's
@@ -87,6 +92,18 @@ def card(path: Path) -> Card:
         run_time=metadata.get("run_time", ""),
         picture=next((_thumbnail(image) for image in _images(cells)), None),
     )
+
+
+def _cards_of_installed() -> Iterator[Card]:
+    """The experiments of installed packages, each on the page that shows any experiment."""
+    if not entry_points(group=GROUP):
+        return  # the rule: then nothing heavy is loaded
+    from dyntoolkit.catalog.registry import installed
+
+    for experiment in installed():
+        link = f"{ANY}?{urlencode({'experiment': experiment.name})}"
+        time = "" if experiment.seconds is None else f"{experiment.seconds:g} s"
+        yield Card(link, experiment.title, experiment.question, time, None)
 
 
 def _opening(cells: list[dict[str, Any]]) -> tuple[str, str]:
@@ -137,5 +154,5 @@ def _html(card: Card) -> str:
     time = f"<p><small>One run takes about {escape(card.run_time)}</small></p>" if card.run_time else ""
     return (
         f'<div role="listitem">{picture}'
-        f'<p><a href="{card.link}">{escape(card.title)}</a></p><p>{escape(card.question)}</p>{time}</div>'
+        f'<p><a href="{escape(card.link)}">{escape(card.title)}</a></p><p>{escape(card.question)}</p>{time}</div>'
     )

@@ -33,7 +33,12 @@ def experiments() -> tuple[Experiment, ...]:
     >>> experiments()[0].name
     'label_noise.linear'
     """
-    return (*EXPERIMENTS, *_installed()[0], *_registered.values())
+    return (*EXPERIMENTS, *installed(), *_registered.values())
+
+
+def installed() -> tuple[Experiment, ...]:
+    """The experiments of installed packages."""
+    return _installed()[0]
 
 
 def problems() -> tuple[str, ...]:
@@ -69,7 +74,7 @@ def register(experiment: Experiment) -> Experiment:
     for other in experiments():
         if other.name == experiment.name and not _is_same_definition(other, experiment):
             raise InputError(f"the name {experiment.name!r} is taken by another experiment ({_origin(other)}).", "name")
-    if experiment.name not in {other.name for other in (*EXPERIMENTS, *_installed()[0])}:
+    if experiment.name not in {other.name for other in (*EXPERIMENTS, *installed())}:
         _registered[experiment.name] = experiment
     return experiment
 

@@ -2,7 +2,7 @@
 
 import ast
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 from urllib.parse import parse_qsl
@@ -14,10 +14,10 @@ from dyntoolkit.dashboard.headless import is_voila
 from dyntoolkit.engine.streams import check_seeds
 from dyntoolkit.errors import InputError, unknown, whole_number
 from dyntoolkit.experiment import Experiment
-from dyntoolkit.experiment.config import Config
 
 MAX_SEEDS = 32
 RUN_NAMES = ("preset", "seed", "n_seeds")
+CHOICE = "experiment"  # what names the experiment on the page that shows any
 SERVER_NAMES = ("token", "voila-template", "voila-theme", "template", "theme")  # of Voila, not of an experiment
 PAPERMILL_CELL = "# Parameters\n"  # how the cell begins that it injects
 PAPERMILL_PATHS = ("PAPERMILL_INPUT_PATH", "PAPERMILL_OUTPUT_PATH")  # injected, too, by `--inject-paths`
@@ -36,21 +36,44 @@ def parameters(namespace: Mapping[str, Any], experiment: str | Experiment) -> di
     >>> parameters({"lr": 0.1, "n": 5}, "label_noise")
     {'lr': 0.1}
     """
-    experiment = find(experiment)
-    fields = experiment.config.sliders()
-    allowed = (*RUN_NAMES, *fields)
+    return _arguments(namespace, find(experiment))
+
+
+def chosen(namespace: Mapping[str, Any], default: str) -> tuple[Experiment, dict[str, Any]]:
+    """The experiment that a notebook's variable `experiment`, or a link, names, and its arguments for `explore`.
+
+    For the one page that shows any experiment. Raises InputError as `parameters` does; a link that names what is not
+    there is not followed, and the page says so.
+    """
+    experiment = find(namespace.get(CHOICE) or default)
+    if CHOICE in (query := dict(_query())):
+        try:
+            experiment = find(query[CHOICE])
+        except InputError as problem:
+            _say_not_followed(problem)
+            return experiment, {}
+    return experiment, _arguments(namespace, experiment, CHOICE)
+
+
+def _arguments(namespace: Mapping[str, Any], experiment: Experiment, *others: str) -> dict[str, Any]:
+    """What the notebook and its link set; `others` may be set, too, and are none of the experiment's."""
+    allowed = (*RUN_NAMES, *experiment.config.sliders())
     for name in _injected(namespace):
-        if name not in allowed and name not in PAPERMILL_PATHS:
+        if name not in (*allowed, *others, *PAPERMILL_PATHS):
             raise unknown("parameter", name, allowed)
     given = {key: namespace[key] for key in allowed if namespace.get(key) is not None}
     _check(experiment, given)
     try:
-        linked = given | _from_link(experiment.config, allowed)
+        linked = given | _from_link(allowed, others)
         _check(experiment, linked)
     except InputError as problem:
-        display(HTML(f'<p role="alert"><b>This link is not followed:</b> {escape(str(problem))}</p>'))  # type: ignore[no-untyped-call]
+        _say_not_followed(problem)
         return given
     return linked
+
+
+def _say_not_followed(problem: InputError) -> None:
+    display(HTML(f'<p role="alert"><b>This link is not followed:</b> {escape(str(problem))}</p>'))  # type: ignore[no-untyped-call]
 
 
 def _check(experiment: Experiment, given: Mapping[str, Any]) -> None:
@@ -74,14 +97,18 @@ def _injected(namespace: Mapping[str, Any]) -> list[str]:
     return [target.id for node in nodes for target in node.targets if isinstance(target, ast.Name)]
 
 
-def _from_link(config: type[Config], allowed: tuple[str, ...]) -> dict[str, Any]:
-    """What the address of a Voila page sets."""
-    given: dict[str, Any] = {}
-    query = os.environ.get("QUERY_STRING", "") if is_voila() else ""
-    for key, text in parse_qsl(query, keep_blank_values=True):
-        if key in SERVER_NAMES:
+def _from_link(allowed: Sequence[str], others: Sequence[str]) -> dict[str, str]:
+    """What the address of a Voila page sets, as text; InputError for a name that nobody knows."""
+    given: dict[str, str] = {}
+    for key, text in _query():
+        if key in (*SERVER_NAMES, *others):
             continue
         if key not in allowed:
             raise unknown("parameter", key, allowed)
         given[key] = text
     return given
+
+
+def _query() -> list[tuple[str, str]]:
+    """The names and values in the address of a Voila page."""
+    return parse_qsl(os.environ.get("QUERY_STRING", "") if is_voila() else "", keep_blank_values=True)

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from PIL import Image
 
-from dyntoolkit.app.gallery import WIDTH, card, gallery, notebooks
+from dyntoolkit.app.gallery import WIDTH, card_of, gallery, notebooks
 from dyntoolkit.errors import InputError
 
 
@@ -45,23 +45,23 @@ class Elements(HTMLParser):
 
 def test_card_says_title_question_and_run_time(tmp_path: Path) -> None:
     text = "# Two phases\n\nWhy does *label noise* make a [lazy](x.md) network\nrich? It takes steps. And more."
-    shown = card(write(tmp_path / "noise.ipynb", text, "# Later", run_time="2 s"))
+    shown = card_of(write(tmp_path / "noise.ipynb", text, "# Later", run_time="2 s"))
     assert (shown.title, shown.question) == ("Two phases", "Why does label noise make a lazy network rich?")
     assert (shown.run_time, shown.link, shown.picture) == ("2 s", "noise.ipynb", None)
 
 
 def test_question_of_the_metadata_wins(tmp_path: Path) -> None:
-    assert card(write(tmp_path / "a.ipynb", "# A\n\nText.", question="Why?")).question == "Why?"
+    assert card_of(write(tmp_path / "a.ipynb", "# A\n\nText.", question="Why?")).question == "Why?"
 
 
 def test_notebook_without_a_heading_is_called_by_its_name(tmp_path: Path) -> None:
-    shown = card(write(tmp_path / "own notes.ipynb", "only text"))
+    shown = card_of(write(tmp_path / "own notes.ipynb", "only text"))
     assert (shown.title, shown.question, shown.link) == ("own notes", "", "own%20notes.ipynb")
 
 
 def test_picture_is_the_first_one_scaled_down_on_white(tmp_path: Path) -> None:
     large, other = png(3 * WIDTH, 2 * WIDTH, (255, 0, 0, 128)), png(10, 10, (0, 0, 0, 255))
-    shown = card(write(tmp_path / "a.ipynb", "# A", pictures=(large, other)))
+    shown = card_of(write(tmp_path / "a.ipynb", "# A", pictures=(large, other)))
     assert shown.picture is not None
     thumbnail = Image.open(io.BytesIO(shown.picture))
     assert thumbnail.size == (WIDTH, 2 * WIDTH // 3)
@@ -77,7 +77,7 @@ def test_thin_curve_keeps_its_colour(tmp_path: Path) -> None:
         figure.putpixel((x, 100), (0, 158, 115))
     buffer = io.BytesIO()
     figure.save(buffer, "png")
-    shown = card(write(tmp_path / "a.ipynb", "# A", pictures=(base64.b64encode(buffer.getvalue()).decode(),)))
+    shown = card_of(write(tmp_path / "a.ipynb", "# A", pictures=(base64.b64encode(buffer.getvalue()).decode(),)))
     assert shown.picture is not None
     red, green, blue = Image.open(io.BytesIO(shown.picture)).convert("RGB").getpixel((50, 100))
     assert abs(red - 0) + abs(green - 158) + abs(blue - 115) < 20
