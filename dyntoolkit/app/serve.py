@@ -24,6 +24,7 @@ from dyntoolkit.app.gallery import PACKAGE, notebooks
 from dyntoolkit.errors import InputError
 
 WIDGETS = ["@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8", "anywidget"]
+HANDS = "hands"  # the tag of cells for a reader who writes code
 GALLERY = "voila/render/index.ipynb"
 
 
@@ -93,6 +94,7 @@ def settings() -> Config:
     config.VoilaConfiguration.file_allowlist = []  # notebooks only; Voila puts their pictures into the page itself
     config.VoilaConfiguration.extension_allowlist = WIDGETS  # others cost megabytes per page, and are not ours
     config.VoilaConfiguration.page_config_hook = _bundled_mathjax
+    config.VoilaConfiguration.prelaunch_hook = _without_hands
     config.VoilaExecutor.cell_error_instruction = "The terminal of the server shows why."
     # A page that is only watched holds a connection and keeps its kernel; a closed one loses it.
     config.MappingKernelManager.cull_idle_timeout = 300
@@ -105,6 +107,12 @@ def settings() -> Config:
 def _bundled_mathjax(page_config: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Voila's page configuration without the address of a MathJax elsewhere: its pages bring their own."""
     return {**page_config, "fullMathjaxUrl": None, "mathjaxConfig": None}
+
+
+def _without_hands(_handler: Any, *, notebook: Any, **_: Any) -> Any:
+    """The notebook without the cells tagged `hands`: to be run and changed, which a page without code cannot offer."""
+    notebook.cells = [cell for cell in notebook.cells if HANDS not in cell.metadata.get("tags", ())]
+    return notebook
 
 
 class Dashboards(Voila):  # type: ignore[misc]  # Voila ships no types

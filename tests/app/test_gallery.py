@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from PIL import Image
 
-from dyntoolkit.app.gallery import WIDTH, card_of, gallery, notebooks
+from dyntoolkit.app.gallery import GENERAL, WIDTH, card_of, gallery, notebooks
 from dyntoolkit.errors import InputError
 
 
@@ -106,7 +106,7 @@ def test_gallery_shows_the_folder_it_runs_in(tmp_path: Path, monkeypatch: pytest
 
 def test_gallery_elsewhere_shows_the_notebooks_of_the_toolkit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    names = {path.name for path in notebooks().glob("*.ipynb")} - {"index.ipynb"}
+    names = {path.name for path in notebooks().glob("*.ipynb")} - set(GENERAL)
     assert {link["href"] for link in Elements(gallery().data).all("a")} == names
 
 
