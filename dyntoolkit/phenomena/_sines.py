@@ -92,7 +92,7 @@ def hessian(theta: Tensor, data: Data) -> Tensor:
     full = jacobian.mT @ jacobian  # (..., P, P)
     bend = r.unsqueeze(-1) * by_bias * (-2 * t)  # (..., n, h) r a tanh''
     tilt = r.unsqueeze(-1) * slope  # (..., n, h)
-    w, b, v = (torch.arange(k * h, (k + 1) * h) for k in range(3))
+    w, b, v = (torch.arange(k * h, (k + 1) * h, dtype=torch.int64) for k in range(3))
     blocks = ((w, w, bend * x * x), (w, b, bend * x), (b, b, bend), (w, v, tilt * x), (b, v, tilt))
     for rows, columns, terms in blocks:
         full[..., rows, columns] += terms.sum(-2)

@@ -9,20 +9,29 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from dyntoolkit.engine.history import Frame, History
+from dyntoolkit.engine.history import Array, Frame, History
 from dyntoolkit.engine.loop import full_batch
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.update import Sgd, sgd
-from dyntoolkit.experiment import Experiment, Preset, config
-from dyntoolkit.experiment.claims import Array, Claim, Control, above, below, between
-from dyntoolkit.experiment.config import number
+from dyntoolkit.experiment import (
+    Claim,
+    Control,
+    Experiment,
+    Preset,
+    above,
+    at_least,
+    below,
+    between,
+    config,
+    defaults,
+    number,
+)
 from dyntoolkit.figure.panels import BLUE, GREEN, Axis, Level, Panel, median_line
 from dyntoolkit.phenomena._sines import draw_data, hessian, initial_theta, loss, loss_and_gradient
-from dyntoolkit.phenomena.loss_spikes.trace import trace, traced
+from dyntoolkit.phenomena.loss_spikes._trace import trace, traced
 from dyntoolkit.probes.sharpness import sharpness
 
-EVERY = 20  # steps between two measurements of the sharpness
-END = 2000  # steps at the end over which the claims look
+# ---- Settings and presets ----
 
 
 class Config(config.Config):
@@ -44,6 +53,20 @@ class Config(config.Config):
     )
 
 
+PRESETS = {
+    "edge": Preset("A large learning rate: the sharpness is at its limit soon, and hovers there."),
+    "stable": Preset("A fifth of it: the sharpness stays far below, and the loss never rises.", {"lr": 0.02}),
+    "approach": Preset("Start below the limit and watch the sharpness climb to it.", {"lr": 0.08}),
+}
+
+
+# ---- Data, model, step ----
+
+# The data, sin x + sin 4x at evenly spaced points, the network, its gradient and Hessian: `phenomena._sines`
+
+EVERY = 20  # steps between two measurements of the sharpness
+
+
 def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]:
     """theta <- theta - lr g. A frame every 50 steps: the loss of each, the sharpness of every 20th (else NaN).
 
@@ -53,11 +76,12 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     lr = per_run(configs, "lr", torch.float64)
 
     def step(state: Sgd, _: None) -> Sgd:
-        return sgd(state, loss_and_gradient(state.theta, data)[1], lr)
+        g = loss_and_gradient(state.theta, data)[1]  # (R, P)
+        return sgd(state, g, lr)
 
     def probe(thetas: Sequence[torch.Tensor], first: int) -> dict[str, torch.Tensor]:
         theta = torch.stack(list(thetas))  # (T, R, P)
-        sharp = torch.full(theta.shape[:2], torch.nan, dtype=torch.float64)
+        sharp = torch.full(theta.shape[:2], torch.nan, dtype=torch.float64)  # (T, R)
         chosen = slice(-first % EVERY, None, EVERY)
         sharp[chosen] = sharpness(hessian(theta[chosen], data))
         return {"loss": loss(theta, data), "sharpness": sharp}
@@ -66,35 +90,70 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     return traced(start, step, full_batch, configs[0].steps, lambda before, after: before.theta, probe)
 
 
+# ---- What is measured, claims ----
+
+END = 2000  # steps at the end over which the claims look
+
+
 def metrics(history: History) -> dict[str, Array]:
     """limit_start, limit_end, limit_max: sharpness times lr/2 at first, in the mean of the last 2000 steps, at most.
 
     rising: the share of the last 2000 steps in which the loss rises. loss_end: the last loss. Each (R,).
     """
-    known, losses = _measured(history)[1], trace(history, "loss")
-    tail = losses[-END:]
+    _, known = _sharpness_by_limit(history)
+    losses = trace(history, "loss")  # (N, R)
     with np.errstate(invalid="ignore"):
         return {
             "limit_start": known[0],
             "limit_end": known[-END // EVERY :].mean(0),
             "limit_max": known.max(0),
-            "rising": (np.diff(tail, axis=0) > 0).mean(0),
+            "rising": (np.diff(losses[-END:], axis=0) > 0).mean(0),
             "loss_end": losses[-1],
         }
 
 
-def _measured(history: History) -> tuple[Array, Array]:
-    """The steps (N,) at which the sharpness was measured, and its values times lr/2 (N, R)."""
-    half = np.array([c.lr for c in history.configs]) / 2
-    steps = np.arange(0, history.at("sharpness")[-1], EVERY)
-    return steps, trace(history, "sharpness")[steps] * half
+def _sharpness_by_limit(history: History) -> tuple[Array, Array]:
+    """The steps (N,) at which the sharpness was measured, and its values in units of 2/lr, (N, R)."""
+    half = np.array([config.lr for config in history.configs]) / 2  # (R,)
+    sharp = trace(history, "sharpness")
+    steps = np.arange(0, len(sharp), EVERY)
+    return steps, sharp[steps] * half
+
+
+# where the recipe saw it
+AT_THE_EDGE = defaults(lr=between(0.08, 0.1), steps=at_least(10000))
+
+CLAIMS = (
+    Claim(
+        id="hovers",
+        statement="The sharpness rises to 2/η and stays there: "
+        "its mean over the last 2000 steps, times η/2, is within 5 % of 1.",
+        metric="limit_end",
+        bound=between(0.95, 1.05),
+        where=AT_THE_EDGE,
+        controls=(Control("η = 0.02", {"lr": 0.02}, below(0.95)), Control("η = 0.05", {"lr": 0.05})),
+    ),
+    Claim(
+        id="oscillates",
+        statement="At the edge the loss rises in more than three of ten steps.",
+        metric="rising",
+        bound=above(0.3),
+        where=AT_THE_EDGE,
+        controls=(
+            Control("η = 0.02", {"lr": 0.02}, below(0.05)),
+            Control("η = 0.05", {"lr": 0.05}, below(0.05)),
+        ),
+    ),
+)
+
+
+# ---- Figure ----
 
 
 def panels(history: History) -> list[Panel]:
     """The loss, and the sharpness against its limit."""
-    none = np.empty((0, len(history.seeds)))
-    losses = trace(history, "loss") if "loss" in history else none
-    steps, known = _measured(history) if "sharpness" in history else (np.empty(0), none)
+    losses = trace(history, "loss")
+    steps, known = _sharpness_by_limit(history)
     line = median_line("λ<sub>max</sub>(H)", steps, known, GREEN, width=1.2)
     return [
         Panel(
@@ -112,32 +171,7 @@ def panels(history: History) -> list[Panel]:
     ]
 
 
-def _at_the_edge(c: Config) -> bool:
-    """Where the recipe saw it: the default network, learning rates .08 to .1, 10000 steps or more."""
-    return 0.08 <= c.lr <= 0.1 and c.steps >= 10000 and (c.width, c.n_train, c.init_scale) == (20, 50, 1.0)
-
-
-CLAIMS = (
-    Claim(
-        id="hovers",
-        statement="The sharpness rises to 2/η and stays there: its mean over the last 2000 steps, times η/2, is 1.",
-        metric="limit_end",
-        bound=between(0.95, 1.05),
-        where=_at_the_edge,
-        controls=(Control("η = 0.02", {"lr": 0.02}, below(0.95)), Control("η = 0.05", {"lr": 0.05})),
-    ),
-    Claim(
-        id="oscillates",
-        statement="At the edge the loss rises in more than three of ten steps.",
-        metric="rising",
-        bound=above(0.3),
-        where=_at_the_edge,
-        controls=(
-            Control("η = 0.02", {"lr": 0.02}, below(0.05)),
-            Control("η = 0.05", {"lr": 0.05}, below(0.05)),
-        ),
-    ),
-)
+# ---- The record ----
 
 EXPERIMENT = Experiment(
     name="loss_spikes.edge_of_stability",
@@ -146,11 +180,7 @@ EXPERIMENT = Experiment(
     paper="2103.00065",
     seconds=2.5,
     config=Config,
-    presets={
-        "edge": Preset("A large learning rate: the sharpness is at its limit soon, and hovers there."),
-        "stable": Preset("A fifth of it: the sharpness stays far below, and the loss never rises.", {"lr": 0.02}),
-        "approach": Preset("Start below the limit and watch the sharpness climb to it.", {"lr": 0.08}),
-    },
+    presets=PRESETS,
     simulate=simulate,
     metrics=metrics,
     claims=CLAIMS,

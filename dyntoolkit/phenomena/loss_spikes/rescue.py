@@ -3,7 +3,7 @@
 After Bai et al. 2025 (arXiv 2506.04805), who change Adam for the whole run; here it changes only from the alarm on.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -11,22 +11,93 @@ import numpy as np
 import torch
 
 from dyntoolkit.engine import update
-from dyntoolkit.engine.history import Array, Frame
+from dyntoolkit.engine.history import Array, Frame, History
 from dyntoolkit.engine.loop import HEARTBEAT
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.update import AmsGrad
-from dyntoolkit.experiment import Actions, Experiment
-from dyntoolkit.phenomena.loss_spikes import spikes as find
-from dyntoolkit.phenomena.loss_spikes.mlp import State, corrected, initial_state, make_batches, make_step
-from dyntoolkit.phenomena.loss_spikes.rescue_claims import CLAIMS, metrics
-from dyntoolkit.phenomena.loss_spikes.rescue_config import BRANCHES, PRESETS, Config
-from dyntoolkit.phenomena.loss_spikes.rescue_figure import panels
+from dyntoolkit.experiment import Actions, Claim, Control, Experiment, Preset, at_least, at_most, number
+from dyntoolkit.figure.panels import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RED,
+    SKY,
+    Axis,
+    Bars,
+    Level,
+    Line,
+    Panel,
+    median_line,
+)
 from dyntoolkit.phenomena._sines import Data, draw_data, hessian, loss_and_gradient
-from dyntoolkit.phenomena.loss_spikes.trace import traced
+from dyntoolkit.phenomena.loss_spikes import _spikes as spikes
+from dyntoolkit.phenomena.loss_spikes import mlp
+from dyntoolkit.phenomena.loss_spikes._trace import trace, traced
+from dyntoolkit.phenomena.loss_spikes.mlp import SPIKY, State, corrected, initial_state, make_batches, make_step
 from dyntoolkit.probes.gradient_curvature import gradient_curvature
 from dyntoolkit.probes.preconditioned_sharpness import momentum_factor
 
 Tensor = torch.Tensor
+
+
+# ---- Settings and presets ----
+
+
+class Config(mlp.Config):
+    """Settings of one run of `loss_spikes.mlp`, and how long its branches are watched."""
+
+    horizon: int = number(
+        60, 20, 400, label="horizon", help="losses of each branch from the alarm on", unit="steps", structural=True
+    )
+
+
+PRESETS = {
+    "rescue": Preset("At the alarm, nine copies of the run go on with different settings."),
+}
+
+
+# ---- Data, model, step ----
+
+# Data, network and Adam are those of `mlp`
+
+
+class Rates(NamedTuple):
+    """The settings of Adam that a branch may change, one number each."""
+
+    lr: float
+    beta1: float
+    beta2: float
+    eps: float
+    grad_clip: float
+
+
+class Branch(NamedTuple):
+    """Factors on, and new values of, settings of Adam from the alarm on. label: as the figure writes it."""
+
+    label: str
+    times: Mapping[str, float]
+    new: Mapping[str, float]
+
+    def rates(self, config: Config) -> Rates:
+        """The settings of a run after this branch's change."""
+        before = Rates(*(getattr(config, name) for name in Rates._fields))
+        scaled = {name: getattr(before, name) * factor for name, factor in self.times.items()}
+        return before._replace(**scaled, **self.new)
+
+
+BRANCHES = {
+    "none": Branch("none", {}, {}),
+    "lr_2": Branch("η/2", {"lr": 1 / 2}, {}),
+    "lr_4": Branch("η/4", {"lr": 1 / 4}, {}),
+    "eps_0.01": Branch("ε .01", {}, {"eps": 0.01}),
+    "eps_0.1": Branch("ε .1", {}, {"eps": 0.1}),
+    "beta1_0.97": Branch("β₁ .97", {}, {"beta1": 0.97}),
+    "clip_0.001": Branch("clip", {}, {"grad_clip": 1e-3}),
+    "beta2_0.99": Branch("β₂ .99", {}, {"beta2": 0.99}),
+    "beta2_0.9": Branch("β₂ .9", {}, {"beta2": 0.9}),
+}
 
 
 class Moment(NamedTuple):
@@ -62,12 +133,15 @@ class Alarms:
         """Loss and curvature along the gradient at every step, each (T, R) as in `mlp.curvatures`."""
         theta = torch.stack([moment.before.theta for moment in moments])  # (T, R, P)
         v = torch.stack([moment.v for moment in moments])  # (T, R, P)
-        beta1, eps = per_run(self.configs, "beta1", torch.float64), per_run(self.configs, "eps", torch.float64)
+        beta1 = per_run(self.configs, "beta1", torch.float64)
+        eps = per_run(self.configs, "eps", torch.float64)
         losses, g = loss_and_gradient(theta, self.data)
         H = hessian(theta, self.data)  # (T, R, P, P)
+        D = 1 / (v.sqrt() + eps.unsqueeze(1))  # (T, R, P)
         updates = torch.arange(first + 1, first + 1 + len(moments), dtype=torch.float64).unsqueeze(1)  # (T, 1)
-        bare = gradient_curvature(lambda u: (H @ u.unsqueeze(-1)).squeeze(-1), g, 1 / (v.sqrt() + eps.unsqueeze(1)))
-        curvature = momentum_factor(beta1, updates) * bare
+        # lambda_grad_i = mu_i g^T D H g / g^T g
+        bare = gradient_curvature(lambda u: (H @ u.unsqueeze(-1)).squeeze(-1), g, D)
+        curvature = momentum_factor(beta1, updates) * bare  # (T, R)
         self._loss = np.concatenate([self._loss, losses.numpy()])
         self._curvature = np.concatenate([self._curvature, curvature.numpy()])
         for r in range(len(self.configs)):
@@ -76,11 +150,11 @@ class Alarms:
 
     def _keep(self, r: int, moments: Sequence[Moment], first: int) -> None:
         """Keep what is needed of the alarms of run r among the newest steps."""
-        state = find.alarm_state(self._curvature[:, r], self.configs[r].lr)
-        for index, _ in find.alarm_groups(state):
+        state = spikes.alarm_state(self._curvature[:, r], self.configs[r].lr)
+        for index, _ in spikes.alarm_groups(state):
             if index >= first:
                 before = moments[index - first].before
-                usual = find.usual(self._loss[index - find.WINDOW : index, r])
+                usual = spikes.usual(self._loss[index - spikes.WINDOW : index, r])
                 self.found[r].append(Alarm(index, rows([before], [r]), usual))
 
 
@@ -102,15 +176,17 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Generator[Frame
     beside doing nothing, and the run goes on untouched. Then a frame holds tried (R, 2, horizon) = losses of both,
     tried_branch (R,) = its number, tried_alarm and tried_usual (R,) as above; NaN for all runs but the first.
     """
-    c, data, state = configs[0], draw_data(configs, seeds), initial_state(configs, seeds)
+    config, data, state = configs[0], draw_data(configs, seeds), initial_state(configs, seeds)
     beta2, alarms = per_run(configs, "beta2", torch.float64), Alarms(configs, data)
     batches = make_batches(configs, seeds, state.theta.shape[1])
 
     def moment(before: State, after: State) -> Moment:
         return Moment(before, corrected(after, beta2))
 
-    diverged, total, seen = np.full(len(seeds), -1), c.steps + c.horizon, 0
-    for frame in traced(state, make_step(configs, data), batches, c.steps, moment, alarms.probe, total=total):
+    diverged = np.full(len(seeds), -1)
+    total = config.steps + config.horizon
+    seen = 0
+    for frame in traced(state, make_step(configs, data), batches, config.steps, moment, alarms.probe, total=total):
         diverged, known = frame.diverged, len(alarms.found[0])
         action = yield replace(frame, asks=known > seen)
         if action is not None:
@@ -119,7 +195,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Generator[Frame
             yield Frame(frame.step, total, values, diverged)
         seen = known
     healthy = [alarms.found[r] if diverged[r] < 0 else [] for r in range(len(seeds))]
-    heartbeat = Frame(c.steps, total, {}, diverged)
+    heartbeat = Frame(config.steps, total, {}, diverged)
     values = yield from first_spike(configs, seeds, data, healthy, heartbeat)
     yield Frame(total, total, values, diverged)
 
@@ -160,8 +236,10 @@ def first_spike(
         here, own = [configs[r] for r in searching], [seeds[r] for r in searching]
         followed = yield from follow(here, own, Data(data.x, data.y[searching]), chosen, heartbeat)  # (S, B, horizon)
         for r, alarm, branches in zip(searching, chosen, followed, strict=True):
-            if find.height(branches[0], alarm.usual) >= find.TEN:
-                losses[r], index[r], usual[r] = branches, alarm.at, alarm.usual
+            if spikes.height(branches[0], alarm.usual) >= spikes.TEN:
+                losses[r] = branches
+                index[r] = alarm.at
+                usual[r] = alarm.usual
     return {"branches": losses, "alarm": index, "usual": usual}
 
 
@@ -202,8 +280,194 @@ def follow(
 
 def carried(updates: Tensor, old: Tensor, new: Tensor) -> Tensor:
     """The factor on the mean square with which v, corrected for its bias, does not jump where beta2 does; (N, 1)."""
+    # v <- v (1 - beta2_new^i)/(1 - beta2_old^i)
     return ((1 - new**updates) / (1 - old**updates)).unsqueeze(1)
 
+
+# ---- What is measured, claims ----
+
+RESCUES = ("lr_2", "lr_4", "eps_0.01", "eps_0.1", "beta1_0.97")
+TOO_LATE = ("beta2_0.99", "beta2_0.9")
+
+
+def metrics(history: History) -> dict[str, Array]:
+    """The excess of each branch, and what preceded it, name -> (R,); NaN without an alarm before a tenfold spike.
+
+    excess_<branch>: decades by which the largest of its losses lies above the median of the 100 losses before the
+    alarm. rescued_most: the largest of the five branches that should prevent the spike. too_late_least: the smaller one
+    of the two with a smaller beta2. alarm: index of the alarm. tried: its number among the run's alarms; alarms: how
+    many of them there are.
+    """
+    found = excesses(history)
+    groups = [
+        [first for first, _ in spikes.alarm_groups(spikes.alarm_state(along, config.lr))]
+        for along, config in zip(trace(history, "along_gradient").T, history.configs, strict=True)
+    ]
+    alarm = history.last("alarm") if "alarm" in history else np.full(len(groups), np.nan)
+    number = [starts.index(i) + 1 if i in starts else np.nan for starts, i in zip(groups, alarm, strict=True)]
+    return {
+        **{f"excess_{name}": found[name] for name in BRANCHES},
+        "rescued_most": np.max([found[name] for name in RESCUES], axis=0),
+        "too_late_least": np.min([found[name] for name in TOO_LATE], axis=0),
+        "alarm": alarm,
+        "tried": np.array(number, dtype=np.float64),
+        "alarms": np.array([len(starts) for starts in groups], dtype=np.float64),
+    }
+
+
+def excesses(history: History) -> dict[str, Array]:
+    """Name of each branch -> its excess in decades (R,); NaN before the branches are trained, and without an alarm."""
+    if "branches" not in history:
+        return {name: np.full(len(history.seeds), np.nan) for name in BRANCHES}
+    # max(log10 L_i, ..., log10 L_{i+horizon-1}) - median(log10 L_{i-100}, ..., log10 L_{i-1})
+    found = spikes.height(history.last("branches"), history.last("usual")[:, None])  # (R, B)
+    return dict(zip(BRANCHES, found.T, strict=True))
+
+
+UNTOUCHED = Control("untouched", metric="excess_none")
+
+# expected wherever the default experiment spikes, watched for the default number of losses
+CLAIMS = (
+    Claim(
+        id="rescued",
+        statement="η/2, η/4, ε = 0.01, ε = 0.1 and β₁ = 0.97 at the alarm each prevent the spike: "
+        "the loss at most doubles.",
+        metric="rescued_most",
+        bound=at_most(0.3),
+        where=SPIKY,
+        controls=(UNTOUCHED,),
+    ),
+    Claim(
+        id="clip_helps",
+        statement="So does clipping the gradient to 0.001: the loss rises threefold at most.",
+        metric="excess_clip_0.001",
+        bound=at_most(0.5),
+        where=SPIKY,
+        controls=(UNTOUCHED,),
+    ),
+    Claim(
+        id="beta2_too_late",
+        statement="A smaller β₂ comes too late at the alarm: with 0.99 as with 0.9 the loss at least doubles.",
+        metric="too_late_least",
+        bound=at_least(0.3),
+        where=SPIKY,
+        controls=(Control("η / 2", metric="excess_lr_2"),),
+    ),
+)
+
+
+# ---- Figure ----
+
+BEFORE = spikes.WINDOW  # steps shown before the alarm
+LOOKS = {  # colour and width: one colour for one setting of Adam
+    "none": (RED, 3.0),
+    "lr_2": (BLUE, 1.2),
+    "lr_4": (BLUE, 2.4),
+    "eps_0.01": (GREEN, 1.2),
+    "eps_0.1": (GREEN, 2.4),
+    "beta1_0.97": (PURPLE, 1.8),
+    "clip_0.001": (SKY, 1.8),
+    "beta2_0.99": (ORANGE, 1.2),
+    "beta2_0.9": (ORANGE, 2.4),
+}
+
+
+def panels(history: History) -> list[Panel]:
+    """The run with its alarms and the one where it is branched; the branches; their excess; what the reader tried."""
+    tried = [_tried(history)] if "tried" in history else []
+    return [_run(history), _branches(history), _excess(history), *tried]
+
+
+def _run(history: History) -> Panel:
+    """Loss of all runs; alarms of the first one."""
+    loss = trace(history, "loss")
+    along = trace(history, "along_gradient")
+    state = spikes.alarm_state(along[:, 0], history.config.lr)
+    alarms = np.array([first for first, _ in spikes.alarm_groups(state)], dtype=int)
+    chosen = float(history.last("alarm")[0]) if "alarm" in history else np.nan
+    at = np.array([int(chosen)] if np.isfinite(chosen) else [], dtype=int)
+    return Panel(
+        "Loss",
+        Axis("step"),
+        Axis("mean squared error", log=True),
+        [
+            median_line("loss", np.arange(len(loss)), loss, BLUE, width=1.2),
+            Line("alarm", alarms, loss[alarms, 0], ORANGE, markers="points"),
+            Line("branched here", at, loss[at, 0], RED, markers="points"),
+        ],
+    )
+
+
+def _branches(history: History) -> Panel:
+    """Loss of each branch in units of what was usual before the alarm; the median over several runs."""
+    x, courses = _courses(history)
+    marks = [
+        Line(branch.label, x, courses[:, k], LOOKS[name][0], width=LOOKS[name][1])
+        for k, (name, branch) in enumerate(BRANCHES.items())
+    ]
+    level = Level("ten times", y=10.0, color=GREY)
+    axes = Axis("steps from the alarm"), Axis("loss / median before", log=True)
+    return Panel("Branches", *axes, [*marks, level], _why_empty(history))
+
+
+def _why_empty(history: History) -> str:
+    """What to say while there are no branches to be seen."""
+    if "alarm" not in history:
+        return "The branches are trained at the end of the run."
+    return "" if np.isfinite(history.last("alarm")).any() else "No alarm led to a tenfold spike: nothing to rescue."
+
+
+def _courses(history: History) -> tuple[Array, Array]:
+    """Steps from the alarm (N,), and loss over the usual loss (N, B), median over the runs that are branched."""
+    x = np.arange(-BEFORE, history.config.horizon)
+    known = np.isfinite(history.last("alarm")) if "alarm" in history else np.zeros(1, dtype=bool)
+    if not known.any():
+        return x, np.full((len(x), len(BRANCHES)), np.nan)
+    loss, runs = trace(history, "loss"), np.flatnonzero(known)
+    starts = history.last("alarm")[runs].astype(int)
+    before = np.stack([loss[i - BEFORE : i, r] for i, r in zip(starts, runs, strict=True)])  # (S, 100)
+    after = history.last("branches")[runs]  # (S, B, horizon)
+    shared = np.broadcast_to(before[:, None], (*after.shape[:2], BEFORE))
+    whole = np.concatenate([shared, after], axis=2) / 10 ** history.last("usual")[runs, None, None]
+    return x, np.median(whole, axis=0).T
+
+
+def _excess(history: History) -> Panel:
+    """Decades above the usual loss; the median over several runs."""
+    found = np.stack(list(excesses(history).values()))  # (B, R)
+    known = found[:, np.isfinite(found[0])]
+    heights = np.median(known, axis=1) if known.size else np.full(len(found), np.nan)
+    labels = [branch.label for branch in BRANCHES.values()]
+    return Panel(
+        "Excess",
+        Axis("branch"),
+        Axis("log₁₀ (largest / median)"),
+        [Bars("excess", labels, heights, BLUE), Level("a tenfold spike", y=1.0), Level("prevented", y=0.3)],
+        _why_empty(history),
+    )
+
+
+def _tried(history: History) -> Panel:
+    """The reader's newest action beside doing nothing, in the first run."""
+    start, usual = int(history.last("tried_alarm")[0]), history.last("tried_usual")[0]
+    name = list(BRANCHES)[int(history.last("tried_branch")[0])]
+    loss = trace(history, "loss")[start - BEFORE : start, 0]
+    courses = np.concatenate([np.stack([loss, loss]), history.last("tried")[0]], axis=1) / 10**usual  # (2, N)
+    x = np.arange(-BEFORE, history.config.horizon)
+    untouched, changed = LOOKS["none"], LOOKS[name]
+    return Panel(
+        "Your action at an alarm",
+        Axis("steps from the alarm"),
+        Axis("loss / median before", log=True),
+        [
+            Line("none", x, courses[0], untouched[0], width=untouched[1]),
+            Line(f"{BRANCHES[name].label} at step {start:,}", x, courses[1], changed[0], width=2.0),
+            Level("ten times", y=10.0, color=GREY),
+        ],
+    )
+
+
+# ---- The record ----
 
 EXPERIMENT = Experiment(
     name="loss_spikes.rescue",

@@ -23,7 +23,9 @@ def padded(values: torch.Tensor) -> Array:
 
 
 def trace(history: History, name: str) -> Array:
-    """The value at every step so far, (N, R): index i belongs to the weights before update i + 1."""
+    """The value at every step so far, (N, R): index i belongs to the weights before update i + 1. (0, R) before any."""
+    if name not in history:
+        return np.empty((0, len(history.seeds)))
     blocks = history[name]  # (T, R, BLOCK)
     runs = blocks.shape[1]
     return blocks.transpose(0, 2, 1).reshape(-1, runs)[: history.at(name)[-1]]

@@ -10,11 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-Array = np.ndarray
+from dyntoolkit.engine.history import Array
+
 WINDOW = 100  # losses whose median a spike must exceed
+RISE = 60  # steps before a peak in which its loss has risen
+SKIP = 300  # steps at the start in which neither spikes nor alarms count
 JOIN_SPIKES, JOIN_ALARMS = 50, 20  # steps: closer ones are one spike, one group of alarms
-TURNS = 1e-300  # losses below it have no logarithm
+TINY = 1e-300  # losses below it have no logarithm
 TEN, THREE = 1.0, 0.5  # decades of excess: a "10x spike" and a "3x spike"
+
+Group = tuple[int, int]  # first and last index of a group of alarms
 
 
 @dataclass(frozen=True)
@@ -28,34 +33,35 @@ class Spike:
 
 def excess(loss: Array) -> Array:
     """Decades by which each loss lies above the (lower) median of the 100 losses before it; 0 for the first 100."""
-    logs = np.log10(np.maximum(loss, TURNS))
+    logs = np.log10(np.maximum(loss, TINY))
     above = np.zeros(len(logs))
     if len(logs) > WINDOW:
         before = sliding_window_view(logs, WINDOW)[:-1]  # (N - 100, 100)
         middle = (WINDOW - 1) // 2
+        # s_i = log10 L_i - median(log10 L_{i-100}, ..., log10 L_{i-1})
         above[WINDOW:] = logs[WINDOW:] - np.partition(before, middle, axis=1)[:, middle]
     return above
 
 
 def usual(losses: Array) -> float:
     """The lower median of the log10 of some losses (N,)."""
-    logs = np.sort(np.log10(np.maximum(losses, TURNS)))
+    logs = np.sort(np.log10(np.maximum(losses, TINY)))
     return float(logs[(len(logs) - 1) // 2])
 
 
 def height(losses: Array, level: Array | float) -> Array:
     """Decades by which the largest of losses (..., N) lies above a level (log10); NaN where a loss is NaN."""
-    return np.asarray(np.log10(np.maximum(losses.max(-1), TURNS)) - level)
+    return np.asarray(np.log10(np.maximum(losses.max(-1), TINY)) - level)
 
 
-def find_spikes(loss: Array, least: float = TEN, skip: int = 300) -> list[Spike]:
+def find_spikes(loss: Array, least: float = TEN, skip: int = SKIP) -> list[Spike]:
     """The spikes of more than `least` decades from index `skip` on."""
     above = excess(loss)
     found = []
     for steps in _groups(np.flatnonzero((above > least) & (np.arange(len(above)) >= skip)), JOIN_SPIKES):
         inside = slice(steps[0], steps[-1] + 1)
         peak = steps[0] + int(np.argmax(above[inside]))
-        first = max(0, peak - 60)
+        first = max(0, peak - RISE)
         found.append(Spike(first + int(np.argmin(loss[first : peak + 1])), peak, float(above[peak])))
     return found
 
@@ -68,7 +74,7 @@ def alarm_state(curvature: Array, lr: float) -> Array:
     return state
 
 
-def alarm_groups(state: Array, skip: int = 300) -> list[tuple[int, int]]:
+def alarm_groups(state: Array, skip: int = SKIP) -> list[Group]:
     """First and last index of each group of alarms from `skip` on."""
     steps = np.flatnonzero(state)
     return [(group[0], group[-1]) for group in _groups(steps[steps >= skip], JOIN_ALARMS)]
@@ -86,50 +92,54 @@ def chance(state: Array) -> float:
     return float(np.mean(caught)) if caught else np.nan
 
 
-def precision(groups: Sequence[tuple[int, int]], above: Array, least: float) -> float:
+def precision(groups: Sequence[Group], above: Array, least: float) -> float:
     """The share of alarm groups followed by an excess of more than `least` within 29 steps; NaN without groups."""
     right = [bool(above[first : last + 30].max() > least) for first, last in groups]
     return float(np.mean(right)) if right else np.nan
 
 
-def leads(spikes: Sequence[Spike], groups: Sequence[tuple[int, int]]) -> Array:
+def leads(spikes: Sequence[Spike], groups: Sequence[Group]) -> Array:
     """(n, 2): peak - first alarm and onset - first alarm of every spike that has an alarm group."""
-    rows = []
-    for spike in spikes:
-        before = [first for first, last in groups if first <= spike.peak and last >= spike.peak - 60]
-        if before:
-            rows.append((spike.peak - before[-1], spike.onset - before[-1]))
+    starts = [(spike, _alarm_before(spike, groups)) for spike in spikes]
+    rows = [(spike.peak - first, spike.onset - first) for spike, first in starts if first is not None]
     return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
 
-def stages(loss: Array, root: Array, spikes: Sequence[Spike], groups: Sequence[tuple[int, int]]) -> dict[str, Array]:
+def stages(loss: Array, root: Array, spikes: Sequence[Spike], groups: Sequence[Group]) -> dict[str, Array]:
     """What happens around each spike that has an alarm: name -> (n, 2), first and last index of the stage.
 
     onset: from the alarm on, sqrt(v) still falls while the loss rises. growth: sqrt(v) rises, to its largest value.
     recovery: until the loss is back at its median before. Elsewhere the loss falls while v decays, or early, decreases.
     root: mean sqrt(v) at each index. After the five stages of Bai et al. 2025 (arXiv 2506.04805).
     """
-    found: dict[str, list[tuple[int, int]]] = {"onset": [], "growth": [], "recovery": []}
-    rising, calm = np.append(np.diff(root) > 0, False), excess(loss) <= 0
+    found: dict[str, list[Group]] = {"onset": [], "growth": [], "recovery": []}
+    rising = np.append(np.diff(root) > 0, False)
+    calm = excess(loss) <= 0
     for spike in spikes:
-        before = [first for first, last in groups if first <= spike.peak and last >= spike.peak - 60]
-        if before:
-            alarm = before[-1]
-            turn = alarm + int(np.argmax(rising[alarm : spike.peak + 1]))
-            top = turn + int(np.argmax(root[turn : spike.peak + WINDOW]))
-            later = calm[max(top, spike.peak) :]
-            end = max(top, spike.peak) + (int(np.argmax(later)) if later.any() else len(later) - 1)
-            for name, pair in zip(found, ((alarm, turn), (turn, top), (top, end)), strict=True):
-                found[name].append(pair)
+        alarm = _alarm_before(spike, groups)
+        if alarm is None:
+            continue
+        turn = alarm + int(np.argmax(rising[alarm : spike.peak + 1]))
+        top = turn + int(np.argmax(root[turn : spike.peak + WINDOW]))
+        later = calm[max(top, spike.peak) :]
+        end = max(top, spike.peak) + (int(np.argmax(later)) if later.any() else len(later) - 1)
+        for name, pair in zip(found, ((alarm, turn), (turn, top), (top, end)), strict=True):
+            found[name].append(pair)
     return {name: np.array(pairs, dtype=np.float64).reshape(-1, 2) for name, pairs in found.items()}
 
 
-def rises(loss: Array, curvature: Array, lr: float, skip: int = 300) -> tuple[float, float]:
+def rises(loss: Array, curvature: Array, lr: float, skip: int = SKIP) -> tuple[float, float]:
     """How often the loss is higher five steps later, where the curvature is above 2/lr and where it is not."""
-    up, over = loss[5:] > loss[:-5], curvature[:-5] > 2 / lr
-    up, over = up[skip:], over[skip:]
+    up = (loss[5:] > loss[:-5])[skip:]
+    over = (curvature[:-5] > 2 / lr)[skip:]
     shares = [float(up[chosen].mean()) if chosen.any() else np.nan for chosen in (over, ~over)]
     return shares[0], shares[1]
+
+
+def _alarm_before(spike: Spike, groups: Sequence[Group]) -> int | None:
+    """The first index of the last alarm group that begins before the peak and ends at most 60 steps before it."""
+    before = [first for first, last in groups if first <= spike.peak and last >= spike.peak - RISE]
+    return before[-1] if before else None
 
 
 def _groups(steps: Array, join: int) -> list[Array]:

@@ -46,7 +46,9 @@ def sentence(a: int, b: int, operation: int) -> str:
 @cache
 def text() -> str:
     """One sentence per line about numbers below 500, cut after 60000 characters."""
-    lines, length, numbers = [], 0, draws()
+    lines: list[str] = []
+    length = 0
+    numbers = draws()
     while length < CHARACTERS:
         a, b, operation = (next(numbers) % k for k in (500, 500, 3))
         lines.append(sentence(a, b, operation) + "\n")
@@ -64,4 +66,4 @@ def vocabulary() -> str:
 def tokens() -> torch.Tensor:
     """The text as tokens, int64 (60000,); do not write into it."""
     place = {character: i for i, character in enumerate(vocabulary())}
-    return torch.tensor([place[character] for character in text()])
+    return torch.tensor([place[character] for character in text()], dtype=torch.int64)
