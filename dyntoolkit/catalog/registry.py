@@ -11,7 +11,7 @@ import functools
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -56,11 +56,16 @@ def find(name: str | Experiment) -> Experiment:
     """
     if isinstance(name, Experiment):
         return name
-    known = experiments()
-    for experiment in known:
-        if name in (experiment.name, experiment.name.split(".")[0]):
-            return experiment
-    raise unknown("experiment", name, [experiment.name for experiment in known])
+    known = _by_name(experiments())
+    if not isinstance(name, str) or name not in known:
+        raise unknown("experiment", name, [experiment.name for experiment in experiments()])
+    return known[name]
+
+
+def _by_name(several: Sequence[Experiment]) -> dict[str, Experiment]:
+    """Name -> experiment; the first one of each phenomenon also by the phenomenon's bare name."""
+    bare = {experiment.name.split(".")[0]: experiment for experiment in reversed(several)}
+    return bare | {experiment.name: experiment for experiment in several}
 
 
 def register(experiment: Experiment) -> Experiment:
@@ -71,10 +76,11 @@ def register(experiment: Experiment) -> Experiment:
     """
     if not isinstance(experiment, Experiment):
         raise InputError(f"register takes an Experiment, got {type(experiment).__name__}.", "experiment")
-    for other in experiments():
-        if other.name == experiment.name and not _is_same_definition(other, experiment):
-            raise InputError(f"the name {experiment.name!r} is taken by another experiment ({_origin(other)}).", "name")
-    if experiment.name not in {other.name for other in (*EXPERIMENTS, *installed())}:
+    fixed = _by_name(EXPERIMENTS) | {other.name: other for other in installed()}
+    other = fixed.get(experiment.name) or _registered.get(experiment.name)
+    if other is not None and not _is_same_definition(other, experiment):
+        raise InputError(f"the name {experiment.name!r} is taken by another experiment ({_origin(other)}).", "name")
+    if experiment.name not in fixed:
         _registered[experiment.name] = experiment
     return experiment
 
@@ -130,14 +136,13 @@ def _module_of_file(path: Path) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # before it runs: dataclasses look their module up
-    sys.path.insert(0, str(path.resolve().parent))  # as `python my_file.py` does: its neighbours can be imported
+    if (folder := str(path.resolve().parent)) not in sys.path:
+        sys.path.insert(0, folder)  # as `python my_file.py` does: its neighbours can be imported, then and later
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as problem:
         del sys.modules[name]
         raise InputError(f"{path} cannot be loaded: {problem_words(problem)}", str(path)) from problem  # type: ignore[arg-type]
-    finally:
-        sys.path.pop(0)
     return module
 
 
@@ -160,7 +165,7 @@ def _checked(found: Any, where: str) -> Iterable[Experiment]:
 @functools.cache
 def _installed() -> tuple[tuple[Experiment, ...], tuple[str, ...]]:
     """The experiments of installed packages, and what is wrong with those that cannot be had; looked up once."""
-    found: dict[str, Experiment] = {experiment.name: experiment for experiment in EXPERIMENTS}
+    found = _by_name(EXPERIMENTS)
     wrong = []
     for entry in entry_points(group=GROUP):
         try:
@@ -170,8 +175,8 @@ def _installed() -> tuple[tuple[Experiment, ...], tuple[str, ...]]:
                     raise InputError(f"entry point {entry.name} ({entry.value}): {taken}.", entry.name)
         except InputError as problem:
             wrong.append(str(problem))
-    own = {experiment.name for experiment in EXPERIMENTS}
-    return tuple(experiment for name, experiment in found.items() if name not in own), tuple(wrong)
+    others = {id(experiment): experiment for experiment in found.values() if experiment not in EXPERIMENTS}
+    return tuple(others.values()), tuple(wrong)
 
 
 def _value(entry: EntryPoint) -> Any:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 TOGETHER = 64  # runs in one loop: more of them are no faster, and hold more memory
 MEMORY = 500_000_000  # bytes that all recorded values may take
 MOST_RUNS = 10_000
+OWN_NAMES = ("step", "metric", "metrics", "diverged_at")  # of every data set; a quantity of that name gets another one
 
 Course = tuple[Array, Array]  # steps (T,) and values (T, ...) of one quantity in one run
 
@@ -47,13 +49,14 @@ def run(experiment: str | Experiment, preset: str | None = None, *, seeds: Any =
     all_seeds = _seeds(seeds)
     listed = {name: _values(name, value) for name, value in settings.items() if _is_list(value)}
     single = {name: value for name, value in settings.items() if name not in listed}
+    count = math.prod(map(len, [*listed.values(), all_seeds]))
+    if count > MOST_RUNS:
+        raise InputError(f"at most {MOST_RUNS} runs at once, got {count}.", "seeds")
     grid = [
         experiment.configure(preset, **single, **dict(zip(listed, values, strict=True)))
         for values in itertools.product(*listed.values())
     ]
-    if len(grid) * len(all_seeds) > MOST_RUNS:
-        raise InputError(f"at most {MOST_RUNS} runs at once, got {len(grid) * len(all_seeds)}.", "seeds")
-    _check_differ(listed, grid, len(all_seeds))
+    _check_differ(listed, grid)
     cells = {(c, s): (config, seed) for c, config in enumerate(grid) for s, seed in enumerate(all_seeds)}
     courses, metrics = _train(experiment, cells)
     coords = {name: [getattr(config, name) for config in _along(grid, listed, k)] for k, name in enumerate(listed)}
@@ -83,7 +86,7 @@ def _values(name: str, value: Any) -> list[Any]:
     return values
 
 
-def _check_differ(listed: Mapping[str, Sequence[Any]], grid: Sequence[Config], seeds: int) -> None:
+def _check_differ(listed: Mapping[str, Sequence[Any]], grid: Sequence[Config]) -> None:
     """InputError for a value that is listed twice: the runs would be the same, and its label no name for either."""
     for k, name in enumerate(listed):
         values = [getattr(config, name) for config in _along(grid, listed, k)]
@@ -154,12 +157,12 @@ def _dataset(
     for name in _in_order(courses.values()):
         own = {cell: found[name] for cell, found in courses.items() if name in found}
         steps = np.unique(np.concatenate([at for at, _ in own.values()]))
-        inner = max((values.shape[1:] for _, values in own.values()), key=np.prod)
+        inner = np.max([values.shape[1:] for _, values in own.values()], axis=0, initial=0).astype(int).tolist()
         table = np.full((len(grid), sizes[-1], len(steps), *inner), np.nan)
         for (c, s), (at, values) in own.items():
             corner: list[Any] = [slice(n) for n in values.shape[1:]]  # other sizes leave the rest of the table empty
             table[(c, s, np.searchsorted(steps, at), *corner)] = values
-        label = f"{name}_recorded" if name in coords else name
+        label = f"{name}_recorded" if name in coords or name in OWN_NAMES else name
         dims = (*coords, "step", *(f"{name}_{axis}" for axis in range(len(inner))))
         variables[label] = xr.DataArray(table.reshape(*sizes, *table.shape[2:]), dims=dims, coords={"step": steps})
     names = [name for name in _in_order(metrics.values()) if name != DIVERGED]

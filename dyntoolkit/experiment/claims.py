@@ -13,14 +13,14 @@ from dyntoolkit.experiment.config import Config
 Array = np.ndarray
 Metrics = Mapping[str, Array]  # name -> (R,) one number per run; NaN means "never" or "void"
 
-ROUNDING = 1e-9  # a number that should be exactly on a closed bound may be off by so much
+ROUNDING = 1e-9  # a number that should be exactly on a closed bound may be off by so much, or by this share of it
 
 
 @dataclass(frozen=True)
 class Bound:
     """An interval that a number must lie in. Made by `at_least`, `at_most`, `above`, `below`, `between`.
 
-    closed: whether its ends belong to it (to rounding). NaN lies in none.
+    closed: whether its ends belong to it (to rounding). NaN and infinity lie in none.
     """
 
     low: float = -math.inf
@@ -29,9 +29,8 @@ class Bound:
 
     def holds(self, value: Array) -> Array:
         """Whether each value lies inside, of the same shape."""
-        slack = ROUNDING if self.closed else 0.0
-        low, high = self.low - slack, self.high + slack
-        return (value > low) & (value < high)
+        inside = (value > self.low) & (value < self.high)
+        return inside | _equals(value, self.low) | _equals(value, self.high) if self.closed else inside
 
     def __str__(self) -> str:
         """The condition in words, such as "< 0.05"."""
@@ -40,6 +39,11 @@ class Bound:
         if math.isinf(self.high):
             return f"{'≥' if self.closed else '>'} {self.low:g}"
         return f"{self.low:g} to {self.high:g}"
+
+
+def _equals(value: Array, end: float) -> Array:
+    """Whether each value is the end of a bound, to rounding; never for an infinite one."""
+    return np.abs(value - end) <= ROUNDING * max(1.0, abs(end)) if math.isfinite(end) else np.zeros_like(value, bool)
 
 
 def at_least(low: float) -> Bound:

@@ -160,14 +160,13 @@ def _check_description(cls: type, field: "dataclasses.Field[Any]") -> None:
         raise InputError(f"{where} has no slider: write it as number(...), choice(...) or switch(...).", name)
     if name in RUN_NAMES or name.startswith("_") or hasattr(Config, name):
         raise InputError(f"{where}: a field cannot be called {name!r}, which has a meaning of its own.", name)
-    if isinstance(field.default, str | bool):
-        return
-    if not slider.low < slider.high:
-        raise InputError(f"{where}: its range must ascend, got {slider.low:g} to {slider.high:g}.", name)
-    if slider.log and (slider.low < 0 or (slider.low == 0 and not isinstance(field.default, int))):
-        raise InputError(f"{where}: a logarithmic slider begins above 0, got {slider.low:g}.", name)
-    if slider.near_one and not slider.high < 1:
-        raise InputError(f"{where}: a slider that is logarithmic near 1 ends below 1, got {slider.high:g}.", name)
+    if not isinstance(field.default, str | bool):
+        if not slider.low < slider.high:
+            raise InputError(f"{where}: its range must ascend, got {slider.low:g} to {slider.high:g}.", name)
+        if slider.log and (slider.low < 0 or (slider.low == 0 and not isinstance(field.default, int))):
+            raise InputError(f"{where}: a logarithmic slider begins above 0, got {slider.low:g}.", name)
+        if slider.near_one and not slider.high < 1:
+            raise InputError(f"{where}: a slider that is logarithmic near 1 ends below 1, got {slider.high:g}.", name)
     try:
         _checked(field, field.default)
     except InputError as refusal:
