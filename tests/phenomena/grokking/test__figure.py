@@ -4,7 +4,7 @@ import numpy as np
 
 from dyntoolkit.engine.history import Frame, History
 from dyntoolkit.engine.loop import geometrically
-from dyntoolkit.phenomena.grokking.delay_figure import course_map, delay_marks
+from dyntoolkit.phenomena.grokking._figure import delay_marks, map_by_step
 from dyntoolkit.phenomena.grokking.modular import Config
 
 NEVER = np.nan
@@ -28,10 +28,10 @@ def test_the_delay_in_words():
 def test_a_map_by_step_fills_in_and_leaves_step_0_out():
     history = History("grokking.modular", [Config(steps=100)], [0])
     rows, grid = np.array([1, 2]), geometrically(100, 6)
-    assert np.isnan(course_map(history, "gains", 6, rows, "gain", 1.0).z).all()
+    assert np.isnan(map_by_step(history, "gains", 6, rows, "gain", 1.0).z).all()
     for step in grid[:3]:
         history.append(Frame(step, 100, {"gains": np.array([[step, 10.0 * step]])}, np.array([-1])))
-    heat = course_map(history, "gains", 6, rows, "gain", 1.0)
+    heat = map_by_step(history, "gains", 6, rows, "gain", 1.0)
     np.testing.assert_array_equal(heat.x, grid[1:])
     np.testing.assert_array_equal(heat.z[:, :2], [grid[1:3], 10 * np.array(grid[1:3])])
     assert np.isnan(heat.z[:, 2:]).all()
