@@ -91,6 +91,7 @@ def output(problem: Problem, y: Tensor, signal: Tensor, noise: Tensor) -> Tensor
     """f of samples with true labels y (N,) and noise products (R, N, 2m): (R, N)."""
     along = torch.relu(y.unsqueeze(1) * signal.unsqueeze(1)) ** problem.power  # (R, N, 2m)
     across = torch.relu(noise) ** problem.power
+    # f = F_+ - F_-, F_j = (1/m) sum_r sigma(<w_jr, y mu>) + sigma(<w_jr, xi>)
     value: Tensor = (along + across) @ (2 * problem.signs / len(problem.signs))
     return value
 
@@ -117,7 +118,8 @@ def gradient(problem: Problem, state: State, labels: Tensor) -> tuple[Tensor, Te
     Returns those of mu in each filter's gradient, (R, 2m), and those of each xi_i, (R, n, 2m).
     """
     f = output(problem, problem.y, state.signal, state.noise)  # (R, n)
-    weight = -labels * torch.sigmoid(-labels * f) * state.keep / state.keep.sum(1, keepdim=True)  # dL/df_i, (R, n)
+    # dL/df_i = -label_i / (1 + exp(label_i f_i)), over the number of samples kept
+    weight = -labels * torch.sigmoid(-labels * f) * state.keep / state.keep.sum(1, keepdim=True)  # (R, n)
     signs = 2 * problem.signs / len(problem.signs)  # j/m, (2m,)
     y = problem.y.unsqueeze(1)  # (n, 1)
     along = slope(y * state.signal.unsqueeze(1), problem.power) * y  # (R, n, 2m)
@@ -129,9 +131,12 @@ def gradient(problem: Problem, state: State, labels: Tensor) -> tuple[Tensor, Te
 def descend(problem: Problem, state: State, labels: Tensor, lr: Tensor) -> State:
     """One step of gradient descent; lr: (R, 1)."""
     of_mu, of_xi = gradient(problem, state, labels)
-    change = -lr.unsqueeze(2) * of_xi  # of C, (R, n, 2m)
-    signal = state.signal - lr * problem.mu_squared * of_mu
-    return State(signal, state.noise + problem.gram @ change, state.C + change, state.keep)
+    # dC = -lr dL/df_i (j/m) sigma'(Z)
+    change = -lr.unsqueeze(2) * of_xi  # (R, n, 2m)
+    signal = state.signal - lr * problem.mu_squared * of_mu  # (R, 2m)
+    # Z += K dC
+    noise = state.noise + problem.gram @ change  # (R, n, 2m)
+    return State(signal, noise, state.C + change, state.keep)
 
 
 def signal_learned(problem: Problem, state: State, start: State) -> Tensor:

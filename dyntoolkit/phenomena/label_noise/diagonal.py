@@ -129,7 +129,8 @@ def step(state: State, batch: Batch, lr: Tensor) -> State:
     """SGD on the mean of (x.beta - target)^2 / 2: the gradient of u is 2 u r x, that of v is -2 v r x. lr: (R, 1)."""
     u, v = state  # (R, d) each
     beta = (u * u - v * v).unsqueeze(2)  # (R, d, 1)
-    residual = torch.baddbmm(batch.target.unsqueeze(2), batch.x, beta, beta=-1)  # (R, B, 1)
+    residual = torch.baddbmm(batch.target.unsqueeze(2), batch.x, beta, beta=-1)  # (R, B, 1)  r = x.beta - target
+    # lr 2 r x, in the mean over the batch
     slope = torch.bmm(residual.mT, batch.x).squeeze(1) * (2 * lr / residual.shape[1])  # (R, d)
     return State(torch.addcmul(u, u, slope, value=-1), torch.addcmul(v, v, slope))
 

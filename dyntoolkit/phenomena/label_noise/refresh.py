@@ -82,7 +82,8 @@ def make_labels(
     def labels(k0: int, k1: int) -> Iterator[Tensor]:
         if not configs[0].fresh_flips:
             return repeat(fixed, k1 - k0)
-        wrong = flips.uniform(k1 - k0, configs[0].n_train) < 2 * rate - 1  # (R, steps, n); uniform on [-1, 1)
+        # uniform on [-1, 1): below 2 flip_rate - 1 with probability flip_rate
+        wrong = flips.uniform(k1 - k0, configs[0].n_train) < 2 * rate - 1  # (R, steps, n)
         return iter(torch.where(wrong, -problem.y, problem.y).unbind(1))
 
     return labels

@@ -1,10 +1,9 @@
-"""The diagonal model: training against autograd, measurements against their formulas, the whole Config."""
+"""The diagonal model: training against autograd, measurements against their formulas."""
 
 import numpy as np
 import pytest
 import torch
-from any_settings import any_settings, runs_to_the_end
-from hypothesis import HealthCheck, given, settings
+from run_together import run_together
 
 from dyntoolkit.phenomena.label_noise import diagonal
 from dyntoolkit.phenomena.label_noise.diagonal import EXPERIMENT, Config, State
@@ -106,27 +105,26 @@ def test_the_first_frame_is_the_start_and_the_end_is_the_mean_of_three():
 
 def test_a_run_alone_equals_the_same_run_among_others():
     configs = [SMALL, SMALL.replace(init_scale=0.1, lr=0.002, noise_std=0.5), SMALL.replace(noise_std=0)]
-    _, frames = EXPERIMENT.start(configs, [1, 2, 3])
-    *_, together = (frame for frame in frames if frame.values)
+    together = run_together(EXPERIMENT, configs, [1, 2, 3])
     for r in range(3):
         alone = EXPERIMENT.run(configs[r], [r + 1])
-        for name, values in together.values.items():
-            np.testing.assert_allclose(values[r], alone.last(name)[0], rtol=1e-3, atol=1e-5, err_msg=name)
+        for name in alone.names():
+            np.testing.assert_allclose(together.last(name)[r], alone.last(name)[0], rtol=1e-3, atol=1e-5, err_msg=name)
 
 
 def test_claims_hold_with_noise_and_not_without():
     seeds, default = range(110, 115), EXPERIMENT.configure()
     noisy, quiet = (EXPERIMENT.metrics(EXPERIMENT.run(c, seeds)) for c in (default, default.replace(noise_std=0)))
     for claim in EXPERIMENT.claims:
-        assert claim.expected(default)
-        assert claim.bounds.hold(noisy[claim.metric]).all(), (claim.id, noisy[claim.metric])
-        assert not claim.bounds.hold(quiet[claim.metric]).any(), (claim.id, quiet[claim.metric])
+        assert claim.where(default)
+        assert claim.bound.holds(noisy[claim.metric]).all(), (claim.id, noisy[claim.metric])
+        assert not claim.bound.holds(quiet[claim.metric]).any(), (claim.id, quiet[claim.metric])
     # at given beta the sum of u^2 + v^2 is least, |beta|_1, where u v = 0
     np.testing.assert_allclose(noisy["w_ratio"] * default.start_size, noisy["l1_end"], rtol=0.05)
 
 
 def test_where_claims_are_expected():
-    expected = {claim.id: claim.expected for claim in EXPERIMENT.claims}
+    expected = {claim.id: claim.where for claim in EXPERIMENT.claims}
     for changes in ({"noise_std": 1.4}, {"steps": 14000}, {"n_nonzero": 6}, {"n_train": 39}, {"init_scale": 0.7}):
         assert not any(e(Config(**changes)) for e in expected.values()), changes
     assert [name for name, e in expected.items() if e(Config(init_scale=0.25))] == ["generalizes", "sparse"]
@@ -140,13 +138,8 @@ def test_unstable_settings_are_warned_of():
 
 
 def test_the_figure_shows_the_measured():
-    history, frames = EXPERIMENT.start([SMALL] * 2, [0, 1])
-    names = [[mark.name for mark in panel.marks] for panel in EXPERIMENT.panels(history)]
-    for frame in frames:
-        history.append(frame)
-        panels = EXPERIMENT.panels(history)
-        assert [[mark.name for mark in panel.marks] for panel in panels] == names
-    losses, coefficients, sums, _ = panels
+    history = EXPERIMENT.run(SMALL, [0, 1])
+    losses, coefficients, sums, _ = EXPERIMENT.panels(history)
     for mark, name in ((losses.marks[0], "train"), (losses.marks[1], "test"), (sums.marks[0], "size")):
         np.testing.assert_allclose(mark.y, np.median(history[name], axis=1))
         np.testing.assert_array_equal(mark.high, history[name].max(1))
@@ -155,9 +148,3 @@ def test_the_figure_shows_the_measured():
     np.testing.assert_allclose(model[:3], np.sort(beta[truth == 1])[::-1])
     np.testing.assert_allclose(model[3:], np.sort(beta[truth == 0])[::-1])
     assert sums.marks[2].y == 3
-
-
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(any_settings(Config, steps=1100))
-def test_any_settings_run_to_the_end_or_diverge(fields):
-    runs_to_the_end(EXPERIMENT, fields, finite=True)

@@ -1,10 +1,9 @@
-"""Features: selection, metrics and figure, and the whole Config. The network is tested in test_signal_noise."""
+"""Features: selection, metrics and figure. The network is tested in test__signal_noise."""
 
 import numpy as np
 import pytest
 import torch
-from any_settings import any_settings, runs_to_the_end
-from hypothesis import HealthCheck, given, settings
+from run_together import run_together
 
 from dyntoolkit.engine.history import Frame, History
 from dyntoolkit.phenomena.label_noise import features
@@ -20,9 +19,7 @@ def test_the_samples_of_smallest_loss_are_kept():
 
 def test_samples_are_dropped_for_good_just_before_the_update_of_select_step():
     configs = [SMALL.replace(select_step=10, select_drop=0.25), SMALL]
-    history, frames = EXPERIMENT.start(configs, [1, 1])
-    for frame in frames:
-        history.append(frame)
+    history = run_together(EXPERIMENT, configs, [1, 1])
     steps = history.at("losses")
     same = steps <= 10
     np.testing.assert_allclose(history["losses"][same, 0], history["losses"][same, 1], rtol=1e-5)
@@ -32,13 +29,6 @@ def test_samples_are_dropped_for_good_just_before_the_update_of_select_step():
     kept = np.argsort(losses, kind="stable")[:15]
     assert history.last("kept_clean")[0] == pytest.approx((~flipped[kept]).mean())
     assert np.isnan(EXPERIMENT.metrics(history)["select_precision"][1])
-
-
-def test_the_steps_are_those_of_the_recipe():
-    found = features.record_steps(2000, 60, 20)
-    spaced = [int(x) for x in np.logspace(0, np.log10(2000), 60)]
-    assert found == tuple(sorted({0, 20, 2000, *spaced}))
-    assert features.record_steps(100, 60, 2000)[-1] == 100
 
 
 def test_the_metrics_are_those_of_the_recipe():
@@ -74,13 +64,13 @@ def values_of(history):
 def test_claims_metrics_and_figure_on_a_fresh_seed(preset):
     history = EXPERIMENT.run(EXPERIMENT.configure(preset), (901,))
     metrics = EXPERIMENT.metrics(history)
-    judged = [claim for claim in EXPERIMENT.claims if claim.expected(history.config)]
+    judged = [claim for claim in EXPERIMENT.claims if claim.where(history.config)]
     assert [claim.id for claim in judged] == (
         ["selection"] if preset == "select_early" else [c.id for c in EXPERIMENT.claims if c.id != "selection"]
     )
     for claim in judged:
         value = claim.value(metrics, history.config) if claim.value else metrics[claim.metric]
-        assert claim.bounds.hold(value)[0], claim.id
+        assert claim.bound.holds(value)[0], claim.id
     fits, _, losses, _ = EXPERIMENT.panels(history)
     assert fits.marks[3].x == 20
     assert fits.marks[4].x == (20 if preset == "select_early" else pytest.approx(np.nan, nan_ok=True))
@@ -106,14 +96,5 @@ def test_where_no_label_is_flipped_the_panel_that_needs_some_says_so():
 
 def test_a_run_alone_is_the_run_among_others():
     configs = [SMALL.replace(lr=0.05, signal_norm=2), SMALL.replace(select_step=5)]
-    together, alone = EXPERIMENT.start(configs, [1, 2]), EXPERIMENT.start(configs[1:], [2])
-    for history, frames in (together, alone):
-        for frame in frames:
-            history.append(frame)
-    np.testing.assert_allclose(together[0]["losses"][:, 1], alone[0]["losses"][:, 0], rtol=1e-3, atol=1e-5)
-
-
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(any_settings(Config, steps=105, dim=200, n_train=60, width=6))
-def test_any_settings_run_to_the_end(fields):
-    runs_to_the_end(EXPERIMENT, fields)
+    together, alone = run_together(EXPERIMENT, configs, [1, 2]), EXPERIMENT.run(configs[1], [2])
+    np.testing.assert_allclose(together["losses"][:, 1], alone["losses"][:, 0], rtol=1e-3, atol=1e-5)

@@ -1,26 +1,27 @@
 import numpy as np
 import pytest
 import torch
-from any_settings import any_settings
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from run_together import run_together
 from torch import nn
 
 from dyntoolkit.engine.two_layer_linear import forward
 from dyntoolkit.errors import InputError
+from dyntoolkit.figure.panels import Level, Line
 from dyntoolkit.phenomena.label_noise import linear
 from dyntoolkit.phenomena.label_noise.linear import (
     EXPERIMENT,
+    PRESETS,
     Batch,
+    Config,
     State,
     draw_data,
     initial_state,
     make_batches,
     make_step,
 )
-from dyntoolkit.phenomena.label_noise.linear_config import Config
 
 SMALL = Config(width=16, dim=4, n_train=40, batch_size=5, steps=500)
+SHORT = {"steps": 500, "width": 16, "dim": 4, "n_train": 40}  # of a preset
 
 
 def pieces(configs, seeds, steps):
@@ -165,12 +166,11 @@ def test_a_run_alone_equals_the_same_run_among_sixteen_others():
         SMALL.replace(lr=rng.uniform(0.05, 0.3), init_scale=rng.uniform(0.1, 1), kick_std=0.05 * (i % 2))
         for i in range(17)
     ]
-    _, frames = EXPERIMENT.start(configs, range(17))
-    *_, together = (frame for frame in frames if frame.values)
+    together = run_together(EXPERIMENT, configs, range(17))
     for r in (0, 7, 16):
         alone = EXPERIMENT.run(configs[r], [r])
-        for name, values in together.values.items():
-            np.testing.assert_allclose(values[r], alone.last(name)[0], rtol=1e-3, atol=1e-5, err_msg=name)
+        for name in alone.names():
+            np.testing.assert_allclose(together.last(name)[r], alone.last(name)[0], rtol=1e-3, atol=1e-5, err_msg=name)
 
 
 def test_no_number_depends_on_how_many_batches_are_drawn_at_once(monkeypatch):
@@ -219,28 +219,112 @@ def test_a_run_that_diverges_is_marked_and_measured():
     EXPERIMENT.panels(history)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(any_settings(Config, steps=550), st.integers(1, 2))
-def test_any_settings_are_refused_or_run_to_the_end(fields, runs):
-    try:
-        config = Config(**fields)
-    except InputError:
-        return
-    history, frames = EXPERIMENT.start([config] * runs, range(runs))
-    marks = None
-    for frame in frames:
-        history.append(frame)
-        if not frame.values:
-            continue
-        values = [value for name, value in frame.values.items() if not name.startswith("flow")]
-        assert all(np.isfinite(value).all() for value in values)  # a diverged run is frozen at finite weights
-        if frame.step % 3 == 0 or history.done:
-            now = [[type(mark).__name__ + mark.name for mark in panel.marks] for panel in EXPERIMENT.panels(history)]
-            assert marks in (None, now)
-            marks = now
-            EXPERIMENT.metrics(history)
-    assert history.done
-    metrics = EXPERIMENT.metrics(history)
-    assert all(value.shape == (runs,) for value in metrics.values())
-    for claim in EXPERIMENT.claims:
-        claim.expected(config)
+def test_numbers_of_the_theory_at_the_defaults():
+    config = Config()
+    assert config.scale == 1 / 8
+    assert config.rate == pytest.approx(0.2**2 * 4 / 64 / 20)
+    assert config.log_ratio == pytest.approx(3.49, abs=0.005)
+    assert config.excess == pytest.approx(4.0, abs=0.02)
+    assert config.end_norm == pytest.approx(8 * 10**0.5)
+
+
+def test_sam_adds_its_rate_and_on_off_noise_counts_for_half():
+    assert Config(noise_std=0, sam_rho=0.5, lr=0.05, batch_size=1).rate == pytest.approx(0.05 * 0.25 / 64)
+    always, half = Config(), Config(noise_period=3000)
+    assert half.excess + half.log_ratio == pytest.approx((always.excess + always.log_ratio) / 2)
+
+
+@pytest.mark.parametrize(("init_scale", "level"), [(0.05, 0.849), (0.25, 0.22)])
+def test_noise_free_alignment(init_scale, level):
+    along, across = Config(init_scale=init_scale).noise_free_norms
+    assert along / (along + across) == pytest.approx(level, abs=0.005)
+
+
+def test_unstable_settings_are_refused_in_words():
+    with pytest.raises(InputError, match=r"must stay below 1\.8.*lower lr or init_scale, or raise batch_size"):
+        Config(batch_size=1)  # 3.5
+    with pytest.raises(InputError, match=r"must stay below 1\.8"):
+        Config(lr=0.4, init_scale=1.47)
+    assert not Config(lr=0.3).warnings()
+    (warning,) = Config(init_scale=1.8).warnings()  # 1.36
+    assert "unstable" in warning
+
+
+def test_a_batch_beyond_the_data_counts_as_all_of_them():
+    assert Config(batch_size=400, n_train=50).instability == Config(batch_size=50, n_train=50).instability
+    assert Config(batch_size=400, n_train=50).rate == Config(batch_size=50, n_train=50).rate
+
+
+def test_fixed_noise_in_minibatches_is_warned_of():
+    assert Config(fixed_noise=True).warnings()
+    assert not Config(fixed_noise=True, batch_size=100).warnings()
+
+
+def test_what_drives_the_flow():
+    driven = {name: Config().replace(**preset.changes).fresh for name, preset in PRESETS.items()}
+    assert driven == {
+        "two_phase": True,
+        "fast": True,
+        "lazy_control": False,
+        "small_init_rich": False,
+        "sam": True,
+        "on_off": True,
+        "kick": False,
+        "fixed_noise": False,
+    }
+    assert not Config(sam_rho=0.5).fresh  # on several samples
+
+
+def marks(preset, seeds=(0,), **changes):
+    """(panel number, mark name) -> mark, of a finished short run."""
+    history = EXPERIMENT.run(EXPERIMENT.configure(preset, **SHORT, **changes), seeds)
+    return {(p, mark.name): mark for p, panel in enumerate(EXPERIMENT.panels(history)) for mark in panel.marks}, history
+
+
+def test_the_flow_is_drawn_dashed_over_the_measured_norm_and_alignment():
+    found, history = marks("two_phase")
+    for panel, name, values in ((0, "flow", "flow_w2"), (1, "flow: alignment", "flow_align")):
+        assert found[panel, name].dash
+        np.testing.assert_array_equal(found[panel, name].y, history[values][:, 0])
+    np.testing.assert_array_equal(found[0, "measured"].y, history["w2"][:, 0])
+    assert found[0, "end of the flow: √d ‖β*‖/s"].y == pytest.approx(history.config.end_norm)
+
+
+def test_without_noise_the_noise_free_theory_is_drawn_and_met():
+    found, history = marks("small_init_rich")
+    assert not any("flow" in name for _, name in found)
+    found, history = marks("lazy_control")
+    assert history["w2"][-1, 0] == pytest.approx(found[0, "noise-free theory"].y, rel=0.2)  # one draw of W
+    assert history["align"][-1, 0] == pytest.approx(found[1, "alignment without noise"].y, abs=0.1)
+
+
+def test_the_law_of_kicks_starts_at_the_measured_norm_and_falls():
+    found, history = marks("kick")
+    law = next(mark for (_, name), mark in found.items() if name.startswith("law of kicks"))
+    row = np.flatnonzero(history.at("w2") == law.x[0])[0]
+    assert law.x[0] >= 125
+    assert law.y[0] == history["w2"][row, 0]
+    assert (np.diff(law.y) < 0).all()
+
+
+def test_periods_with_noise_are_marked():
+    found, _ = marks("on_off", noise_period=100)
+    bar = found[0, "noise is on"]
+    on = bar.x[~np.isnan(bar.y)]
+    assert set(on // 100) == {0, 2, 4}
+    assert (0, "noise is on") not in marks("two_phase")[0]
+
+
+def test_one_run_shows_neurons_and_several_show_bands():
+    one, _ = marks("two_phase")
+    history = EXPERIMENT.run(EXPERIMENT.configure("two_phase", **SHORT))
+    neurons = EXPERIMENT.panels(history)[2].marks
+    assert len(neurons) == 16
+    assert sum(mark.legend for mark in neurons) == 2
+    several, history = marks("two_phase", seeds=(0, 1, 2))
+    band = several[2, "rms a<sub>j</sub>"]
+    np.testing.assert_allclose(band.high, np.sqrt(history["a2"] / 16).max(1))
+    assert not any(isinstance(mark, Line) and mark.low is None for mark in several.values())
+    assert {key for key, mark in one.items() if isinstance(mark, Level)} == {
+        key for key, mark in several.items() if isinstance(mark, Level)
+    }

@@ -2,11 +2,8 @@ import numpy as np
 import pytest
 
 from dyntoolkit.engine.history import Frame, History
-from dyntoolkit.experiment.judging import judge, needs
-from dyntoolkit.experiment.training import train_needed
-from dyntoolkit.phenomena.label_noise.linear import EXPERIMENT
-from dyntoolkit.phenomena.label_noise.linear_claims import metrics
-from dyntoolkit.phenomena.label_noise.linear_config import Config
+from dyntoolkit.experiment import Plan, to_the_end
+from dyntoolkit.phenomena.label_noise.linear import EXPERIMENT, Config, metrics
 
 NONE = np.array([-1, -1])
 FRESH_SEEDS = (90, 91)  # not used while the claims were written
@@ -96,26 +93,25 @@ REGIMES = [
 @pytest.mark.parametrize(("name", "inside", "outside"), REGIMES)
 def test_where_a_claim_is_expected(name, inside, outside):
     claim = next(claim for claim in EXPERIMENT.claims if claim.id == name)
-    assert claim.expected(Config(**inside))
-    assert not claim.expected(Config(**{**inside, **outside}))
+    assert claim.where(Config(**inside))
+    assert not claim.where(Config(**{**inside, **outside}))
 
 
 def test_sam_has_a_regime_of_its_own():
     sam = EXPERIMENT.configure("sam")
-    expected = {claim.id for claim in EXPERIMENT.claims if claim.expected(sam)}
+    expected = {claim.id for claim in EXPERIMENT.claims if claim.where(sam)}
     assert expected == {
         "w_shrinks", "aligned", "kernel_moves", "two_phases", "shrinks_first", "flow_w2", "flow_align", "end_norm",
     }  # fmt: skip
-    assert not any(claim.expected(sam.replace(batch_size=10)) for claim in EXPERIMENT.claims)
+    assert not any(claim.where(sam.replace(batch_size=10)) for claim in EXPERIMENT.claims)
 
 
 @pytest.mark.parametrize("preset", ["two_phase", "sam"])
 def test_claims_hold_and_controls_are_confirmed_on_fresh_seeds(preset):
     config = EXPERIMENT.configure(preset)
     own = EXPERIMENT.run(config, FRESH_SEEDS)
-    plan = needs(EXPERIMENT, config, EXPERIMENT.claims)
-    trained = train_needed(EXPERIMENT, plan, own, lambda *_: None)
-    verdicts = judge(EXPERIMENT, config, FRESH_SEEDS, trained, EXPERIMENT.claims)
+    plan = Plan(EXPERIMENT, config, FRESH_SEEDS)
+    verdicts = plan.verdicts([own, *(to_the_end(*stage()) for stage in plan.stages)])
     assert len(verdicts) == len(EXPERIMENT.claims)
     for verdict in verdicts:
         assert verdict.expected, verdict.id

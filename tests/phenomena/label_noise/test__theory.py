@@ -3,10 +3,9 @@ import pytest
 import torch
 
 from dyntoolkit.engine.two_layer_linear import gradients
-from dyntoolkit.phenomena.label_noise import flow
-from dyntoolkit.phenomena.label_noise.flow import Flow, clean_descent, noise_is_on, sam_factor
-from dyntoolkit.phenomena.label_noise.linear import draw_data, initial_state
-from dyntoolkit.phenomena.label_noise.linear_config import Config
+from dyntoolkit.phenomena.label_noise import _theory
+from dyntoolkit.phenomena.label_noise._theory import clean_descent, noise_is_on, sam_factor
+from dyntoolkit.phenomena.label_noise.linear import Config, draw_data, initial_state, make_flow
 
 SMALL = Config(width=16, dim=3, n_train=40, init_scale=0.8, target_norm=2)
 
@@ -36,7 +35,7 @@ def test_sam_factor_solves_its_equation():
 def test_clean_descent_is_gradient_descent_on_the_data():
     configs = [SMALL.replace(whiten=False)]
     W, S, beta = start(*configs)
-    end_W, end_a, t_fit = clean_descent(W, S, beta, np.array([0.2]), SMALL.scale)
+    end_W, end_a, t_fit = clean_descent(W, S, beta, np.array([0.2]))
     data = draw_data(configs, [0])
     X, y = data.X.double(), (data.X @ data.beta[:, :, None])[:, :, 0].double()
     W, a = torch.from_numpy(W), torch.zeros(1, SMALL.width, dtype=torch.float64)
@@ -57,10 +56,10 @@ def test_clean_descent_is_gradient_descent_on_the_data():
 def test_the_flow_is_that_of_the_weights_themselves(config):
     """dW = k (-W S + a lam^T), da = k (-tr(S) a + W lam) keeps W^T a = b; here in steps of a tenth of an update."""
     W, S, beta = start(config)
-    found = Flow([config], W, S, beta)
+    found = make_flow([config], W, S, beta)
     assert np.isnan(found.at(0)).all()
     shown = [np.array(found.at(step))[:, 0] for step in (300, 1000)]
-    (W,), (a,), _ = clean_descent(W, S, beta, np.array([config.lr]), config.scale)
+    (W,), (a,), _ = clean_descent(W, S, beta, np.array([config.lr]))
     S, beta, s2, d, B = S[0], beta[0], config.scale**2, config.dim, config.batch
     b, tr = beta / config.scale, np.trace(S)
     for step in range(1, 10_001):
@@ -78,14 +77,14 @@ def test_the_flow_is_that_of_the_weights_themselves(config):
 
 def test_the_flow_comes_to_rest_aligned_at_the_end_norm():
     config = SMALL.replace(noise_std=4)
-    W2, align = Flow([config], *start(config)).at(20_000)
+    W2, align = make_flow([config], *start(config)).at(20_000)
     assert W2[0] == pytest.approx(config.end_norm, rel=1e-3)
     assert align[0] == pytest.approx(1, abs=1e-3)
 
 
 def test_the_flow_stands_still_while_the_noise_is_off():
     config = SMALL.replace(noise_period=500)
-    found = Flow([config], *start(config))
+    found = make_flow([config], *start(config))
     (W2, _), (same, _), (less, _) = found.at(500), found.at(1000), found.at(1500)
     assert same == W2
     assert less < 0.95 * same
@@ -94,11 +93,11 @@ def test_the_flow_stands_still_while_the_noise_is_off():
 def test_a_run_alone_has_the_flow_it_has_among_others():
     configs = [SMALL, SMALL.replace(noise_std=4), SMALL.replace(kick_std=0.1), SMALL.replace(lr=0.05)]
     W, S, beta = start(*configs)
-    together = Flow(configs, W, S, beta)
+    together = make_flow(configs, W, S, beta)
     both = np.array([together.at(300), together.at(900)])  # (2, 2, R)
     assert np.isnan(both[:, :, 2]).all()  # kicks
     for r in (0, 1, 3):
-        alone = Flow(configs[r : r + 1], W[r : r + 1], S[r : r + 1], beta[r : r + 1])
+        alone = make_flow(configs[r : r + 1], W[r : r + 1], S[r : r + 1], beta[r : r + 1])
         np.testing.assert_allclose(both[:, :, [r]], np.array([alone.at(300), alone.at(900)]), rtol=1e-9)
 
 
@@ -109,20 +108,20 @@ def test_a_run_alone_has_the_flow_it_has_among_others():
 )
 def test_where_no_flow_is_drawn(changes):
     config = SMALL.replace(**changes)
-    assert np.isnan(Flow([config], *start(config)).at(500)).all()
+    assert np.isnan(make_flow([config], *start(config)).at(500)).all()
 
 
 def test_nothing_is_drawn_before_the_data_are_fitted():
     config = SMALL.replace(lr=0.01)
-    found = Flow([config], *start(config))
+    found = make_flow([config], *start(config))
     assert np.isnan(found.at(5)).all()
     assert 5 < found.t_fit[0] < 3000
     assert np.isfinite(found.at(3000)).all()
 
 
 def test_a_flow_that_costs_too_much_ends(monkeypatch):
-    monkeypatch.setattr(flow, "BUDGET", 20)
-    found = Flow([SMALL], *start(SMALL))
+    monkeypatch.setattr(_theory, "BUDGET", 20)
+    found = make_flow([SMALL], *start(SMALL))
     assert np.isfinite(found.at(100)).all()
     assert np.isnan(found.at(20_000)).all()
 
@@ -130,4 +129,4 @@ def test_a_flow_that_costs_too_much_ends(monkeypatch):
 def test_an_unstable_descent_is_not_drawn():
     config = SMALL.replace(whiten=False)
     W, S, beta = start(config)
-    assert np.isnan(Flow([config], 100 * W, S, beta).at(500)).all()
+    assert np.isnan(make_flow([config], 100 * W, S, beta).at(500)).all()

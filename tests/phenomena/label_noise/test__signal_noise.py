@@ -1,11 +1,12 @@
 """The Gram form against gradient descent by autograd on all weights of the network."""
 
+import numpy as np
 import pytest
 import torch
 
 from dyntoolkit.engine.streams import Stream
-from dyntoolkit.phenomena.label_noise import signal_noise
-from dyntoolkit.phenomena.label_noise.features_config import Config
+from dyntoolkit.phenomena.label_noise import _signal_noise as signal_noise
+from dyntoolkit.phenomena.label_noise.features import Config
 
 SMALL = Config(width=3, dim=50, n_train=20, flip_rate=0.3, signal_norm=2, input_noise_std=0.7, init_scale=0.1)
 
@@ -82,3 +83,10 @@ def test_runs_with_other_scales_share_their_numbers_and_flips_are_exact():
     torch.testing.assert_close(2 * state.noise[0], state.noise[1])
     torch.testing.assert_close(problem.gram[0], problem.gram[1])
     assert problem.y.tolist() == [-1.0, 1.0] * 10
+
+
+def test_the_steps_are_those_of_the_recipe():
+    found = signal_noise.record_steps(2000, 60, 20)
+    spaced = [int(x) for x in np.logspace(0, np.log10(2000), 60)]
+    assert found == tuple(sorted({0, 20, 2000, *spaced}))
+    assert signal_noise.record_steps(100, 60, 2000)[-1] == 100
