@@ -1,210 +1,133 @@
+import dataclasses
+import itertools
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from tiny_experiment import ALL_SMALL, FALLS, MEAN, SETTLES, SHRINKS, TINY
+from tiny_experiment import MEAN, SHRINKS, TINY, TinyConfig
 
 from dyntoolkit.errors import InputError
-from dyntoolkit.experiment.claims import Claim, above, below, between, select
-from dyntoolkit.experiment.judging import HERE, judge, majority, more_seeds, needs, run_metrics, succeeded
-from dyntoolkit.experiment.training import loops, train_needed
-
-DEFAULT = TINY.configure()
-
-
-def verdicts(claims, config=DEFAULT, seeds=(0, 1, 2)):
-    """Train everything that the claims need, and judge them."""
-    history = TINY.run(config, seeds)
-    metrics = train_needed(TINY, needs(TINY, config, claims), history, lambda label, frame: None)
-    return {verdict.id: verdict for verdict in judge(TINY, config, seeds, metrics, claims)}
-
-
-def single(claims, config=DEFAULT, seeds=(0, 1, 2)):
-    """Judge what one history can tell."""
-    history = TINY.run(config, seeds)
-    return {v.id: v for v in judge(TINY, config, seeds, {config: run_metrics(TINY, history)}, claims)}
+from dyntoolkit.experiment.claims import (
+    Bound,
+    Claim,
+    Control,
+    above,
+    at_least,
+    at_most,
+    below,
+    between,
+    defaults,
+    mean_of,
+    select,
+    settings,
+)
 
 
 @pytest.mark.parametrize(
-    ("bounds", "text", "inside", "outside"),
+    ("bound", "text", "inside", "outside"),
     [
-        (below(0.05), "< 0.05", [-3, 0.049], [0.05, 1, math.nan, math.inf]),
-        (above(3), "> 3", [3.1], [3, -1, math.nan]),
-        (between(0.9, 1.1), "0.9 to 1.1", [1.0], [0.9, 1.1, math.nan]),
+        (below(0.05), "< 0.05", [-3, 0.049], [0.05, 1, math.nan, math.inf, -math.inf]),
+        (above(3), "> 3", [3.1], [3, -1, math.nan, math.inf]),
+        (between(0.9, 1.1), "0.9 to 1.1", [0.9, 1.0, 1.1], [0.899, 1.101, math.nan]),
+        (at_least(15), "≥ 15", [15, 16], [14.999, math.nan, math.inf]),
+        (at_most(0.5), "≤ 0.5", [0.5, 0, -7], [0.501, math.nan, -math.inf]),
     ],
 )
-def test_bounds_are_open_and_never_hold_nan(bounds, text, inside, outside):
-    assert str(bounds) == text
-    assert bounds.hold(np.array(inside, dtype=float)).all()
-    assert not bounds.hold(np.array(outside, dtype=float)).any()
+def test_bounds_are_open_or_closed_as_they_say_and_never_hold_nan(bound, text, inside, outside):
+    assert str(bound) == text
+    assert bound.holds(np.array(inside, dtype=float)).all()
+    assert not bound.holds(np.array(outside, dtype=float)).any()
+
+
+@pytest.mark.parametrize("end", [0.0, 0.3, -2.0, 1e8, 3e15])
+def test_a_closed_bound_includes_its_end_to_rounding_whatever_its_size(end):
+    near, far = 1e-10 * max(1, abs(end)), 1e-7 * max(1, abs(end))
+    for value in (end, end - near, end + near):
+        assert at_least(end).holds(np.array(value))
+        assert at_most(end).holds(np.array(value))
+    assert not at_least(end).holds(np.array(end - far))
+    assert not at_most(end).holds(np.array(end + far))
+    assert not above(end).holds(np.array(end))
+    assert not below(end).holds(np.array(end))
+
+
+def test_three_tenths_are_at_least_three_times_a_tenth():
+    assert at_least(0.1 + 0.2).holds(np.array(0.3))
+    assert at_most(0.3).holds(np.array(0.1 + 0.2))
+
+
+# `settings` and `defaults` say the same as a condition written by hand, in all of these settings.
+EVERYWHERE = [
+    TinyConfig(lr=lr, pull=pull, steps=steps, law=law)
+    for lr, pull, steps, law in itertools.product((0.0, 0.4, 0.5, 2.0), (0.0, 0.1), (10, 20, 300), ("linear", "cubic"))
+]
+
+
+@pytest.mark.parametrize(
+    ("where", "by_hand", "words"),
+    [
+        (settings(), lambda c: True, ""),
+        (settings(pull=0.0), lambda c: c.pull == 0, "pull 0"),
+        (
+            settings(lr=between(0.4, 0.5), law="cubic"),
+            lambda c: 0.4 <= c.lr <= 0.5 and c.law == "cubic",
+            "lr 0.4 to 0.5, law cubic",
+        ),
+        (settings(steps=(10, 300)), lambda c: c.steps in (10, 300), "steps 10 or 300"),
+        (settings(lr=above(0.4), steps=at_most(20)), lambda c: c.lr > 0.4 and c.steps <= 20, "lr > 0.4, steps ≤ 20"),
+        (defaults(), lambda c: c == TinyConfig(), "default settings"),
+        (
+            defaults(steps=at_least(20)),
+            lambda c: c.steps >= 20 and c == TinyConfig(steps=c.steps),
+            "default settings, steps ≥ 20",
+        ),
+        (
+            defaults(lr=(0.4, 2.0), law="cubic"),
+            lambda c: c.lr in (0.4, 2.0) and c == TinyConfig(lr=c.lr, law="cubic"),
+            "default settings, lr 0.4 or 2.0, law cubic",
+        ),
+    ],
+)
+def test_where_a_claim_is_expected(where, by_hand, words):
+    assert [where(config) for config in EVERYWHERE] == [by_hand(config) for config in EVERYWHERE]
+    assert any(by_hand(config) for config in EVERYWHERE)
+    assert str(where) == words
+
+
+@pytest.mark.parametrize("where", [settings(step=1), defaults(step=1)])
+def test_where_with_an_unknown_field_is_refused(where):
+    with pytest.raises(InputError, match=r"unknown field 'step'\. Did you mean 'steps'\?"):
+        where(TinyConfig(lr=0.1))
+
+
+def test_a_claim_is_written_with_names_and_needs_something_to_be_judged_by():
+    with pytest.raises(TypeError):
+        Claim("id", "statement", below(1), "end")
+    with pytest.raises(InputError, match="claim 'x' needs a metric, a value or a sweep"):
+        Claim(id="x", statement="x", bound=below(1))
+    assert Claim(id="x", statement="x", bound=below(1), metric="end").where(TinyConfig(lr=3.0))
+
+
+@pytest.mark.parametrize("more", [{"changes": {"lr": 0.1}}, {"metric": "end"}])
+def test_a_controls_sweep_brings_its_own_changes_and_number(more):
+    with pytest.raises(InputError, match="control 'mean': a sweep brings its own"):
+        Control("mean", sweep=mean_of("end"), **more)
+
+
+def test_the_mean_of_a_metric_is_a_sweep_of_one_setting():
+    sweep = mean_of("end", seeds=3, lr=0.1)
+    assert (sweep.changes, sweep.least_seeds) == (({"lr": 0.1},), 3)
+    np.testing.assert_array_equal(sweep.value([{"end": np.array([1.0, 2.0, 6.0])}]), [3.0])
 
 
 def test_select_keeps_the_recipes_order_and_refuses_unknown_ids():
     assert [claim.id for claim in select(TINY.claims, ["falls", "shrinks"])] == ["shrinks", "falls"]
     assert select(TINY.claims, ["all"]) == list(TINY.claims)
+    assert select(TINY.claims, []) == []
     with pytest.raises(InputError, match=r"unknown claim 'shrink'\. Did you mean 'shrinks'\?"):
         select(TINY.claims, ["shrink"])
 
 
-def test_majority_is_more_than_half():
-    assert majority([True, True, False])
-    assert not majority([True, False])
-    assert not majority([])
-
-
-def test_more_seeds_follow_the_largest():
-    assert more_seeds([7, 3], 4) == (7, 3, 8, 9)
-    assert more_seeds([7, 3, 4], 2) == (7, 3, 4)
-
-
-def test_needs_lists_presets_controls_and_sweeps_with_their_seeds():
-    plan = needs(TINY, DEFAULT, TINY.claims)
-    assert next(iter(plan)) == DEFAULT
-    assert plan == {
-        DEFAULT: 5,  # the mean of claim mean_start and of a control
-        DEFAULT.replace(lr=0.0): 1,
-        DEFAULT.replace(lr=0.1): 1,
-        TINY.configure("pulled"): 1,
-        DEFAULT.replace(lr=0.1, pull=0.1): 1,
-        DEFAULT.replace(lr=0.5, pull=0.1): 1,
-        DEFAULT.replace(lr=0.4): 3,
-        DEFAULT.replace(lr=0.6): 3,
-    }
-
-
-def test_needs_of_a_claim_that_is_not_expected_leave_its_controls_out():
-    still = TINY.configure("still")
-    assert needs(TINY, still, [SHRINKS]) == {still: 1}
-
-
-def test_a_single_history_judges_single_claims_with_the_numbers_of_its_metrics():
-    found = single(TINY.claims)
-    assert list(found) == ["shrinks", "settles", "mean_start"]  # sweeps were not trained
-    shrinks = found["shrinks"]
-    np.testing.assert_allclose(shrinks.value, 0.5**20 * np.array([1.0, 1.1, 1.2]))
-    assert shrinks.holds == (True, True, True)
-    assert (shrinks.threshold, shrinks.expected, shrinks.where, shrinks.passed) == ("< 0.01", True, HERE, True)
-    assert not found["settles"].expected
-    assert found["settles"].where == HERE
-    assert found["mean_start"].passed  # a mean over three seeds decides nothing
-    assert found["mean_start"].note == "mean start needs 5 seeds"
-
-
-def test_a_claim_of_another_preset_is_judged_there_once_trained():
-    verdict = verdicts([SETTLES])["settles"]
-    assert (verdict.where, verdict.expected, verdict.passed) == ("preset pulled", True, True)
-    np.testing.assert_allclose(verdict.value, 1.0, rtol=1e-6)
-    assert single([SETTLES], TINY.configure("pulled"))["settles"].where == HERE  # asked for by hand: no other run
-
-
-def test_controls_are_judged_by_the_kind_they_are():
-    stays, larger, mean = verdicts([SHRINKS])["shrinks"].controls
-    assert (stays.threshold, stays.value, stays.confirmed) == ("not < 0.01", (1.0, 1.1, 1.2), (True, True, True))
-    assert (larger.threshold, larger.confirmed) == ("above the claim's own", (True, True, True))
-    assert mean.value == (1.0, 1.1, 1.2)  # the seeds asked for ...
-    assert mean.mean == pytest.approx(1.2)  # ... and the mean over all five
-    assert (mean.threshold, mean.confirmed) == ("mean 0.9 to 1.5", (True,))
-
-
-def test_the_mean_of_a_control_is_left_open_below_five_seeds():
-    (mean,) = single([SHRINKS])["shrinks"].controls  # the other two were not trained
-    assert (mean.confirmed, mean.note, mean.mean) == ((), "the mean needs 5 seeds", None)
-
-
-@pytest.mark.parametrize("changes", [{"lr": 0.6}, {"lr": 0.5}])
-def test_a_control_that_does_not_exceed_or_fail_is_not_confirmed(changes):
-    controls = tuple(replace(control, changes=changes) for control in SHRINKS.controls[:2])
-    found = verdicts([replace(SHRINKS, controls=controls)])["shrinks"]
-    assert found.passed
-    assert [control.passed for control in found.controls] == [False, False]
-    assert succeeded([found])  # the control is reported, and does not decide
-
-
-def test_a_sweep_is_judged_per_seed_and_its_control_changes_every_entry():
-    verdict = verdicts([FALLS])["falls"]
-    np.testing.assert_allclose(verdict.value, (0.9 / 0.5) ** 20)
-    pulled, refused = verdict.controls
-    end = {lr: (1 - lr) ** 20 * (1 - 0.1 / lr) + 0.1 / lr for lr in (0.1, 0.5)}
-    assert pulled.value[0] == pytest.approx(end[0.1] / end[0.5])
-    assert pulled.passed is bool(pulled.value[0] < 2)
-    assert refused.confirmed == ()
-    assert refused.note == "cannot be trained here: lr 3 allows no pull."
-
-
-def test_a_pooled_sweep_adds_seeds_and_counts_for_each_seed_asked_for():
-    verdict = verdicts([ALL_SMALL], seeds=(0, 9))["all_small"]
-    seeds = np.array([0, 9, 10])
-    expected = np.mean([0.6**20 * (1 + seeds / 10), 0.4**20 * (1 + seeds / 10)])
-    assert verdict.value == pytest.approx((expected, expected))
-
-
-def test_a_pooled_sweep_gives_the_same_whatever_else_is_judged_along_with_it():
-    at_half = replace(ALL_SMALL, sweep=replace(ALL_SMALL.sweep, changes=({"lr": 0.5},)))
-    alone = verdicts([at_half], seeds=(4,))["all_small"].value
-    assert alone == pytest.approx((0.5**20 * 1.5,))  # seeds 4, 5, 6
-    assert verdicts([at_half, MEAN], seeds=(4,))["all_small"].value == alone  # MEAN needs seeds 7 and 8, too
-
-
-def test_a_condition_on_the_mean_decides_for_every_seed():
-    assert verdicts([MEAN], seeds=(0,))["mean_start"].holds == (True,)  # mean over seeds 0..4: 1.2
-    failed = verdicts([MEAN], seeds=(5,))["mean_start"]  # over 5..9: 1.7
-    assert failed.holds == (False,)
-    assert failed.value[0] < 0.01
-    assert failed.threshold == "< 0.01; mean start 1.15 to 1.25"
-    assert failed.note == "mean start = 1.7 over 5 seeds"
-
-
-def test_a_refused_sweep_is_void_and_not_expected():
-    config = TINY.configure(pull=0.5)
-    sweep = Claim(
-        id="x",
-        statement="x",
-        metric="",
-        bound=below(1),
-        where=lambda c: True,
-        sweep=type(FALLS.sweep)(({"lr": 3.0},), lambda rows: 1),
-    )
-    verdict = verdicts([sweep], config)["x"]
-    assert (verdict.expected, verdict.holds) == (False, (False, False, False))
-    assert "lr 3 allows no pull" in verdict.note
-    assert all(math.isnan(value) for value in verdict.value)
-
-
-def test_a_diverged_run_has_no_metrics_holds_nothing_and_confirms_nothing():
-    lost = TINY.configure("lost")
-    history = TINY.run(lost, (0, 1))
-    metrics = run_metrics(TINY, history)
-    assert np.isnan([metrics["end"], metrics["start"], metrics["t_small"]]).all()
-    np.testing.assert_array_equal(metrics["diverged_at"], history.diverged)
-    assert single([SHRINKS], lost)["shrinks"].holds == (False, False, False)
-    control = replace(SHRINKS.controls[0], changes={"lr": 3.0, "steps": 100})
-    (seen,) = verdicts([replace(SHRINKS, controls=(control,))])["shrinks"].controls
-    assert not any(seen.confirmed)
-
-
-def test_never_is_no_divergence_and_confirms_a_control():
-    never = Claim(
-        id="t",
-        statement="x gets small",
-        metric="t_small",
-        bound=below(1e3),
-        where=lambda c: c.lr > 0,
-        controls=(SHRINKS.controls[0],),
-    )
-    verdict = verdicts([never])["t"]
-    assert verdict.passed
-    assert math.isnan(verdict.controls[0].value[0])
-    assert verdict.controls[0].passed
-
-
-def test_success_needs_every_expected_claim():
-    found = single(TINY.claims)
-    assert succeeded(found.values())  # settles is not expected here
-    assert not succeeded(single([MEAN], seeds=(5, 6, 7, 8, 9)).values())
-
-
-def test_jobs_share_a_loop_where_their_structural_fields_agree():
-    longer = DEFAULT.replace(steps=30)
-    jobs = [(DEFAULT, 0), (longer, 0), (DEFAULT.replace(lr=0.1), 7), (longer.replace(law="cubic"), 1)]
-    assert loops(jobs) == [[jobs[0], jobs[2]], [jobs[1]], [jobs[3]]]
+def test_claims_and_bounds_are_values():
+    assert dataclasses.replace(SHRINKS) == SHRINKS != MEAN
+    assert between(1, 2) == Bound(1, 2) != above(1)
