@@ -2,6 +2,8 @@
 // the figure's structure; the view says when a frame is drawn. plotly.js itself comes from the kernel, once per page.
 
 const LIBRARY_PATIENCE = 15000; // ms until another board of the page asks for plotly.js again
+const FIRST_REST = 1000; // ms until a view asks again for what it has not got; then twice as long, and so on
+const LONGEST_REST = 30000;
 const TOUCH = window.matchMedia("(pointer: coarse)").matches; // a finger on a plot scrolls the page, and zooms nothing
 
 // One plotly.js for all boards of a page: a promise, when it was asked for, and what fulfils the promise.
@@ -127,15 +129,22 @@ function figure(panel, arrays, hidden, board) {
   return { data, layout: themed(layout, board) };
 }
 
-function render({ model, el }) {
-  const id = crypto.randomUUID?.() ?? String(Math.random()); // randomUUID exists on secure pages only
-  const shared = sharedLibrary();
-  const board = element("section", "dyntoolkit-board", { "aria-label": model.get("label"), "data-frame": "0" });
-  const problem = element("p", "dyntoolkit-error", { role: "alert" });
+// What a view says to the kernel. randomUUID exists on secure pages only.
+function makeVoice(model) {
+  const view = crypto.randomUUID?.() ?? String(Math.random());
+  return (kind, more = {}) => {
+    try {
+      model.send({ kind, view, ...more });
+    } catch (error) {
+      console.warn("The kernel is gone, or the page is being left", error);
+    }
+  };
+}
+
+// The panels of one view, and their drawing: the newest frame, as soon as the one before is drawn.
+function makePainter(board, problem, say) {
   const grid = element("div", "dyntoolkit-grid");
   board.append(problem, grid);
-  el.append(board);
-
   let structure = null; // {number, panels, config}
   let newest = null; // {frame, step, arrays}
   let shown = []; // the elements of each panel
@@ -143,18 +152,16 @@ function render({ model, el }) {
   let closed = false;
   let plotly = null;
 
-  const say = (kind, more = {}) => {
-    try {
-      model.send({ kind, view: id, ...more });
-    } catch (error) {
-      console.warn("The kernel is gone, or the page is being left", error);
-    }
-  };
   const report = (what, error) => {
     console.error(error);
     problem.textContent = `${what}: ${error?.message ?? error}`;
   };
   const purge = () => plotly && shown.forEach(({ plot }) => plotly.purge(plot));
+  const resizer = new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      if (plotly && target.clientWidth > 0 && target.classList.contains("js-plotly-plot")) plotly.Plots.resize(target);
+    }
+  });
 
   function layOut(panels) {
     if (panels.length !== shown.length) {
@@ -171,23 +178,28 @@ function render({ model, el }) {
     });
   }
 
+  async function drawNewest() {
+    const drawn = newest;
+    const figures = structure.panels.map((panel, k) => figure(panel, drawn.arrays, shown[k].hidden, board));
+    await Promise.all(figures.map((f, k) => plotly.react(shown[k].plot, f.data, f.layout, structure.config)));
+    // With the keyboard, the zoom buttons of every panel would stand between the reader and the sliders.
+    for (const button of board.querySelectorAll(".modebar-btn")) button.tabIndex = -1;
+    board.dataset.frame = drawn.frame;
+    board.dataset.step = drawn.step;
+    problem.textContent = "";
+  }
+
   async function draw() {
     if (drawing || closed) return;
     drawing = true;
     let drawn = null;
     let began = performance.now();
     try {
-      plotly = await shared.plotly;
+      plotly = await sharedLibrary().plotly;
       began = performance.now();
       while (drawn !== newest && !closed) {
         drawn = newest;
-        const figures = structure.panels.map((panel, k) => figure(panel, drawn.arrays, shown[k].hidden, board));
-        await Promise.all(figures.map((f, k) => plotly.react(shown[k].plot, f.data, f.layout, structure.config)));
-        // With the keyboard, the zoom buttons of every panel would stand between the reader and the sliders.
-        for (const button of board.querySelectorAll(".modebar-btn")) button.tabIndex = -1;
-        board.dataset.frame = drawn.frame;
-        board.dataset.step = drawn.step;
-        problem.textContent = "";
+        await drawNewest();
       }
     } catch (error) {
       report("The figure could not be drawn", error);
@@ -217,48 +229,77 @@ function render({ model, el }) {
     draw();
   }
 
-  async function receive(message, buffers) {
-    try {
-      if (message.kind === "library") await unpackLibrary(buffers[0]);
-      if (message.kind === "frame") takeFrame(message, buffers[0]);
-    } catch (error) {
-      report(message.kind === "library" ? "plotly.js could not be loaded" : "The figure could not be read", error);
-    }
+  function close() {
+    closed = true;
+    resizer.disconnect();
+    if (!drawing) purge();
   }
 
-  function askForLibrary() {
+  return { takeFrame, redraw, report, close, hasFrame: () => newest !== null };
+}
+
+// Asks the kernel for plotly.js and for the newest frame until both are there: right after a page is opened or reloaded
+// the connection may lose a message, and the kernel does not know. The rest between two questions doubles.
+function askUntilThere(say, hasFrame) {
+  const shared = sharedLibrary();
+  let rest = FIRST_REST;
+  let timer = null;
+  const askForLibrary = () => {
     if (shared.arriving || Date.now() - shared.askedAt < LIBRARY_PATIENCE) return;
     shared.askedAt = Date.now();
     say("library");
-  }
+  };
+  const ask = () => {
+    if (!hasFrame()) say("attach");
+    askForLibrary();
+    timer = hasFrame() && shared.arriving ? null : setTimeout(ask, rest);
+    rest = Math.min(2 * rest, LONGEST_REST);
+  };
+  ask();
+  return () => clearTimeout(timer);
+}
 
-  const resizer = new ResizeObserver((entries) => {
-    for (const { target } of entries) {
-      if (plotly && target.clientWidth > 0 && target.classList.contains("js-plotly-plot")) plotly.Plots.resize(target);
-    }
-  });
+// What happens to the page: the board comes into sight, light turns to dark, the tab is looked at again.
+function watchPage(board, say, redraw) {
   const sight = new IntersectionObserver((entries) => entries.some((e) => e.isIntersecting) && say("seen"));
   sight.observe(board);
   const theme = new MutationObserver(redraw);
   theme.observe(document.body, { attributes: true, attributeFilter: ["class", "data-jp-theme-name"] });
   const wake = () => document.visibilityState === "visible" && say("attach"); // frames may have been lost meanwhile
   document.addEventListener("visibilitychange", wake);
-  model.on("msg:custom", receive);
-  const asking = setInterval(askForLibrary, 1000); // if the board that asked is gone, another one asks again
-  shared.plotly.then(() => clearInterval(asking));
-  say("attach");
-  askForLibrary();
-
   return () => {
-    closed = true;
-    say("detach");
-    clearInterval(asking);
-    model.off("msg:custom", receive);
     document.removeEventListener("visibilitychange", wake);
     sight.disconnect();
     theme.disconnect();
-    resizer.disconnect();
-    if (!drawing) purge();
+  };
+}
+
+function render({ model, el }) {
+  const say = makeVoice(model);
+  const board = element("section", "dyntoolkit-board", { "aria-label": model.get("label"), "data-frame": "0" });
+  const problem = element("p", "dyntoolkit-error", { role: "alert" });
+  const painter = makePainter(board, problem, say);
+  el.append(board);
+
+  async function receive(message, buffers) {
+    try {
+      if (message.kind === "library") await unpackLibrary(buffers[0]);
+      if (message.kind === "frame") painter.takeFrame(message, buffers[0]);
+    } catch (error) {
+      painter.report(message.kind === "library" ? "plotly.js could not be loaded" : "The figure could not be read", error);
+    }
+  }
+
+  model.on("msg:custom", receive);
+  const stopWatching = watchPage(board, say, painter.redraw);
+  const stopAsking = askUntilThere(say, painter.hasFrame);
+
+  return () => {
+    say("detach");
+    stopAsking();
+    stopWatching();
+    model.off("msg:custom", receive);
+    painter.close();
   };
 }
 

@@ -7,7 +7,7 @@ pytestmark = pytest.mark.browser
 SETUP = """
 import threading
 import numpy as np
-from dyntoolkit.explore.board import Board
+from dyntoolkit.dashboard.board import Board
 from dyntoolkit.figure.panels import *
 
 def panels(k):
@@ -49,6 +49,20 @@ board = Board("shown twice")
 threading.Thread(target=work, args=(board, 20), daemon=True).start()
 display(board, board)
 """
+LOSSY = """
+class Lossy(Board):
+    lost = 0
+
+    def send(self, content, buffers=None):
+        if content["kind"] == "frame" and self.lost < 2:
+            self.lost += 1  # as a connection does that is just being made
+        else:
+            super().send(content, buffers)
+
+board = Lossy("two frames get lost")
+board.show(panels(60), 60)
+board
+"""
 FITS = "[...document.querySelectorAll('.dyntoolkit-plot')].every((plot) => plot._fullLayout.width === plot.clientWidth)"
 LAST = ".dyntoolkit-board[data-step='60']"
 
@@ -56,7 +70,7 @@ LAST = ".dyntoolkit-board[data-step='60']"
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory, write_notebook):
     folder = tmp_path_factory.mktemp("boards")
-    for name, cell in (("one", ONE), ("two", TWO), ("views", VIEWS)):
+    for name, cell in (("one", ONE), ("two", TWO), ("views", VIEWS), ("lossy", LOSSY)):
         write_notebook(folder / f"{name}.ipynb", SETUP, cell)
     return folder
 
@@ -191,6 +205,12 @@ def test_an_error_in_drawing_is_a_sentence_on_the_page_and_the_next_frame_is_dra
     page.evaluate("dyntoolkitPlotly.plotly.then((plotly) => { plotly.react = globalThis.react; })")
     page.emulate_media(color_scheme="light")
     page.wait_for_function("document.querySelector('.dyntoolkit-error').textContent === ''")
+
+
+def test_a_frame_that_gets_lost_is_asked_for_again(browser_page, voila_server, folder):
+    browser_page.goto(f"{voila_server(folder)}/voila/render/lossy.ipynb")
+    browser_page.wait_for_selector(LAST)
+    browser_page.locator(f"{LAST} .heatmaplayer image").wait_for(state="attached")
 
 
 def test_in_jupyterlab_it_survives_a_reload(browser_page, lab_server, folder):
