@@ -1,4 +1,4 @@
-"""Decentralized training: shards, mixing and messages by hand, rounds against torch, claims, figure, any Config."""
+"""Decentralized training: shards, mixing and messages by hand, rounds against torch, claims."""
 
 from functools import partial
 from typing import Any
@@ -6,9 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from any_settings import any_settings, runs_to_the_end
-from finite_frames import finite_or_marked
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_together import run_together
 from torch_twin import descend, forward, he_start, layers_of, sizes_of, theta_of, twin
@@ -18,11 +16,8 @@ from dyntoolkit.engine.streams import Stream
 from dyntoolkit.errors import InputError
 from dyntoolkit.experiment.claims import Metrics
 from dyntoolkit.experiment.judging import run_metrics
-from dyntoolkit.figure.panels import Line, Spans
-from dyntoolkit.figure.still import still_png
 from dyntoolkit.phenomena.cross_task_linearity import decentralized
-from dyntoolkit.phenomena.cross_task_linearity.decentralized import EXPERIMENT, Config
-from dyntoolkit.phenomena.cross_task_linearity.decentralized_config import APART, PRESETS
+from dyntoolkit.phenomena.cross_task_linearity.decentralized import APART, EXPERIMENT, PRESETS, Config
 
 Array = np.ndarray
 TINY = Config(n_nodes=5, rounds=11, local_steps=3, batch_size=8, width=16, depth=1, dirichlet_beta=1.0)
@@ -271,20 +266,6 @@ def test_nodes_start_together_or_each_from_its_own_network() -> None:
     assert len(set(apart["node_acc"][0, 0].tolist())) > 1
 
 
-def test_a_run_alone_is_the_run_among_others() -> None:
-    """To rounding: 33 steps are too few for it to grow."""
-    configs = [
-        TINY,
-        TINY.replace(lr=0.03, dirichlet_beta=0.4, gossip_prob=0.7, init_scale=0.7),
-        TINY.replace(momentum=0.9),
-    ]
-    together, alone = run(configs, [1, 2, 3]).run(1), run(configs[1:2], [2])
-    assert together.names() == alone.names()
-    for name in alone.names():
-        np.testing.assert_array_equal(together.at(name), alone.at(name))
-        np.testing.assert_allclose(together[name], alone[name], rtol=1e-3, atol=ONE_POINT, err_msg=name)
-
-
 def test_metrics_of_the_first_frame_and_of_the_last() -> None:
     history, frames = EXPERIMENT.start([TINY] * 2, [0, 1])
     history.append(next(frames))
@@ -302,15 +283,15 @@ def test_where_claims_are_expected() -> None:
     assert list(CLAIMS) == ["final_merge_gain", "late_beats_early"]
     gain, late = CLAIMS.values()
     for probability in (0.05, 0.2, 0.5):
-        assert gain.expected(Config(gossip_prob=probability))
+        assert gain.where(Config(gossip_prob=probability))
     for probability in (0.0, 0.04, 0.6, 1.0):
-        assert not gain.expected(Config(gossip_prob=probability))
+        assert not gain.where(Config(gossip_prob=probability))
     for schedule in ("early", "mid", "late", "full", "none"):
-        assert not gain.expected(Config(schedule=schedule))
-        assert late.expected(Config(schedule=schedule))
-    assert late.expected(Config())
+        assert not gain.where(Config(schedule=schedule))
+        assert late.where(Config(schedule=schedule))
+    assert late.where(Config())
     for changes in ({"n_nodes": 8}, {"rounds": 30}, {"dirichlet_beta": 1.0}, {"shared_init": False}, {"lr": 0.02}):
-        assert not any(claim.expected(Config(**changes)) for claim in CLAIMS.values()), changes
+        assert not any(claim.where(Config(**changes)) for claim in CLAIMS.values()), changes
 
 
 @pytest.fixture(scope="module")
@@ -320,26 +301,28 @@ def fresh() -> dict[str, Metrics]:
     return {name: run_metrics(EXPERIMENT, EXPERIMENT.run(EXPERIMENT.configure(name), (811,))) for name in presets}
 
 
+@pytest.mark.claims
 def test_one_merge_recovers_most_for_a_fresh_seed_and_not_in_its_controls(fresh: dict[str, Metrics]) -> None:
     claim = CLAIMS["final_merge_gain"]
-    assert claim.bounds.hold(fresh["one_merge"][claim.metric]).all()
+    assert claim.bound.holds(fresh["one_merge"][claim.metric]).all()
     assert [dict(control.changes) for control in claim.controls] == [{"dirichlet_beta": 100.0}, APART]
     for name in ("iid", "different_inits"):
-        assert not claim.bounds.hold(fresh[name][claim.metric]).any(), name
+        assert not claim.bound.holds(fresh[name][claim.metric]).any(), name
     assert fresh["one_merge"]["messages"] < 1000  # of the 14,400 of full rounds only
 
 
+@pytest.mark.claims
 def test_late_beats_early_for_a_fresh_seed(fresh: dict[str, Metrics]) -> None:
     claim = CLAIMS["late_beats_early"]
     assert claim.sweep is not None
     assert [dict(change) for change in claim.sweep.changes] == [{"schedule": "late"}, {"schedule": "early"}]
     rows = [fresh["late"], fresh["early"]]
-    assert claim.bounds.hold(claim.sweep.value(rows)).all()
-    assert not claim.bounds.hold(claim.sweep.value(rows[::-1])).any()
+    assert claim.bound.holds(claim.sweep.value(rows)).all()
+    assert not claim.bound.holds(claim.sweep.value(rows[::-1])).any()
     assert fresh["late"]["messages"] == fresh["early"]["messages"] == 3 * 16 * 15
     by_hand = [{"final_local_acc": np.array([0.7, 0.5])}, {"final_local_acc": np.array([0.3, 0.4])}]
     np.testing.assert_allclose(claim.sweep.value(by_hand), [0.4, 0.1])
-    assert claim.bounds.hold(claim.sweep.value(by_hand)).tolist() == [True, False]
+    assert claim.bound.holds(claim.sweep.value(by_hand)).tolist() == [True, False]
 
 
 @pytest.mark.parametrize("schedule", ["early", "mid", "late"])
@@ -370,68 +353,3 @@ def test_presets_are_those_of_the_recipe() -> None:
     assert not any(EXPERIMENT.configure(name).warnings() for name in PRESETS)
     (warning,) = Config(lr=0.1, batch_size=8, momentum=0.9).warnings()
     assert "kills the network" in warning
-
-
-def test_panels_keep_their_marks_while_the_run_grows() -> None:
-    history, frames = EXPERIMENT.start([TINY] * 2, [0, 1])
-    names = [[mark.name for mark in panel.marks] for panel in EXPERIMENT.panels(history)]
-    for frame in frames:
-        history.append(frame)
-        panels = EXPERIMENT.panels(history)
-        assert [[mark.name for mark in panel.marks] for panel in panels] == names
-    accuracies, nodes, spread, budget = panels
-    local, merged, final, _ = accuracies.marks
-    for mark, name in ((local, "local_acc"), (merged, "merged_acc"), (budget.marks[0], "messages")):
-        assert isinstance(mark, Line)
-        assert mark.x.tolist() == [0, 6, 12, 18, 24, 30, 33]
-        np.testing.assert_allclose(mark.y, np.median(history[name], axis=1))
-        np.testing.assert_allclose(mark.high, history[name].max(1))
-    assert isinstance(final, Line)
-    assert final.x.tolist() == [33, 33]
-    assert final.y.tolist() == history.last("final_local_acc").tolist()
-    assert len(nodes.marks) == 5
-    for k, mark in enumerate(nodes.marks):
-        assert isinstance(mark, Line)
-        np.testing.assert_allclose(mark.y, history["node_acc"][:, 0, k])
-        assert mark.legend == (k == 0)
-    (consensus,) = spread.marks
-    assert isinstance(consensus, Line)
-    np.testing.assert_allclose(consensus.y, np.median(history["consensus"], axis=1)[1:])  # 0 at the start
-    for shown in (history, history.run(0)):
-        assert still_png(EXPERIMENT.panels(shown)).startswith(b"\x89PNG")
-
-
-def test_axes_say_what_is_drawn() -> None:
-    history, frames = EXPERIMENT.start([TINY], [0])
-    history.append(next(frames))
-    accuracies, nodes, spread, budget = EXPERIMENT.panels(history)
-    for panel in (accuracies, nodes, spread, budget):
-        assert "steps" in panel.x.label
-        assert panel.x.range == (0, 33)
-    assert "accuracy" in accuracies.y.label
-    assert accuracies.y.range == nodes.y.range == (0, 1)
-    assert "norm" in spread.y.label
-    assert spread.y.log
-    assert "models" in budget.y.label
-
-
-@pytest.mark.parametrize(
-    ("schedule", "shaded"),
-    [
-        ("gossip_merge", [[30, 33]]),
-        ("mid", [[12, 15], [15, 18], [18, 21]]),
-        ("full", [[0, 33]]),
-        ("none", []),
-    ],
-)
-def test_full_rounds_are_shaded(schedule: str, shaded: list[list[int]]) -> None:
-    history, _ = EXPERIMENT.start([TINY.replace(schedule=schedule)], [0])
-    spans = EXPERIMENT.panels(history)[0].marks[-1]
-    assert isinstance(spans, Spans)
-    assert np.stack([spans.low, spans.high], 1).tolist() == shaded
-
-
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(any_settings(Config, rounds=12, local_steps=4, n_nodes=7, window_rounds=12, width=20, batch_size=10))
-def test_any_settings_run_to_the_end_or_are_marked(fields: dict[str, Any]) -> None:
-    runs_to_the_end(finite_or_marked(EXPERIMENT), fields, every=1)

@@ -1,4 +1,5 @@
-import dataclasses
+"""The digits experiment: settings, training against torch, metrics, claims. Measurements: test__bench."""
+
 import itertools
 from collections.abc import Iterator
 from functools import partial
@@ -7,18 +8,30 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from run_together import run_together
 from torch import nn
 
 from dyntoolkit.data import noisy_labels, pixel_shuffled_digits, rotated_digits
-from dyntoolkit.engine.history import Frame
+from dyntoolkit.engine.history import Array, Frame, History
 from dyntoolkit.engine.streams import Stream
-from dyntoolkit.phenomena.cross_task_linearity import digits, training
-from dyntoolkit.phenomena.cross_task_linearity.digits import EXPERIMENT, MEMORY, network, trajectory
-from dyntoolkit.phenomena.cross_task_linearity.digits_config import ANGLES, PRESETS, Config
-from dyntoolkit.phenomena.cross_task_linearity.memory import Memory
+from dyntoolkit.errors import InputError
+from dyntoolkit.experiment import Plan, judge_history, to_the_end
+from dyntoolkit.phenomena.cross_task_linearity import _training, digits
+from dyntoolkit.phenomena.cross_task_linearity._bench import ALPHAS, SCALES
+from dyntoolkit.phenomena.cross_task_linearity._memory import Memory
+from dyntoolkit.phenomena.cross_task_linearity.digits import (
+    ANGLES,
+    CLAIMS,
+    EXPERIMENT,
+    MEMORY,
+    PRESETS,
+    Config,
+    metrics,
+    network,
+    ratio_without_over_with,
+    slope_on_distance,
+    trajectory,
+)
 
 TINY = Config(pretrain_steps=12, steps=30, width=32, depth=2, batch_size=16)
 
@@ -136,16 +149,6 @@ def test_loss_is_that_of_the_batches_since_the_last_frame() -> None:
     assert frames[30]["loss"][0, 0] > losses[28] / 2  # mean of that of update 28 and a positive one
 
 
-def test_a_run_alone_is_the_run_among_others() -> None:
-    """To rounding: 42 steps are too few for it to grow."""
-    configs = [TINY, TINY.replace(lr=0.01, alpha=0.3), TINY.replace(momentum=0.2, angle=20, task_scale=1.0)]
-    together, alone = run(configs, [1, 2, 3]).run(1), run(configs[1:2], [2])
-    assert together.names() == alone.names()
-    for name in alone.names():
-        np.testing.assert_array_equal(together.at(name), alone.at(name))
-        np.testing.assert_allclose(together[name], alone[name], rtol=1e-2, atol=2e-3, err_msg=name)
-
-
 def test_alpha_and_task_scale_train_nothing_and_give_the_numbers_of_a_fresh_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -201,56 +204,183 @@ def test_steps_never_go_back_and_the_last_frame_is_complete() -> None:
         before = frame.step
         history.append(frame)
     assert history.done
-    assert all(np.isfinite(values).all() for name, values in EXPERIMENT.metrics(history).items() if "ratio" not in name)
+    assert all(np.isfinite(values).all() for name, values in metrics(history).items() if "ratio" not in name)
 
 
 def test_a_run_that_diverges_is_marked_and_leaves_the_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = training.normal_init
+    original = _training.normal_init
 
     def exploding(*arguments: Any) -> torch.Tensor:
         return original(*arguments) * torch.tensor([[1e30], [1.0]])
 
     healthy = run([TINY], [1])
-    monkeypatch.setattr(training, "normal_init", exploding)
+    monkeypatch.setattr(_training, "normal_init", exploding)
     history = run([TINY, TINY], [0, 1])
     assert history.diverged[0] >= 1
     assert history.diverged[1] == -1
-    metrics = EXPERIMENT.metrics(history)
-    assert all(np.isnan(values[0]) for values in metrics.values())
-    for name, values in EXPERIMENT.metrics(healthy).items():
-        np.testing.assert_allclose(metrics[name][1], values[0], rtol=1e-2, atol=2e-3)
+    found = metrics(history)
+    assert all(np.isnan(values[0]) for values in found.values())
+    for name, values in metrics(healthy).items():
+        np.testing.assert_allclose(found[name][1], values[0], rtol=1e-2, atol=2e-3)
     EXPERIMENT.panels(history)
 
 
-@st.composite
-def configs(draw: st.DrawFn) -> Config:
-    """Every field over its whole range, except that sizes and step counts stay tiny."""
-    small = {"pretrain_steps": (0, 10), "steps": (30, 33), "batch_size": (8, 12), "width": (32, 40)}
-    values: dict[str, Any] = {}
-    for field in dataclasses.fields(Config):
-        control = field.metadata["control"]
-        if control.options:
-            values[field.name] = draw(st.sampled_from(control.options))
-        elif isinstance(field.default, bool):
-            values[field.name] = draw(st.booleans())
-        elif isinstance(field.default, int):
-            values[field.name] = draw(st.integers(*small.get(field.name, (int(control.low), int(control.high)))))
-        else:
-            values[field.name] = draw(st.floats(control.low, control.high))
-    return Config(**values)
+def history_of(**values: Array) -> History:
+    history = History("cross_task_linearity.digits", [Config(depth=2)], [0])
+    history.append(Frame(600, 600, {name: value[None] for name, value in values.items()}, np.array([-1])))
+    return history
 
 
-@settings(max_examples=12, deadline=None)
-@given(configs(), st.integers(0, 2**32 - 1))
-def test_any_settings_give_numbers_or_a_marked_divergence(config: Config, seed: int) -> None:
-    history, frames = EXPERIMENT.start([config], [seed])
-    assert all(np.isnan(values).all() for values in EXPERIMENT.metrics(history).values())
-    marks = [len(panel.marks) for panel in EXPERIMENT.panels(history)]
-    for frame in frames:
-        history.append(frame)
-        assert all(np.isfinite(value).all() for value in frame.values.values()) or (frame.diverged >= 0).all()
-        if frame.values:
-            assert [len(panel.marks) for panel in EXPERIMENT.panels(history)] == marks
-            EXPERIMENT.metrics(history)
-    assert all(values.shape == (1,) for values in EXPERIMENT.metrics(history).values())
-    assert isinstance(config.warnings(), list)
+def test_metrics_are_means_over_hidden_layers() -> None:
+    found = metrics(
+        history_of(
+            ctl_l=np.array([1e-3, 3e-3, 9e-3]),
+            base_l=np.array([0.1, 0.2, 0.9]),
+            coef_l=np.array([0.5, 0.9, 0.1]),
+            merged_acc=np.array(0.9),
+            ensemble_acc=np.array(0.95),
+            pretrain_acc=np.array(0.8),
+            loss=np.array([0.2, 1.4]),
+            addition_ctl=np.array(0.01),
+            addition_base=np.array(0.1),
+        )
+    )
+    expected = {
+        "ctl": 2e-3,
+        "base": 0.15,
+        "ratio": (1e-2 + 1.5e-2) / 2,
+        "coef_last": 0.9,
+        "merged_minus_ensemble": -0.05,
+        "pretrained_acc": 0.8,
+        "addition_ratio": 0.1,
+        "loss": 0.8,
+        "loss_flag": 1.0,
+        "ctl_3": 9e-3,
+        "base_2": 0.2,
+    }
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value), name
+    for name in ("negation_ratio", "parabola_r2", "deviation_exponent", "own_acc"):
+        assert np.isnan(found[name]).all(), name
+
+
+def test_metrics_of_the_scans() -> None:
+    """The first layer follows the law, the second one does not; the metric is their mean."""
+    s = ALPHAS * (1 - ALPHAS)
+    path = np.stack([s, 0.5 * s + 0.01 * np.sin(40 * ALPHAS)], 1)
+    pulled = np.stack([SCALES**1.5, 2 * SCALES], 1)
+    found = metrics(history_of(path_deviation=path, pulled_deviation=pulled))
+    c = np.sum(path[:, 1] * s) / np.sum(s**2)
+    left = np.sum((path[:, 1] - c * s) ** 2) / np.sum((path[:, 1] - path[:, 1].mean()) ** 2)
+    assert found["parabola_r2"] == pytest.approx((1 + 1 - left) / 2)
+    assert left > 0.01
+    assert found["deviation_exponent"] == pytest.approx(1.25)
+
+
+def test_ids_are_those_of_the_recipe() -> None:
+    assert [claim.id for claim in CLAIMS] == [
+        "ctl_ratio",
+        "ctl_nontrivial",
+        "coef_one",
+        "merged_accuracy",
+        "merged_equals_ensemble",
+        "deviation_parabola",
+        "deviation_exponent",
+        "addition_linear",
+        "negation_linear",
+        "negation_forgets",
+        "negation_spares",
+        "ratio_falls",
+        "ratio_follows_distance",
+    ]
+
+
+def test_each_claim_is_expected_where_it_is_shown_and_not_in_its_controls() -> None:
+    for claim in CLAIMS:
+        shown = EXPERIMENT.configure(claim.preset or "ctl")
+        assert claim.where(shown), claim.id
+        for control in claim.controls:
+            for changes in control.sweep.changes if control.sweep else (control.changes,):
+                assert not claim.where(shown.replace(**changes)), (claim.id, control.label)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"angle": 45.0}, {"lr": 0.2}, {"label_noise": 0.2}, {"shared_init": False}, {"pretrain_data": "upright"}],
+)
+def test_nothing_is_expected_where_it_was_seen_to_fail_or_not_measured(changes: dict[str, object]) -> None:
+    for preset in ("ctl", "arithmetic"):
+        config = EXPERIMENT.configure(preset, **changes)
+        assert [claim.id for claim in CLAIMS if claim.where(config)] == []
+
+
+@pytest.mark.claims
+def test_claims_hold_for_seeds_that_were_not_used_to_write_them() -> None:
+    single = [claim for claim in CLAIMS if claim.sweep is None and not claim.preset]
+    verdicts = judge_history(EXPERIMENT, EXPERIMENT.run(EXPERIMENT.configure(), (41, 42)), single)
+    assert len(verdicts) == 9
+    for verdict in verdicts:
+        assert verdict.expected, verdict.id
+        assert all(verdict.holds), (verdict.id, verdict.value)
+
+
+@pytest.mark.claims
+def test_controls_of_two_claims_are_confirmed_for_a_new_seed() -> None:
+    claims = [claim for claim in CLAIMS if claim.id in ("ctl_ratio", "coef_one")]
+    config = EXPERIMENT.configure()
+    plan = Plan(EXPERIMENT, config, (43,), claims)
+    histories = [EXPERIMENT.run(config, (43,)), *(to_the_end(*stage()) for stage in plan.stages)]
+    for verdict in plan.verdicts(histories):
+        assert [control.passed for control in verdict.controls] == [True, True], verdict
+
+
+def test_sweeps_judge_by_the_numbers_of_all_runs() -> None:
+    runs = [{"ratio": np.array([0.09, 0.06])}, {"ratio": np.array([0.03, 0.03])}]
+    np.testing.assert_allclose(ratio_without_over_with(runs), [3, 2])
+    distances = [np.array([0.1, 0.2]), np.array([0.4, 0.8])]
+    pooled = slope_on_distance([{"distance": d, "ratio": 0.2 * d**1.1} for d in distances])
+    np.testing.assert_allclose(pooled, [1.1])
+
+
+@pytest.mark.parametrize(("name", "value"), [("lr", 0.3), ("alpha", -0.1), ("depth", 5), ("pretrain_steps", 2001)])
+def test_out_of_range_is_refused(name: str, value: float) -> None:
+    with pytest.raises(InputError, match=name):
+        Config().replace(**{name: value})
+
+
+def test_presets_are_those_of_the_recipe() -> None:
+    assert {name: dict(preset.changes) for name, preset in PRESETS.items()} == {
+        "ctl": {},
+        "no_pretraining": {"pretrain_steps": 0},
+        "independent": {"shared_init": False, "pretrain_steps": 0},
+        "lr_too_high": {"lr": 0.2},
+        "wrong_pretraining": {"pretrain_data": "upright"},
+        "arithmetic": {"pretrain_steps": 100, "task_scale": 1.0},
+    }
+    assert all(preset.reason for preset in PRESETS.values())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"lr": 0.15, "batch_size": 16}, "kills the network"),
+        ({"pretrain_data": "pixel_shuffled", "angle": 30}, "no effect"),
+        ({"batch_size": 8}, "kills the network"),
+        ({"angle": 45}, "lies between"),
+        ({"angle": 87}, "lies between"),
+    ],
+)
+def test_settings_that_mislead_are_said(changes: dict[str, object], words: str) -> None:
+    (warning,) = Config().replace(**changes).warnings()
+    assert words in warning
+
+
+def test_of_the_presets_only_the_deadly_one_warns() -> None:
+    for name, preset in PRESETS.items():
+        assert len(Config().replace(**preset.changes).warnings()) == (name == "lr_too_high")
+    assert (
+        Config(angle=30).warnings()
+        == Config(angle=90).warnings()
+        == Config(angle=45, pretrain_steps=0).warnings()
+        == []
+    )

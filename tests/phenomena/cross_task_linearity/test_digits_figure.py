@@ -1,11 +1,12 @@
+"""What the figures of the digits experiment show: of one history, and of a sweep."""
+
 import numpy as np
 import pytest
 
 from dyntoolkit.engine.history import History
-from dyntoolkit.figure.panels import Bars, Line, Panel
+from dyntoolkit.figure.panels import Bars, Level, Line, Panel
 from dyntoolkit.figure.still import still_png
-from dyntoolkit.phenomena.cross_task_linearity.digits import EXPERIMENT
-from dyntoolkit.phenomena.cross_task_linearity.digits_config import Config
+from dyntoolkit.phenomena.cross_task_linearity.digits import EXPERIMENT, ZERO, Config, sweep_panels
 
 TINY = Config(pretrain_steps=40, steps=60, width=32)
 
@@ -20,16 +21,14 @@ def lines(panel: Panel) -> dict[str, Line]:
     return {mark.name: mark for mark in panel.marks if isinstance(mark, Line)}
 
 
-def test_panels_grow_with_the_history_and_keep_their_marks() -> None:
+def test_every_curve_is_drawn_in_the_end_and_that_of_the_pretraining_when_it_is_over() -> None:
     history, frames = EXPERIMENT.start([TINY] * 2, (0, 1))
-    names = [[mark.name for mark in panel.marks] for panel in EXPERIMENT.panels(history)]
     still_png(EXPERIMENT.panels(history))
     drawn = set()
     for frame in frames:
         history.append(frame)
         if frame.values:
             shown = EXPERIMENT.panels(history)
-            assert [[mark.name for mark in panel.marks] for panel in shown] == names
             drawn |= {(panel.title, name) for panel in shown for name, line in lines(panel).items() if len(line.x)}
         if history.step == 40:
             assert ("Training loss", "pretraining") in drawn
@@ -81,3 +80,43 @@ def test_accuracy_curves_go_on_through_both_phases(history: History) -> None:
     own = history["own_acc"]
     np.testing.assert_allclose(marks["A on A, B on B"].low, own.min(1))
     np.testing.assert_allclose(marks["A on A, B on B"].y, np.median(own, 1))
+
+
+def row(ratio: float, merged: float = 0.9) -> dict[str, float]:
+    return {"ratio": ratio, "merged_acc": merged, "distance": 10 * ratio}
+
+
+SWEEP = [(steps, seed) for steps in (0, 300, 10) for seed in (0, 1)]
+ROWS = {
+    **{(Config(pretrain_steps=steps), seed): row(0.1 / (1 + steps) + 0.01 * seed) for steps, seed in SWEEP},
+    (Config(pretrain_steps=1000), 1): row(0.02),
+    (Config(pretrain_steps=0, shared_init=False), 0): row(0.3, 0.4),
+    (Config(pretrain_steps=0, lr=0.2), 0): row(0.5),
+}
+
+
+def test_drawn_are_the_runs_that_differ_in_pretraining_steps_only() -> None:
+    (line, level), _, (points, slope) = (panel.marks for panel in sweep_panels(ROWS))
+    assert isinstance(line, Line)
+    assert isinstance(level, Level)
+    assert line.x.tolist() == [ZERO, 10, 300, 1000]
+    assert line.y == pytest.approx([0.105, 0.1 / 11 + 0.005, 0.1 / 301 + 0.005, 0.02])
+    assert line.high == pytest.approx([0.11, 0.1 / 11 + 0.01, 0.1 / 301 + 0.01, 0.02])
+    assert level.y == 0.3
+    assert len(points.x) == 7
+    assert slope.y == pytest.approx(slope.x / 10)
+
+
+def test_merged_accuracy_has_its_own_level() -> None:
+    line, level = sweep_panels(ROWS)[1].marks
+    assert line.y == pytest.approx(np.full(4, 0.9))
+    assert level.y == 0.4
+
+
+def test_one_run_or_a_hidden_ratio_is_drawn_too() -> None:
+    for rows in ({(Config(), 0): row(0.02)}, {(Config(), 0): row(np.nan)}):
+        assert still_png(sweep_panels(rows)).startswith(b"\x89PNG")
+
+
+def test_the_experiment_shows_them() -> None:
+    assert EXPERIMENT.sweep_panels is sweep_panels

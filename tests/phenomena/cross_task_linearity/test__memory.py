@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from dyntoolkit.engine.history import Frame
-from dyntoolkit.phenomena.cross_task_linearity.memory import Memory
+from dyntoolkit.phenomena.cross_task_linearity._memory import Memory
 
 
 class Training:

@@ -15,6 +15,7 @@ from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Momentum, momentum
 
 FRAMES = 30  # of each phase
+DEADLY = 0.03  # lr / (batch (1 - momentum)), the strength of SGD's noise: seeds died at .031, most of them at .06
 
 
 def network(config: Any) -> MLP:
@@ -62,14 +63,16 @@ def sgd_step(
     lr, mu: (R,). decay: (M, P), for weights that decay by factors of their own; None for no decay.
     """
     loss_and_gradient = value_and_grad(lambda theta, x, y: cross_entropy(model(theta, x), y))
-    rows = torch.arange(len(table.x))[:, None]  # (M, 1)
+    rows = torch.arange(len(table.x), dtype=torch.int64)[:, None]  # (M, 1)
 
     def step(state: Training, index: torch.Tensor) -> Training:
         runs, networks, _ = state.theta.shape
         index = index.flatten(0, 1)  # (M, B)
         weights = Momentum(state.theta.flatten(0, 1), state.velocity.flatten(0, 1))  # (M, P)
-        loss, gradient = loss_and_gradient(weights.theta, table.x[rows, index], table.y[rows, index])
+        x, y = table.x[rows, index], table.y[rows, index]  # (M, B, 64), (M, B)
+        loss, gradient = loss_and_gradient(weights.theta, x, y)  # (M,), (M, P)
         rate, inertia = lr.repeat_interleave(networks), mu.repeat_interleave(networks)  # (M,)
+        # heavy ball: v <- momentum v + g, theta <- theta - lr v
         weights = momentum(weights, gradient, rate, inertia, decay)
         return Training(
             weights.theta.view(state.theta.shape),
@@ -79,6 +82,19 @@ def sgd_step(
         )
 
     return step
+
+
+def deadly_noise(lr: float, batch_size: int, momentum: float) -> list[str]:
+    """The warning that heavy-ball SGD kills a ReLU network on the digits for some seeds, where its noise is so strong.
+
+    Measured with `cross_task_linearity.digits`; no sentence elsewhere.
+    """
+    if lr / (batch_size * (1 - momentum)) < DEADLY:
+        return []
+    return [
+        f"a learning rate of {lr:g} with momentum {momentum:g} and batches of {batch_size} "
+        "kills the network for some seeds: look at the training loss before the features."
+    ]
 
 
 def initial(configs: Sequence[Any], seeds: Sequence[int], names: Sequence[str]) -> torch.Tensor:

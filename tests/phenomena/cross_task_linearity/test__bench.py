@@ -2,19 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from dyntoolkit.engine.history import Frame, History
 from dyntoolkit.engine.layers import MLP
-from dyntoolkit.phenomena.cross_task_linearity.digits_config import Config
-from dyntoolkit.phenomena.cross_task_linearity.digits_measure import (
+from dyntoolkit.phenomena.cross_task_linearity._bench import (
     ALPHAS,
     LAMBDAS,
     SCALES,
     Bench,
     average,
     distance,
-    mean_ratio,
-    metrics,
-    ratio,
 )
 
 MODEL = MLP((64, 12, 8, 10), torch.relu)
@@ -146,63 +141,3 @@ def test_the_last_frame_has_the_scans_too(bench: Bench, pair: torch.Tensor) -> N
     (every,) = bench.measure(start(), pair, last=False)
     names = {name for part in bench.measure(start(), pair, last=True) for name in part}
     assert names - set(every) >= {"path_deviation", "pulled_deviation", "addition_ctl", "added_acc"}
-
-
-def test_a_ratio_is_hidden_where_nothing_moved() -> None:
-    error, base = np.array([1e-5, 2e-3, 0.0]), np.array([9e-4, 4e-3, 0.0])
-    np.testing.assert_array_equal(ratio(error, base), [np.nan, 0.5, np.nan])
-    ctl, per_layer = np.array([[2e-3, 1e-3, 9.0]]), np.array([[4e-3, 4e-3, 1.0]])
-    np.testing.assert_allclose(mean_ratio(ctl, per_layer), [0.375])  # mean of 1/2 and 1/4, without the logits
-    assert np.isnan(mean_ratio(ctl, per_layer / 5)).all()
-
-
-def history_of(**values: Array) -> History:
-    history = History("cross_task_linearity.digits", [Config(depth=2)], [0])
-    history.append(Frame(600, 600, {name: value[None] for name, value in values.items()}, np.array([-1])))
-    return history
-
-
-def test_metrics_are_means_over_hidden_layers() -> None:
-    found = metrics(
-        history_of(
-            ctl_l=np.array([1e-3, 3e-3, 9e-3]),
-            base_l=np.array([0.1, 0.2, 0.9]),
-            coef_l=np.array([0.5, 0.9, 0.1]),
-            merged_acc=np.array(0.9),
-            ensemble_acc=np.array(0.95),
-            pretrain_acc=np.array(0.8),
-            loss=np.array([0.2, 1.4]),
-            addition_ctl=np.array(0.01),
-            addition_base=np.array(0.1),
-        )
-    )
-    expected = {
-        "ctl": 2e-3,
-        "base": 0.15,
-        "ratio": (1e-2 + 1.5e-2) / 2,
-        "coef_last": 0.9,
-        "merged_minus_ensemble": -0.05,
-        "pretrained_acc": 0.8,
-        "addition_ratio": 0.1,
-        "loss": 0.8,
-        "loss_flag": 1.0,
-        "ctl_3": 9e-3,
-        "base_2": 0.2,
-    }
-    for name, value in expected.items():
-        assert found[name] == pytest.approx(value), name
-    for name in ("negation_ratio", "parabola_r2", "deviation_exponent", "own_acc"):
-        assert np.isnan(found[name]).all(), name
-
-
-def test_metrics_of_the_scans() -> None:
-    """The first layer follows the law, the second one does not; the metric is their mean."""
-    s = ALPHAS * (1 - ALPHAS)
-    path = np.stack([s, 0.5 * s + 0.01 * np.sin(40 * ALPHAS)], 1)
-    pulled = np.stack([SCALES**1.5, 2 * SCALES], 1)
-    found = metrics(history_of(path_deviation=path, pulled_deviation=pulled))
-    c = np.sum(path[:, 1] * s) / np.sum(s**2)
-    left = np.sum((path[:, 1] - c * s) ** 2) / np.sum((path[:, 1] - path[:, 1].mean()) ** 2)
-    assert found["parabola_r2"] == pytest.approx((1 + 1 - left) / 2)
-    assert left > 0.01
-    assert found["deviation_exponent"] == pytest.approx(1.25)

@@ -1,23 +1,24 @@
-"""What is measured on two fine-tuned networks, and the numbers that a finished run is judged by."""
+"""What `cross_task_linearity.digits` measures on two fine-tuned networks: features, scans, task arithmetic.
 
-from collections.abc import Iterator
+Notation of arXiv 2402.03660: theta_A, theta_B the two networks, theta_0 their start, f_l the features of layer l.
+"""
+
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from dyntoolkit.engine.history import Array, History
+from dyntoolkit.engine.history import Array
 from dyntoolkit.engine.layers import MLP
 from dyntoolkit.probes.accuracy import accuracy
-from dyntoolkit.probes.linearity import cosine_distance, feature_linearity, frobenius, log_slope, parabola_fit
+from dyntoolkit.probes.linearity import cosine_distance, feature_linearity, frobenius
 
 Values = dict[str, Array]
 
 ALPHAS = np.arange(1, 20) / 20  # .05, .10, ..., .95
 SCALES = np.array([0.03, 0.06, 0.12, 0.25])  # s of the displacement scan
 LAMBDAS = np.array([0.0, 0.25, 0.5, 0.75, 1.0])  # task scales of the drawn curves
-LEAST_BASE = 1e-3  # below it the two networks hardly differ, and a ratio to their difference says nothing
-FAILED_LOSS = 1.0  # a training loss above it (clean labels) is no training at all
 
 
 def average(pair: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
@@ -27,9 +28,10 @@ def average(pair: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
 
 def distance(pair: torch.Tensor) -> Array:
     """|theta_A - theta_B| / |their mid-point| over all weights and biases, (R,) float64; pair (R, 2, P)."""
-    a, b = pair.double().unbind(1)
-    gap, size = torch.linalg.vector_norm(a - b, dim=1), torch.linalg.vector_norm((a + b) / 2, dim=1)
-    return np.asarray(gap / size)
+    a, b = pair.double().unbind(1)  # (R, P) each
+    gap = torch.linalg.vector_norm(a - b, dim=1)  # (R,)
+    middle = torch.linalg.vector_norm((a + b) / 2, dim=1)
+    return np.asarray(gap / middle)
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Bench:
         """Feature metrics per layer (R, L + 1), distance and accuracies (R,) of the pair (R, 2, P), at `alpha`."""
         f_a, f_b = self.features(pair[:, 0]), self.features(pair[:, 1])
         f_merged = self.features(average(pair, self.alpha))
+        # CTL: f_l(alpha theta_A + (1 - alpha) theta_B) ~ alpha f_l(theta_A) + (1 - alpha) f_l(theta_B)
         linearity = feature_linearity(f_a, f_b, f_merged, self.alpha)
         ensemble = torch.lerp(f_b[-1], f_a[-1], self.alpha[:, None, None])  # (R, n, 10)
         a, b = self.accuracies(f_a[-1]), self.accuracies(f_b[-1])  # (R, 2): on A, on B
@@ -89,8 +92,10 @@ class Bench:
     def alpha_scan(self, pair: torch.Tensor) -> Iterator[Values]:
         """Deviation per hidden layer (R, 19, L), accuracies of average and ensemble (R, 19), for all ALPHAS."""
         f_a, f_b = self.features(pair[:, 0]), self.features(pair[:, 1])
-        deviations, merged, ensemble = [], [], []
-        for weight in ALPHAS:
+        deviations: list[Array] = []  # D_l(alpha)
+        merged: list[Array] = []
+        ensemble: list[Array] = []
+        for weight in ALPHAS.tolist():
             alpha = torch.full_like(self.alpha, weight)
             f_merged = self.features(average(pair, alpha))
             deviations.append(_deviation(f_a, f_b, f_merged, weight))
@@ -105,10 +110,12 @@ class Bench:
 
     def displacement_scan(self, start: torch.Tensor, pair: torch.Tensor) -> Iterator[Values]:
         """Deviation (R, 4, L) and distance (R, 4) at alpha = 1/2, both networks pulled back to s of their way."""
-        deviations, distances = [], []
+        deviations: list[Array] = []
+        distances: list[Array] = []
         half = torch.full_like(self.alpha, 0.5)
-        for s in SCALES:
-            near = start[:, None] + float(s) * (pair - start[:, None])  # (R, 2, P)
+        for s in SCALES.tolist():
+            # theta_0 + s (theta - theta_0)
+            near = start[:, None] + s * (pair - start[:, None])  # (R, 2, P)
             f_a, f_b, f_mid = (self.features(theta) for theta in (near[:, 0], near[:, 1], average(near, half)))
             deviations.append(_deviation(f_a, f_b, f_mid, 0.5))
             distances.append(distance(near))
@@ -120,22 +127,25 @@ class Bench:
 
         theta_0 is the start. Errors, their baselines and drops in accuracy, all (R,).
         """
-        scale = self.task_scale[:, None]
+        scale = self.task_scale[:, None]  # lambda, (R, 1)
         tau_a, tau_b = (pair - start[:, None]).unbind(1)  # (R, P)
         hidden, logits = self._last_two(start)
+        # addition: f(theta_0 + lambda (tau + tau')) ~ f(theta_0 + 2 lambda tau)/2 + f(theta_0 + 2 lambda tau')/2
         added = self._last_two(start + scale * (tau_a + tau_b))[0]
         yield {}
         twice_a, twice_b = (self._last_two(start + 2 * scale * tau)[0] for tau in (tau_a, tau_b))
-        addition = _linearity_of_mean(added, twice_a, twice_b)
+        addition_ctl, addition_base = _linearity_of_mean(added, twice_a, twice_b)
         yield {}
-        plus, (minus, negated) = self._last_two(start + scale * tau_a)[0], self._last_two(start - scale * tau_a)
-        negation = _linearity_of_mean(hidden, plus, minus)
+        # negation: f(theta_0) ~ f(theta_0 + lambda tau)/2 + f(theta_0 - lambda tau)/2
+        plus = self._last_two(start + scale * tau_a)[0]
+        minus, negated = self._last_two(start - scale * tau_a)
+        negation_ctl, negation_base = _linearity_of_mean(hidden, plus, minus)
         drop = self.accuracies(logits) - self.accuracies(negated)  # (R, 2)
         yield {
-            "addition_ctl": addition[0],
-            "addition_base": addition[1],
-            "negation_ctl": negation[0],
-            "negation_base": negation[1],
+            "addition_ctl": addition_ctl,
+            "addition_base": addition_base,
+            "negation_ctl": negation_ctl,
+            "negation_base": negation_base,
             "target_drop": drop[:, 0],
             "control_drop": drop[:, 1],
         }
@@ -143,7 +153,8 @@ class Bench:
     def arithmetic_scan(self, start: torch.Tensor, pair: torch.Tensor) -> Iterator[Values]:
         """Accuracy after addition (R, 5), and after negation on A and B (R, 5, 2), for all LAMBDAS."""
         tau_a, tau_b = (pair - start[:, None]).unbind(1)  # (R, P)
-        added, negated = [], []
+        added: list[Array] = []
+        negated: list[Array] = []
         for scale in LAMBDAS.tolist():
             added.append(self.accuracies(self._last_two(start + scale * (tau_a + tau_b))[1]).mean(1))
             negated.append(self.accuracies(self._last_two(start - scale * tau_a)[1]))
@@ -169,72 +180,7 @@ def _linearity_of_mean(middle: torch.Tensor, first: torch.Tensor, second: torch.
     return cosine_distance(middle, mean).numpy(), cosine_distance(first, second).numpy()
 
 
-def ratio(error: Array, base: Array) -> Array:
-    """error / base where the networks differ enough (base >= LEAST_BASE) to judge it, else NaN."""
-    return np.asarray(np.divide(error, base, out=np.full_like(base, np.nan), where=base >= LEAST_BASE))
-
-
-def mean_ratio(ctl_l: Array, base_l: Array) -> Array:
-    """Mean over the hidden layers of ctl_l / base_l, both (..., L + 1); NaN where the mean of base_l is too small."""
-    ctl, base = ctl_l[..., :-1], base_l[..., :-1]  # without the logits
-    per_layer = np.divide(ctl, base, out=np.full_like(base, np.nan), where=base > 0)
-    return np.where(base.mean(-1) >= LEAST_BASE, per_layer.mean(-1), np.nan)
-
-
-def metrics(history: History) -> Values:
-    """Every number that a run is judged by, name -> (R,) float64; NaN where it is not measured yet or means nothing.
-
-    All on the newest frame. ctl_k, base_k: of layer k, the last one being the logits. loss: mean training loss of
-    both fine-tunings since the frame before; loss_a, loss_b: each. loss_flag: 1 where one of them is above 1.
-    """
-    runs, hidden = len(history.seeds), history.config.depth
-    no_layers = np.full((runs, hidden + 1), np.nan)
-    never = np.full(runs, np.nan)
-    ctl_l, base_l, coef_l = (history.last(n) if n in history else no_layers for n in ("ctl_l", "base_l", "coef_l"))
-    found = {name: history.last(name) if name in history else never for name in MEASURED}
-    base = base_l[:, :-1].mean(1)
-    loss = history.last("loss") if "loss" in history else np.full((runs, 2), np.nan)  # (R, 2)
-    failed = np.where(np.isnan(loss).any(1), np.nan, loss.max(1) > FAILED_LOSS)
-    return {
-        "ctl": ctl_l[:, :-1].mean(1),
-        "base": base,
-        "ratio": mean_ratio(ctl_l, base_l),
-        "coef_last": coef_l[:, -2],
-        **found,
-        "pretrained_acc": history.last("pretrain_acc") if "base_l" in history else never,
-        "merged_minus_ensemble": found["merged_acc"] - found["ensemble_acc"],
-        **_scan_metrics(history, never),
-        "addition_ratio": ratio(found["addition_ctl"], found["addition_base"]),
-        "negation_ratio": ratio(found["negation_ctl"], found["negation_base"]),
-        "loss": loss.mean(1),
-        "loss_a": loss[:, 0],
-        "loss_b": loss[:, 1],
-        "loss_flag": failed,
-        **{f"ctl_{k + 1}": ctl_l[:, k] for k in range(hidden + 1)},
-        **{f"base_{k + 1}": base_l[:, k] for k in range(hidden + 1)},
-    }
-
-
-MEASURED = (
-    "distance",
-    "own_acc",
-    "cross_acc",
-    "merged_acc",
-    "ensemble_acc",
-    "addition_ctl",
-    "addition_base",
-    "negation_ctl",
-    "negation_base",
-    "target_drop",
-    "control_drop",
-)
-
-
-def _scan_metrics(history: History, never: Array) -> Values:
-    """R^2 of the parabola over the alpha scan, and the exponent of the displacement scan, means over hidden layers."""
-    r2 = exponent = never
-    if "path_deviation" in history:
-        r2 = parabola_fit(ALPHAS, history.last("path_deviation").swapaxes(0, 1))[1].mean(1)  # (R, L) -> (R,)
-    if "pulled_deviation" in history:
-        exponent = log_slope(SCALES, history.last("pulled_deviation").swapaxes(0, 1)).mean(1)
-    return {"parabola_r2": r2, "deviation_exponent": exponent}
+def valid(values: Mapping[str, Array], diverged: Array) -> dict[str, Array]:
+    """The values (R, ...) with NaN for diverged runs: numbers of a network frozen at 1e30 mean nothing."""
+    alive = diverged < 0
+    return {name: np.where(alive.reshape(-1, *[1] * (value.ndim - 1)), value, np.nan) for name, value in values.items()}

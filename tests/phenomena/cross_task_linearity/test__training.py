@@ -13,9 +13,9 @@ from dyntoolkit.engine.layers import MLP
 from dyntoolkit.engine.loop import train
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.experiment.judging import run_metrics
-from dyntoolkit.phenomena.cross_task_linearity import decentralized, merging, permutation, spawn, training
-from dyntoolkit.phenomena.cross_task_linearity.merging_config import Config
-from dyntoolkit.phenomena.cross_task_linearity.training import LossSinceLast, Table, Training, minibatches, sgd_step
+from dyntoolkit.phenomena.cross_task_linearity import _training, decentralized, merging, permutation, spawn
+from dyntoolkit.phenomena.cross_task_linearity._training import LossSinceLast, Table, Training, minibatches, sgd_step
+from dyntoolkit.phenomena.cross_task_linearity.merging import Config
 
 MODEL = MLP((5, 4, 3), torch.relu)
 
@@ -64,12 +64,12 @@ def test_without_decay_or_momentum_a_step_is_the_rate_times_the_gradient() -> No
 
 def test_the_start_has_a_network_for_every_name_that_is_the_runs_own() -> None:
     configs, names = [Config(width=64, init_scale=scale) for scale in (1.0, 0.5)], ["init", "init B", "init"]
-    theta = training.initial(configs, [3, 4], names)
+    theta = _training.initial(configs, [3, 4], names)
     assert theta.shape == (2, 3, 64 * 64 + 64 + 640 + 10)
     assert torch.equal(theta[:, 0], theta[:, 2])
     assert not any(torch.allclose(one, other) for one, other in zip(theta[:, 0], theta[:, 1], strict=True))
-    torch.testing.assert_close(training.initial(configs[1:], [4], names)[0], theta[1])
-    torch.testing.assert_close(training.initial(configs[:1], [4], names)[0], 2 * theta[1])
+    torch.testing.assert_close(_training.initial(configs[1:], [4], names)[0], theta[1])
+    torch.testing.assert_close(_training.initial(configs[:1], [4], names)[0], 2 * theta[1])
 
 
 def test_every_network_has_batches_of_its_own_whoever_trains_beside_it() -> None:
@@ -96,7 +96,7 @@ def test_loss_is_the_mean_since_the_call_before_and_none_for_a_run_that_stood_st
 
 def test_cross_entropy_is_a_mean_for_each_network() -> None:
     logits, labels = draw(2, 5, 10), torch.tensor([[0, 1, 2, 3, 4], [9, 8, 7, 6, 5]])
-    found = training.cross_entropy(logits, labels)
+    found = _training.cross_entropy(logits, labels)
     for m in range(2):
         probability = np.exp(logits[m].double().numpy())
         probability /= probability.sum(1, keepdims=True)
@@ -145,13 +145,13 @@ EXPLODING = {
 @pytest.mark.parametrize("case", EXPLODING)
 def test_a_run_that_explodes_is_marked_in_every_experiment(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     experiment, scale, tiny = EXPLODING[case]
-    original, config = training.normal_init, experiment.configure(**tiny)
+    original, config = _training.normal_init, experiment.configure(**tiny)
 
     def exploding(*arguments: Any) -> torch.Tensor:
         return original(*arguments) * torch.tensor([[scale], [1.0]])
 
     healthy = run_metrics(experiment, experiment.run(config, [1]))
-    monkeypatch.setattr(training, "normal_init", exploding)
+    monkeypatch.setattr(_training, "normal_init", exploding)
     history, frames = experiment.start([config] * 2, [0, 1])
     for frame in frames:
         history.append(frame)
