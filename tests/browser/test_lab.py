@@ -1,4 +1,7 @@
-"""A notebook of the project in JupyterLab: run, used, run again, and reloaded."""
+"""In JupyterLab: a notebook of the project, run, used, run again, and reloaded; an experiment written into a cell."""
+
+import re
+from pathlib import Path
 
 import pytest
 from dashboards import Dashboard
@@ -25,6 +28,14 @@ def dashboard(module_page, lab_server, tmp_path_factory):
     dashboard.wait_until_finished()
     dashboard_cell(module_page).click()  # scrolls there
     return dashboard
+
+
+@pytest.fixture(scope="module")
+def first_experiment():
+    """The cell of the README that defines and explores an experiment of one's own."""
+    text = (Path(notebooks()).parent / "README.md").read_text(encoding="utf-8")
+    (cell,) = [block for block in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S) if "class Valley" in block]
+    return cell
 
 
 def dashboard_cell(page):
@@ -97,3 +108,41 @@ def test_after_a_reload_the_widgets_are_alive(dashboard):
     assert dashboard.value("lr") == value
     assert dashboard.numbers() == curves  # drawn again from the kernel's newest frame
     assert retrains(dashboard)
+
+
+def test_an_experiment_in_a_cell_is_live_and_keeps_its_sliders_when_it_is_edited(
+    browser_page, lab_server, write_notebook, tmp_path, first_experiment
+):
+    write_notebook(tmp_path / "own.ipynb", first_experiment)
+    page = browser_page
+    page.goto(f"{lab_server(tmp_path)}/lab/tree/own.ipynb?reset")
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+    page.locator(".jp-CodeCell").first.click()
+    page.keyboard.press("Control+Enter")
+    dashboard = Dashboard(page, "valley")
+    dashboard.wait_until_finished()
+    before = dashboard.numbers()
+    with dashboard.run_to_the_end():
+        dashboard.press("curvature", "ArrowLeft")
+        dashboard.wait_for_new_curve(before)
+    assert dashboard.empty_panels() == []
+    moved = dashboard.value("curvature")
+    assert float(moved) < 10
+    with dashboard.run_to_the_end("seeds 0 to 1"):
+        dashboard.root.locator(".dyn-field-n_seeds [role=slider]").press("ArrowRight")
+    dashboard.button("pin").click()
+    dashboard.root.locator(".dyn-lapse-slider input").press("Home")
+    dashboard.root.locator(".dyn-moment", has_text=re.compile("^step 0$")).wait_for()
+
+    edited = first_experiment.replace("    steps: int", "    friction: float = dt.number(0.0, 0.0, 1.0)\n    steps: int")
+    old = dashboard.root.element_handle()
+    page.locator(".jp-CodeCell .cm-content").first.click()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text(edited)
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function("(old) => !old.isConnected", arg=old)
+    dashboard.wait_until_finished(what="seeds 0 to 1")
+    assert page.locator(".dyn-experiment-valley").count() == 1
+    assert dashboard.value("curvature") == moved
+    dashboard.show_more_settings()
+    assert dashboard.value("friction") == "0"
