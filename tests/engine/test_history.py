@@ -206,3 +206,14 @@ def test_curves_are_kept_whatever_they_take(monkeypatch):
     for k in range(50):
         history.append(Frame(k, 50, {"loss": np.ones((1, 255))}, np.array([-1])))
     assert history.steps == list(range(50))
+
+
+def test_the_repr_tells_runs_progress_and_what_was_measured(history):
+    assert repr(history) == (
+        "History of demo.one: 2 runs, step 40 of 40, 1 diverged\n"
+        "  loss: 4 rows of 2\n"
+        "  map: 2 rows of 2 x 2 x 3\n"
+        "  final: 1 rows of 2"
+    )
+    assert repr(history.run(0).until(20)).splitlines()[0] == "History of demo.one: seed 3, step 20 of 40"
+    assert repr(History("demo.one", [Settings()], (7,))) == "History of demo.one: seed 7, step 0 of 0"

@@ -4,7 +4,7 @@ from torch import nn
 
 from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.layers import MLP
-from dyntoolkit.engine.module import ModuleNetwork
+from dyntoolkit.engine.module import Module
 from dyntoolkit.engine.update import Momentum, momentum
 from dyntoolkit.errors import InputError
 
@@ -26,7 +26,7 @@ def test_adapter_equals_the_mlp_of_the_run_axis(twin, bias, shared):
     built_in = MLP((4, 5, 2), torch.tanh, bias)
     theta = torch.cos(torch.arange(R * built_in.parameters, dtype=torch.float64)).view(R, -1)
     twins = [twin(built_in, row) for row in theta]
-    adapter = ModuleNetwork(twins[0])
+    adapter = Module(twins[0])
     other = adapter.theta_of(*twins)
     x = X[0] if shared else X
     assert adapter.parameters == built_in.parameters
@@ -41,7 +41,7 @@ def test_adapter_equals_the_mlp_of_the_run_axis(twin, bias, shared):
 
 def test_a_module_trains_on_the_run_axis_as_it_does_alone():
     modules = [mlp() for _ in range(R)]
-    network = ModuleNetwork(modules[0])
+    network = Module(modules[0])
     state, lr = Momentum.start(network.theta_of(*modules)), torch.tensor([0.1, 0.3, 0.01], dtype=torch.float64)
     for _ in range(20):
         state = momentum(state, squares(network, X)(state.theta)[1], lr, 0.9)
@@ -56,7 +56,7 @@ def test_a_module_trains_on_the_run_axis_as_it_does_alone():
 
 def test_images_need_the_dimensions_of_a_sample():
     module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3)).double()
-    network = ModuleNetwork(module, sample_ndim=3)
+    network = Module(module, sample_ndim=3)
     images = torch.sin(torch.arange(R * 5 * 16.0, dtype=torch.float64)).view(R, 5, 1, 4, 4)
     theta = network.theta_of(module).repeat(R, 1)
     for x in (images[0], images):
@@ -70,7 +70,7 @@ def test_frozen_parameters_and_constant_buffers_stay_as_they_are():
     module = mlp()
     module[0].requires_grad_(False)
     module.register_buffer("constant", torch.ones(3))
-    network = ModuleNetwork(module)
+    network = Module(module)
     assert network.parameters == 12
     torch.testing.assert_close(network(network.theta_of(module), X[0])[0], module(X[0]))
 
@@ -79,7 +79,7 @@ def test_the_users_module_is_neither_changed_nor_followed():
     module = mlp()
     module[0].requires_grad_(False)
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    network = ModuleNetwork(module)
+    network = Module(module)
     theta = network.theta_of(module)
     output = network(theta, X[0])
     squares(network, X[0])(theta)
@@ -101,7 +101,7 @@ def test_the_users_module_is_neither_changed_nor_followed():
 )
 def test_a_module_that_cannot_train_so_is_refused(module, sentence):
     with pytest.raises(InputError, match=sentence):
-        ModuleNetwork(module)
+        Module(module)
 
 
 @pytest.mark.parametrize(
@@ -109,11 +109,11 @@ def test_a_module_that_cannot_train_so_is_refused(module, sentence):
 )
 def test_layers_that_keep_still_are_welcome(layer):
     module = nn.Sequential(nn.Linear(4, 2), layer)
-    network = ModuleNetwork(module)
+    network = Module(module)
     x = X[0].float()
     torch.testing.assert_close(network(network.theta_of(module), x)[0], module(x))
 
 
 def test_theta_of_a_module_of_another_make_is_refused():
     with pytest.raises(InputError, match="Linear has other parameters"):
-        ModuleNetwork(mlp()).theta_of(nn.Linear(4, 5))
+        Module(mlp()).theta_of(nn.Linear(4, 5))

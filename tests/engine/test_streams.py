@@ -1,3 +1,6 @@
+import math
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -91,13 +94,15 @@ def test_indices_cover_the_whole_range_evenly():
     assert (counts - 2000).abs().max() < 250
 
 
-@pytest.mark.parametrize("seeds", [(0,), [3, 2**32 - 1], range(2), torch.arange(2).numpy()])
+@pytest.mark.parametrize(
+    "seeds", [(0,), [3, 2**32 - 1], range(2), np.arange(2), np.array([7], dtype=np.uint32), ["4", "1e1"], [2.0]]
+)
 def test_good_seeds_become_plain_whole_numbers(seeds):
-    assert check_seeds(seeds) == tuple(int(seed) for seed in seeds)
+    assert check_seeds(seeds) == tuple(int(float(seed)) for seed in seeds)
     assert all(type(seed) is int for seed in check_seeds(seeds))
 
 
-@pytest.mark.parametrize("seed", [1.5, 1.0, "1", True, None, -1, 2**32])
+@pytest.mark.parametrize("seed", [1.5, "1.5", "one", "", True, None, -1, "-1", 2**32, math.nan, np.int64(-1), [1]])
 def test_what_is_no_seed_is_named(seed):
     with pytest.raises(InputError) as caught:
         check_seeds([0, seed])

@@ -1,5 +1,5 @@
 import math
-from dataclasses import FrozenInstanceError, dataclass
+from dataclasses import FrozenInstanceError, dataclass, fields, is_dataclass
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ BAD = [
     ("lr", math.nan, "lr takes a number from 0.0001 to 2.5, got nan."),
     ("lr", math.inf, "lr takes a number from 0.0001 to 2.5, got inf."),
     ("lr", 10**400, "lr takes a number from 0.0001 to 2.5, got inf."),
-    ("lr", "0.1", "lr takes a number from 0.0001 to 2.5, got '0.1'."),
+    ("lr", "0,1", "lr takes a number from 0.0001 to 2.5, got '0,1'."),
     ("lr", None, "lr takes a number from 0.0001 to 2.5, got None."),
     ("lr", True, "lr takes a number from 0.0001 to 2.5, got True."),
     ("lr", [0.1], "lr takes a number from 0.0001 to 2.5, got [0.1]."),
@@ -40,7 +40,7 @@ BAD = [
     ("mode", "quiet", "mode takes one of plain, noisy; got 'quiet'."),
     ("mode", 1, "mode takes one of plain, noisy; got 1."),
     ("mode", np.array(["plain", "noisy"]), "mode takes one of plain, noisy; got array("),
-    ("shared", "yes", "shared takes true or false, got 'yes'."),
+    ("shared", "maybe", "shared takes true or false, got 'maybe'."),
     ("shared", 2, "shared takes true or false, got 2."),
     ("shared", np.array([0, 1]), "shared takes true or false, got array([0, 1])."),
 ]
@@ -96,43 +96,134 @@ def test_settings_are_frozen_hashable_values():
     settings = Settings()
     with pytest.raises(FrozenInstanceError):
         settings.lr = 0.2
+    with pytest.raises(FrozenInstanceError):
+        del settings.lr
+    with pytest.raises(FrozenInstanceError):
+        settings.other = 0.2
     assert settings.replace(lr=0.2).replace(lr=0.1) == settings
     assert len({settings, Settings()}) == 1
     assert settings.warnings() == []
 
 
-def test_a_default_outside_its_own_range_cannot_be_written():
-    @dataclass(frozen=True)
+def test_a_subclass_is_a_frozen_dataclass_by_itself_and_inherits_fields():
+    class More(Settings):
+        width: int = number(4, 1, 9)
+
+    for config in (Settings, More):
+        assert is_dataclass(config)
+        assert config.__dataclass_params__.frozen
+    assert [field.name for field in fields(More)] == ["lr", "steps", "mode", "shared", "width"]
+    assert More(width=5) == More().replace(width=5) != More()
+    assert repr(More()).endswith("More(lr=0.1, steps=100, mode='plain', shared=True, width=4)")
+    with pytest.raises(InputError, match="lr takes at most 1"):
+        More(lr=2.0, mode="noisy")  # the rule is inherited, too
+
+
+def test_the_decorator_on_top_is_refused():
+    """It would see the defaults without their sliders."""
+    with pytest.raises(TypeError):
+
+        @dataclass(frozen=True)
+        class Written(Config):
+            lr: float = number(0.1, 0.0, 1.0)
+
+
+def plain():
     class Wrong(Config):
-        lr: float = number(7.0, 0.0, 1.0, label="lr", help="")
-
-    with pytest.raises(InputError):
-        Wrong()
+        lr: float = 0.1
 
 
-def test_controls_carry_the_sliders_in_the_order_of_the_fields():
-    controls = Settings.sliders()
-    assert list(controls) == ["lr", "steps", "mode", "shared"]
-    assert (controls["lr"].low, controls["lr"].high, controls["lr"].log, controls["lr"].main) == (1e-4, 2.5, True, True)
-    assert controls["mode"].options == ("plain", "noisy")
-    assert [control.structural for control in controls.values()] == [False, True, True, True]
+def ill_named(name):
+    def write():
+        type("Wrong", (Config,), {"__annotations__": {name: float}, name: number(0.5, 0.0, 1.0)})
+
+    return write
+
+
+def described(default):
+    def write():
+        class Wrong(Config):
+            lr: float = default
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("write", "sentence"),
+    [
+        (plain, "Wrong.lr has no slider: write it as number(...), choice(...) or switch(...)."),
+        (described(number(7.0, 0.0, 1.0)), "Wrong.lr: its default is refused: lr takes a number from 0 to 1, got 7."),
+        (described(number(3, 10, 20)), "Wrong.lr: its default is refused: lr takes a whole number from 10 to 20, got"),
+        (described(number(math.nan, 0, 1)), "Wrong.lr: its default is refused: lr takes a number from 0 to 1, got nan"),
+        (described(choice("c", ["a", "b"])), "Wrong.lr: its default is refused: lr takes one of a, b; got 'c'."),
+        (described(number(0.5, 1.0, 0.0)), "Wrong.lr: its range must ascend, got 1 to 0."),
+        (described(number(0.5, 0.5, 0.5)), "Wrong.lr: its range must ascend, got 0.5 to 0.5."),
+        (described(number(0.5, 0.0, 1.0, log=True)), "Wrong.lr: a logarithmic slider begins above 0, got 0."),
+        (described(number(5, -1, 10, log=True)), "Wrong.lr: a logarithmic slider begins above 0, got -1."),
+        (described(number(0.5, 0.0, 1.0, near_one=True)), "Wrong.lr: a slider that is logarithmic near 1 ends below 1"),
+        *[
+            (ill_named(name), f"Wrong.{name}: a field cannot be called {name!r}, which has a meaning of its own.")
+            for name in (
+                "seed",
+                "n_seeds",
+                "seeds",
+                "preset",
+                "step",
+                "metric",
+                "experiment",
+                "check",
+                "replace",
+                "_lr",
+            )
+        ],
+    ],
+)
+def test_a_field_that_no_slider_could_show_is_refused_as_the_class_is_written(write, sentence):
+    with pytest.raises(InputError) as caught:
+        write()
+    assert str(caught.value).startswith(sentence)
+    assert caught.value.field == sentence.removeprefix("Wrong.").split(":")[0].split()[0]
+
+
+def test_a_logarithmic_slider_of_whole_numbers_may_begin_at_0():
+    class Off(Config):
+        select: int = number(0, 0, 2000, log=True)
+
+    assert Off().select == 0
+
+
+def test_sliders_come_in_the_order_of_the_fields_with_a_label_each():
+    sliders = Settings.sliders()
+    assert list(sliders) == ["lr", "steps", "mode", "shared"]
+    assert (sliders["lr"].low, sliders["lr"].high, sliders["lr"].log, sliders["lr"].main) == (1e-4, 2.5, True, True)
+    assert sliders["mode"].options == ("plain", "noisy")
+    assert [slider.structural for slider in sliders.values()] == [False, True, True, True]
+    assert sliders["lr"].label == "learning rate"
+
+    class Unlabelled(Config):
+        init_scale: float = number(0.1, 0.0, 1.0)
+
+    assert Unlabelled.sliders()["init_scale"].label == "init scale"
 
 
 @pytest.mark.parametrize(
     ("field", "text", "value"),
     [
         ("lr", "0.2", 0.2),
+        ("lr", "1e-3", 1e-3),  # YAML reads it as text
         ("lr", " 2e-1 ", 0.2),
         ("steps", "50", 50),
         ("steps", "1e2", 100),
         ("mode", " noisy", "noisy"),
         ("shared", "True", True),
+        ("shared", " yes ", True),
+        ("shared", "1", True),
         ("shared", "0", False),
         ("shared", "no", False),
     ],
 )
 def test_text_becomes_the_value_of_its_field(field, text, value):
-    assert getattr(Settings().replace(**{field: Settings.parse(field, text)}), field) == value
+    assert getattr(Settings().replace(**{field: text}), field) == getattr(Settings(**{field: text}), field) == value
 
 
 @pytest.mark.parametrize(
@@ -149,5 +240,5 @@ def test_text_becomes_the_value_of_its_field(field, text, value):
 )
 def test_bad_text_gets_the_sentence_too(field, text, sentence):
     with pytest.raises(InputError) as caught:
-        Settings().replace(**{field: Settings.parse(field, text)})
+        Settings().replace(**{field: text})
     assert str(caught.value) == sentence
