@@ -13,13 +13,13 @@ from IPython.display import display
 from dyntoolkit.dashboard import headless
 from dyntoolkit.dashboard.board import Board
 from dyntoolkit.dashboard.claims_view import FURTHER, claims_html
+from dyntoolkit.dashboard.history_view import HistoryView
+from dyntoolkit.dashboard.layout import close_all, lay_out
 from dyntoolkit.dashboard.monitor import Monitor
 from dyntoolkit.dashboard.parameters import MAX_SEEDS
-from dyntoolkit.dashboard.pin import behind
 from dyntoolkit.dashboard.presets import Presets
 from dyntoolkit.dashboard.runner import Job, Progress, Runner, State
 from dyntoolkit.dashboard.sliders import SliderPanel
-from dyntoolkit.dashboard.time_lapse import TimeLapse
 from dyntoolkit.dashboard.trained_map import TrainedMap
 from dyntoolkit.engine.history import History
 from dyntoolkit.errors import InputError
@@ -35,8 +35,8 @@ from dyntoolkit.figure.panels import Panel
 class Dashboard:
     """An experiment with its sliders; moving one trains the network anew, in a thread of its own.
 
-    history: the newest history, growing while a run goes on (None before the first frame). claims: the verdicts on
-    it, [] until the run is finished. config, seeds: of the newest run. box: the widget to display.
+    claims: the verdicts on the newest run, [] until it is finished. config, seeds: of that run. box: the widget to
+    display.
     """
 
     def __init__(self, experiment: Experiment, config: Any = None, seed: int = 0, n_seeds: int = 1) -> None:
@@ -44,15 +44,10 @@ class Dashboard:
         self.config: Any = experiment.configure() if config is None else config
         self.first: Any = self.config  # what it was asked for, before any slider was moved
         self.seeds = tuple(range(seed, seed + n_seeds))
-        self.history: History | None = None
         self.claims: list[Verdict] = []
         self.runner = Runner()
         self._said = threading.Lock()  # guards `_work` and what is said about it
         self._work: object = None  # stands for the newest job; what an older one has to say is not heard any more
-        self._drawn_by: object = None  # the job that `history` is of
-        self._drawing = threading.Lock()  # guards the two below
-        self._panels: list[Panel] = []  # of the newest history
-        self._pinned: list[Panel] = []  # of a run to compare with
         self._waits = False  # for a first look at it, to train then
         self._quiet = False  # while widgets are set by the dashboard itself
         self._start = (seed, n_seeds)
@@ -64,7 +59,8 @@ class Dashboard:
         self.map_board = Board(f"{experiment.title}: the map")
         self.map_board.layout.display = "none"
         self.monitor = Monitor()
-        self.lapse = TimeLapse(self._look_back)
+        self.view = HistoryView(self.board, self._panels_of, self._say_problem)
+        self.lapse = self.view.lapse
         self.sliders = SliderPanel(self.config)
         self.presets = Presets(experiment, self.apply)
         self.seed = widgets.BoundedIntText(seed, min=0, max=2**32 - 1, description="Seed")
@@ -77,7 +73,12 @@ class Dashboard:
         self.map = widgets.VBox([self.map_run, self.map_board.add_class("dyn-sweep")]).add_class("dyn-map")
         self.claims_html = widgets.HTML(claims_html(experiment.claims)).add_class("dyn-claims")
         self._connect()
-        self.box = self._lay_out()
+        self.box = lay_out(self)
+
+    @property
+    def history(self) -> History | None:
+        """The newest history, growing while a run goes on; None before the first frame."""
+        return self.view.history
 
     # What the buttons and sliders do; also for Python.
 
@@ -170,19 +171,16 @@ class Dashboard:
 
     def pin(self) -> None:
         """Keep the present curves behind those of the next runs, or let go of those that are kept."""
-        with self._drawing:
-            self._pinned = [] if self._pinned else self._panels
-            self.buttons["pin"].description = "Unpin" if self._pinned else "Pin"
-            if self.history is not None:
-                self.board.show(behind(self._panels, self._pinned), self.lapse.step)
+        self.buttons["pin"].description = "Unpin" if self.view.toggle_pin() else "Pin"
 
     def close(self) -> None:
         """End the worker and take the widgets from the page."""
         self._take_over()
         self.lapse.pause()
         self.runner.close()
-        for box in (self.box, self.map, *self._elsewhere):
-            _close_all(box)
+        unshown = (self.claims_html, self.controls_run, self.sweep_board)  # where there are no claims
+        for box in (self.box, self.map, *unshown, *self._elsewhere):
+            close_all(box)
 
     def retire(self) -> None:
         """End the worker; the figure stays in sight, the controls are switched off."""
@@ -231,28 +229,13 @@ class Dashboard:
     def _draw(self, work: object, history: History) -> None:
         main = history.seeds == self.seeds and set(history.configs) == {self.config}  # not a control
         if self._work is work and main:
-            if self._drawn_by is not work:
-                self.lapse.restart()
-            self.history, self._drawn_by = history, work
-            self.lapse.extend(history.steps)
-            if self.lapse.follows:
-                self._show()
+            self.view.extend(work, history)
 
-    def _show(self) -> None:
-        """Show the moment that the time-lapse is at; every drawing does this, so the last one shows the last choice."""
-        with self._drawing:
-            history = self.history
-            if history is not None:
-                past = history.until(history.step if self.lapse.follows else self.lapse.step)
-                self._panels = self.experiment.panels(past)
-                self.board.show(behind(self._panels, self._pinned), past.step)
+    def _panels_of(self, history: History) -> list[Panel]:
+        return self.experiment.panels(history)
 
-    def _look_back(self) -> None:
-        """The reader moved to another step of the run."""
-        try:
-            self._show()
-        except Exception as problem:  # told to the reader, and the next step must work
-            self.monitor.status.say(problem_words(problem), error=True)
+    def _say_problem(self, problem: Exception) -> None:
+        self.monitor.status.say(problem_words(problem), error=True)
 
     def _draw_plan(self, plan: Plan, done: list[History], work: object, history: History) -> None:
         """The own run as ever; and, run by run as they finish, the figure of all of them."""
@@ -276,7 +259,7 @@ class Dashboard:
                 return
             self.monitor.show(progress)
             self.buttons["pause"].description = "Resume" if progress.state is State.PAUSED else "Pause"
-            trouble = divergence_words(self.history) if self.history and self._drawn_by is work else ""
+            trouble = divergence_words(self.history) if self.history and self.view.of is work else ""
             self.monitor.status.say(trouble or self._words(what, progress), error=bool(trouble))
             if progress.state is State.STOPPED and not self.claims:
                 note = f"stopped at step {progress.step:,}: not judged"
@@ -305,7 +288,7 @@ class Dashboard:
     def _fail(self, work: object, problem: Exception) -> None:
         with self._said:
             if self._work is work:
-                self.monitor.status.say(problem_words(problem), error=True)
+                self._say_problem(problem)
 
     # How the widgets are made and put together.
 
@@ -349,43 +332,6 @@ class Dashboard:
     def _button(self, name: str, label: str = "") -> Any:
         return widgets.Button(description=label or name.capitalize()).add_class(f"dyn-{name}")
 
-    def _lay_out(self) -> Any:
-        """Board first; the style sheet puts the controls to its left where there is room."""
-        buttons = widgets.HBox(list(self.buttons.values())).add_class("dyn-buttons")
-        top = widgets.Box([buttons, self.monitor.progress]).add_class("dyn-top")
-        shown = [top, self.monitor.status, self.board.add_class("dyn-board"), *self._lay_out_actions(), self.lapse.box]
-        view = widgets.VBox(shown)
-        view.add_class("dyn-view")
-        seeds = widgets.VBox([self.seed, self.n_seeds]).add_class("dyn-seeds")
-        parts = [self.sliders.main, self.presets.box, seeds, self.sliders.more]
-        controls = widgets.VBox(parts).add_class("dyn-controls")
-        title = widgets.HTML("<h3>Claims</h3>")
-        judged = [title, self.claims_html, self.controls_run, self.sweep_board.add_class("dyn-sweep")]
-        claims = widgets.VBox(judged).add_class("dyn-claims-box")
-        grid = widgets.Box([view, controls, claims]).add_class("dyn-grid")
-        name = self.experiment.name.replace(".", "-")
-        return widgets.Box([grid]).add_class("dyn-dashboard").add_class(f"dyn-experiment-{name}")
-
-    def _lay_out_actions(self) -> list[Any]:
-        """A row with what may be done in the middle of a run; none where there is nothing."""
-        if self.experiment.actions is None:
-            return []
-        when = widgets.Label(f"{self.experiment.actions.when}:")
-        return [widgets.HBox([when, *self.actions.values()]).add_class("dyn-actions")]
-
 
 def _call(action: Callable[[], None], _button: object) -> None:
     action()
-
-
-def _close_all(widget: Any) -> None:
-    """Close a widget and all that it contains.
-
-    None may be left that refers to a closed one: a page that is opened later would wait for it, and show nothing.
-    """
-    for child in getattr(widget, "children", ()):
-        _close_all(child)
-    for part in (getattr(widget, "style", None), widget.layout):
-        if isinstance(part, widgets.Widget):
-            part.close()
-    widget.close()
