@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from dyntoolkit.phenomena.loss_spikes.mlp import Config
 from dyntoolkit.phenomena._sines import Data, draw_data, hessian, initial_theta, loss, loss_and_gradient
+from dyntoolkit.phenomena.loss_spikes.mlp import Config
 
 CONFIGS = [Config(width=6, n_train=20, noise_std=0.3), Config(width=6, n_train=20, init_scale=2.0)]
 SEEDS = [3, 4]

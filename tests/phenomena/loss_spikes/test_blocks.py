@@ -9,10 +9,9 @@ from dyntoolkit.engine.history import Frame
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.transformer import Transformer
 from dyntoolkit.errors import InputError
-from dyntoolkit.experiment.judging import judge, run_metrics
-from dyntoolkit.phenomena.loss_spikes.blocks import EXPERIMENT, Config, block_sharpness
-from dyntoolkit.phenomena.loss_spikes.blocks_config import BLOCKS
-from dyntoolkit.phenomena.loss_spikes.text_training import training_starts, windows
+from dyntoolkit.experiment import judge_history
+from dyntoolkit.phenomena.loss_spikes._text_training import training_starts, windows
+from dyntoolkit.phenomena.loss_spikes.blocks import BLOCKS, EXPERIMENT, Config, block_sharpness
 from dyntoolkit.probes.fisher_trace import sampled_labels
 
 SHORT = Config(steps=100, width=16, batch_size=4)
@@ -99,25 +98,12 @@ def test_metrics_look_at_the_shares_of_the_steps_that_the_claims_name():
     assert young["ffn_qk_early"][0] == pytest.approx(1000)
 
 
-def test_a_run_alone_is_the_run_among_others_until_rounding_has_grown():
-    configs = [SHORT.replace(lr=lr, weight_decay=wd) for lr, wd in ((0.001, 0.3), (0.01, 0.0), (0.003, 0.1))]
-    together, alone = begun(configs, [1, 2, 3], 4), begun(configs[2:], [3], 4)
-    for name in ("sharpness", "loss", "validation"):
-        np.testing.assert_allclose(together[name][:, 2], alone[name][:, 0], rtol=5e-3, err_msg=name)
-
-
 @pytest.mark.parametrize("lr", [0.001, 0.01])
 @pytest.mark.parametrize(("width", "batch_size", "weight_decay"), [(16, 32, 0.0), (64, 4, 0.3)])
 def test_the_corners_of_the_settings_run_and_the_figure_keeps_its_shape(lr, width, batch_size, weight_decay):
     history = begun([Config(lr, 100, batch_size, width, weight_decay)], [0], 2)
     assert all(np.isfinite(history[name]).all() for name in history.names())
     assert [len(panel.marks) for panel in EXPERIMENT.panels(history)] == SHAPE
-
-
-def test_the_figure_before_and_after_the_first_frame():
-    empty, _ = EXPERIMENT.start([SHORT] * 2, [0, 1])
-    assert [len(panel.marks) for panel in EXPERIMENT.panels(empty)] == SHAPE
-    assert [len(panel.marks) for panel in EXPERIMENT.panels(begun([SHORT] * 2, [0, 1], 1))] == SHAPE
 
 
 def test_a_width_without_two_even_heads_is_refused_by_name():
@@ -127,11 +113,10 @@ def test_a_width_without_two_even_heads_is_refused_by_name():
 
 def test_the_claims_hold_in_a_default_run():
     history = EXPERIMENT.run(seeds=(7,))
-    metrics = {history.config: run_metrics(EXPERIMENT, history)}
-    for verdict in judge(EXPERIMENT, history.config, (7,), metrics, EXPERIMENT.claims):
+    for verdict in judge_history(EXPERIMENT, history):
         assert verdict.expected
         assert verdict.passed, verdict
         assert all(all(control.confirmed) for control in verdict.controls), verdict
     _, now, ratios, _ = EXPERIMENT.panels(history)
     assert now.marks[0].y[list(BLOCKS).index("FFN")] == 0
-    assert ratios.marks[0].y[0] == metrics[history.config]["vo_ffn_start"][0]
+    assert ratios.marks[0].y[0] == EXPERIMENT.metrics(history)["vo_ffn_start"][0]

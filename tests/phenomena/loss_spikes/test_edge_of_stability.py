@@ -5,13 +5,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from any_settings import any_settings, runs_to_the_end
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from dyntoolkit.phenomena import _sines as sines
+from dyntoolkit.phenomena.loss_spikes._trace import trace
 from dyntoolkit.phenomena.loss_spikes.edge_of_stability import EXPERIMENT, Config
-from dyntoolkit.phenomena.loss_spikes.trace import trace
 
 SHORT = Config(steps=1000, width=5, n_train=20)
 
@@ -28,15 +25,6 @@ def test_it_is_gradient_descent_and_measures_the_sharpness_of_every_20th_step():
         else:
             assert np.isnan(sharp[i])
         theta = theta - SHORT.lr * gradient
-
-
-def test_a_run_alone_is_the_run_among_others():
-    configs = [SHORT.replace(lr=lr) for lr in (0.02, 0.05)]
-    history, frames = EXPERIMENT.start(configs, [1, 2])
-    for frame in frames:
-        history.append(frame)
-    alone = EXPERIMENT.run(configs[1], (2,))
-    np.testing.assert_allclose(trace(history, "loss")[:, 1], trace(alone, "loss")[:, 0], rtol=1e-6)
 
 
 def test_metrics_look_at_the_end():
@@ -60,9 +48,3 @@ def test_a_diverged_run_keeps_its_history_and_the_others_go_on():
     assert np.isfinite(trace(history, "loss")[:20, 0]).all()  # until the square of the error overflows
     assert np.isfinite(trace(history, "loss")[:, 1]).all()
     assert [len(panel.marks) for panel in EXPERIMENT.panels(history)] == [2, 1]
-
-
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(any_settings(Config, steps=1010, width=8, n_train=30), st.integers(1, 2))
-def test_any_settings_run_to_the_end_or_diverge(fields, runs):
-    runs_to_the_end(EXPERIMENT, fields, every=5, runs=runs)

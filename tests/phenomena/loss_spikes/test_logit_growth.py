@@ -11,10 +11,9 @@ from dyntoolkit.engine.history import Frame
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.transformer import Transformer
 from dyntoolkit.errors import InputError
-from dyntoolkit.experiment.judging import judge, needs
-from dyntoolkit.experiment.training import train_needed
+from dyntoolkit.experiment import Plan, to_the_end
+from dyntoolkit.phenomena.loss_spikes._text_training import training_starts, windows
 from dyntoolkit.phenomena.loss_spikes.logit_growth import EXPERIMENT, Config, attention_measures
-from dyntoolkit.phenomena.loss_spikes.text_training import training_starts, windows
 
 CLAIMS = EXPERIMENT.claims
 SHORT = Config(steps=50, width=16, batch_size=4)
@@ -72,13 +71,6 @@ def test_it_starts_with_attention_that_is_almost_even():
     assert history["loss"][0, 0] == pytest.approx(math.log(24), rel=0.02)
 
 
-def test_a_run_alone_is_the_run_among_others_until_rounding_has_grown():
-    configs = [SHORT.replace(lr=lr) for lr in (0.001, 0.03, 0.003)]
-    together, alone = begun(configs, [1, 2, 3], 3), begun(configs[2:], [3], 3)
-    for name in ("logit_max", "entropy", "loss", "validation"):
-        np.testing.assert_allclose(together[name][:, 2], alone[name][:, 0], rtol=1e-3, err_msg=name)
-
-
 @pytest.mark.parametrize("lr", [0.001, 0.3])
 @pytest.mark.parametrize("qk_norm", [False, True])
 @pytest.mark.parametrize(("width", "batch_size", "weight_decay"), [(16, 32, 0.0), (64, 4, 0.3)])
@@ -114,21 +106,16 @@ def test_attention_counts_from_step_ten_on():
     assert (metrics["logit_max"][0], metrics["entropy_min"][0]) == (8, 1.5)
 
 
-def test_the_figure_keeps_its_shape_from_the_first_frame_on():
-    empty, _ = EXPERIMENT.start([SHORT] * 2, [0, 1])
-    shape = [3, 4, 2, 1]
-    assert [len(panel.marks) for panel in EXPERIMENT.panels(empty)] == shape
-    assert [len(panel.marks) for panel in EXPERIMENT.panels(begun([SHORT] * 2, [0, 1], 1))] == shape
-
-
 def test_the_claims_hold_in_a_default_run_and_their_controls_are_confirmed():
-    config, history = Config(), EXPERIMENT.run()
-    metrics = train_needed(EXPERIMENT, needs(EXPERIMENT, config, CLAIMS), history, lambda *_: None)
-    for verdict in judge(EXPERIMENT, config, (0,), metrics, CLAIMS):
+    config, plan = Config(), Plan(EXPERIMENT, Config(), (0,))
+    histories = [EXPERIMENT.run(), *(to_the_end(*stage()) for stage in plan.stages)]
+    verdicts = plan.verdicts(histories)
+    assert len(verdicts) == len(CLAIMS)
+    for verdict in verdicts:
         assert verdict.expected
         assert verdict.passed, verdict
         assert all(all(control.confirmed) for control in verdict.controls), verdict
-    rows = {(needed, 0): {name: float(v[0]) for name, v in found.items()} for needed, found in metrics.items()}
+    rows = plan.rows(histories)
     scores, entropies, losses = EXPERIMENT.sweep_panels(rows)
     for panel in (scores, entropies, losses):
         np.testing.assert_allclose(panel.marks[0].x, [0.003, 0.01, 0.03, 0.1, 0.3])
@@ -140,4 +127,4 @@ def test_the_claims_hold_in_a_default_run_and_their_controls_are_confirmed():
 def test_qk_norm_is_not_granted_with_a_collapsed_entropy():
     (claim,) = (claim for claim in CLAIMS if claim.id == "qk_norm_bounds")
     rows = [{"logit_excess": np.array([-0.1, -0.1]), "entropy_min": np.array([1.5, 0.5])}]
-    assert claim.bounds.hold(claim.sweep.value(rows)).tolist() == [True, False]
+    assert claim.bound.holds(claim.sweep.value(rows)).tolist() == [True, False]

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from dyntoolkit.engine.history import History
-from dyntoolkit.phenomena.loss_spikes import mlp, sines
+from dyntoolkit.phenomena import _sines as sines
+from dyntoolkit.phenomena.loss_spikes import mlp
+from dyntoolkit.phenomena.loss_spikes._trace import trace
 from dyntoolkit.phenomena.loss_spikes.mlp import EXPERIMENT, Config
-from dyntoolkit.phenomena.loss_spikes.mlp_figure import forgetting
-from dyntoolkit.phenomena.loss_spikes.trace import trace
 from dyntoolkit.probes.sharpness import sharpness
 
 SHORT = Config(steps=520, width=5, n_train=20)
@@ -64,13 +64,6 @@ def test_the_curvatures_are_those_of_the_recipe():
             assert trace(history, "gradient_norm")[i, 0] == pytest.approx(float(g.norm()), rel=1e-9)
 
 
-def test_a_run_alone_is_the_run_among_others_until_rounding_has_grown():
-    configs = [SHORT.replace(lr=lr) for lr in (0.003, 0.01, 0.02)]
-    together = pulled(mlp.simulate_untraced, configs, [1, 2, 3])
-    alone = pulled(mlp.simulate_untraced, configs[1:2], [2])
-    np.testing.assert_allclose(trace(together, "loss")[:200, 1], trace(alone, "loss")[:200, 0], rtol=1e-6)
-
-
 def test_every_step_is_in_the_trace_once():
     history = pulled(mlp.simulate, [SHORT], [0])
     assert trace(history, "loss").shape == (520, 1)
@@ -93,8 +86,8 @@ def test_metrics_claims_and_figure_of_the_default_run():
     assert metrics["spikes"] == mlp.spike_count(history)
     for claim in EXPERIMENT.claims:
         if claim.sweep is None:
-            assert claim.expected(history.config)
-            assert claim.bounds.hold(metrics[claim.metric])[0], claim.id
+            assert claim.where(history.config)
+            assert claim.bound.holds(metrics[claim.metric])[0], claim.id
     loss, _, curvature, timing = EXPERIMENT.panels(history)
     assert len(loss.marks[2].x) == metrics["spikes"][0]
     assert len(loss.marks[1].x) == metrics["alarms"][0]
@@ -102,24 +95,21 @@ def test_metrics_claims_and_figure_of_the_default_run():
     assert timing.marks[0].y.sum() <= metrics["spikes"][0]
 
 
-def test_the_figure_of_a_history_that_only_begins():
-    history, frames = EXPERIMENT.start([SHORT], [0])
-    assert [len(panel.marks) for panel in EXPERIMENT.panels(history)] == [3, 3, 7, 1]
-    for frame in frames:
-        history.append(frame)
-        if frame.values:
-            break
-    assert [len(panel.marks) for panel in EXPERIMENT.panels(history)] == [3, 3, 7, 1]
-
-
-def test_the_dashed_line_forgets_from_each_peak():
-    root = np.concatenate([np.linspace(0.1, 1, 50), 0.9 ** np.arange(1, 301)])
-    line = forgetting(root, 0.81)
-    assert np.isnan(line[:49]).all()
-    np.testing.assert_allclose(line[49:-1], root[49:-1])
-
-
 def test_no_trained_map_differs_from_the_experiment():
     assert EXPERIMENT.map.simulate is mlp.simulate_untraced
     assert EXPERIMENT.map.x in Config.sliders()
     assert EXPERIMENT.map.y in Config.sliders()
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"lr": 0.05, "eps": 1e-3, "width": 15, "init_scale": 1.5, "steps": 20000}, True),
+        ({"lr": 0.06}, False),
+        ({"width": 41}, False),
+        ({"beta1": 0.8}, False),
+        ({"grad_clip": 0.1}, False),
+    ],
+)
+def test_spikes_are_expected_around_the_defaults(changes, expected):
+    assert all(claim.where(Config(**changes)) is expected for claim in EXPERIMENT.claims)

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from dyntoolkit.phenomena.loss_spikes.quadratic import EXPERIMENT, Config
-from dyntoolkit.phenomena.loss_spikes.quadratic_claims import (
+from dyntoolkit.phenomena.loss_spikes.quadratic import (
+    EXPERIMENT,
+    Config,
     Run,
+    critical_eps,
     decoupling,
     envelope,
     observed_crossing,
@@ -94,10 +96,14 @@ def test_a_closed_form_beyond_all_floats_leaves_a_gap():
     assert np.nanmax(line.y) < np.finfo(np.float32).max
 
 
-def test_figures_of_every_preset_and_of_a_beginning():
-    history, _ = EXPERIMENT.start([Config()], [0])
-    shape = [2, 4, 3, 2]
-    assert [len(panel.marks) for panel in EXPERIMENT.panels(history)] == shape
-    for name in EXPERIMENT.presets:
-        history = EXPERIMENT.run(EXPERIMENT.configure(name, steps=600))
-        assert [len(panel.marks) for panel in EXPERIMENT.panels(history)] == shape
+def test_at_the_critical_eps_the_curvature_of_a_vanished_v_is_at_its_limit():
+    lr, h, beta1 = 0.05, 2.0, 0.8
+    mu = (1 - beta1) / (1 + beta1)  # of the momentum, after many steps
+    assert mu * h / critical_eps(lr, h, beta1) == pytest.approx(2 / lr)
+
+
+def test_claims_are_expected_for_any_start_and_an_eps_that_is_next_to_nothing():
+    (counted,) = (claim for claim in EXPERIMENT.claims if claim.id == "spike_count")
+    assert counted.where(Config(theta0=2.0, eps=1e-8))
+    assert not counted.where(Config(eps=1.05e-8))
+    assert not counted.where(Config(steps=3001))

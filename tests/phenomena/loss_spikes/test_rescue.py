@@ -6,10 +6,11 @@ import torch
 
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.update import AmsGrad
-from dyntoolkit.phenomena.loss_spikes import mlp, rescue, sines, spikes
-from dyntoolkit.phenomena.loss_spikes.rescue import EXPERIMENT, Alarm, Alarms, Config, Moment
-from dyntoolkit.phenomena.loss_spikes.rescue_config import BRANCHES
-from dyntoolkit.phenomena.loss_spikes.trace import trace, traced
+from dyntoolkit.phenomena import _sines as sines
+from dyntoolkit.phenomena.loss_spikes import _spikes as spikes
+from dyntoolkit.phenomena.loss_spikes import mlp, rescue
+from dyntoolkit.phenomena.loss_spikes._trace import trace, traced
+from dyntoolkit.phenomena.loss_spikes.rescue import BRANCHES, EXPERIMENT, Alarm, Alarms, Config, Moment
 
 CONFIG, SEEDS = Config(steps=500, horizon=20), (11, 12)
 HEARTBEAT = object()
@@ -155,8 +156,8 @@ def test_the_default_run_its_claims_and_its_figure():
     history = EXPERIMENT.run(seeds=(902,))
     metrics = EXPERIMENT.metrics(history)
     for claim in EXPERIMENT.claims:
-        assert claim.expected(history.config)
-        assert claim.bounds.hold(metrics[claim.metric])[0], claim.id
+        assert claim.where(history.config)
+        assert claim.bound.holds(metrics[claim.metric])[0], claim.id
     assert metrics["excess_none"][0] >= 1
     i = int(metrics["alarm"][0])
     before = np.sort(np.log10(trace(history, "loss")[i - 100 : i, 0]))[49]

@@ -1,8 +1,10 @@
+"""The generated text."""
+
 import hashlib
 
 import pytest
 
-from dyntoolkit.phenomena.loss_spikes.number_text import in_words, sentence, text, tokens, vocabulary
+from dyntoolkit.phenomena.loss_spikes._number_text import in_words, sentence, text, tokens, vocabulary
 
 
 def test_the_text_is_that_of_the_recipe():

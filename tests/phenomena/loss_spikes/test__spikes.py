@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dyntoolkit.phenomena.loss_spikes import spikes
-from dyntoolkit.phenomena.loss_spikes.spikes import THREE, Spike
+from dyntoolkit.phenomena.loss_spikes import _spikes as spikes
+from dyntoolkit.phenomena.loss_spikes._spikes import THREE, Spike
 
 
 def curve(length=1500, **jumps):
