@@ -100,7 +100,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
 
     def networks(both: Tensor) -> tuple[Tensor, Tensor]:
         """theta (R, m, d + 1) and eta (R, copies m, d + 1) from the weights of both, (R, P)."""
-        neurons = both.unflatten(1, (-1, c.input_dim + 1))  # (R, (1 + copies) m, d + 1)
+        neurons = both.view(len(both), -1, c.input_dim + 1)  # (R, (1 + copies) m, d + 1)
         return neurons[:, : c.width], neurons[:, c.width :]
 
     def losses(both: Tensor) -> Tensor:

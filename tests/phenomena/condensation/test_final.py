@@ -1,14 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from any_settings import any_settings, runs_to_the_end
-from hypothesis import HealthCheck, given, settings
 
-from dyntoolkit.phenomena.condensation.final import EXPERIMENT, X, Y, initial_theta, target
-from dyntoolkit.phenomena.condensation.final_claims import CLAIMS
-from dyntoolkit.phenomena.condensation.final_config import PRESETS, Config
-from dyntoolkit.phenomena.condensation.relu_descent import State, make_step, ntk_step
-from dyntoolkit.phenomena.condensation.two_layer import loss
+from dyntoolkit.phenomena.condensation._two_layer import State, loss, make_step, ntk_step
+from dyntoolkit.phenomena.condensation.final import CLAIMS, EXPERIMENT, PRESETS, Config, X, Y, initial_theta, target
 from dyntoolkit.probes.effective_neurons import effective_neurons
 
 SMALL = Config(width=30, steps=400, tol=1e-3)
@@ -34,7 +29,7 @@ def test_each_run_stops_by_itself_as_if_alone():
     for r, (config, seed) in enumerate(zip(configs, (1, 2, 1), strict=True)):
         start = initial_theta([config], [seed])
         step, state, settled = (
-            make_step(X, Y, ntk_step(start, X, config.lr_factor, config.lr_damping)),
+            make_step(X, Y, ntk_step(start, X, config.lr_factor, config.lr_damping), "relu"),
             State(start),
             -1,
         )
@@ -75,24 +70,10 @@ def test_small_weights_condense_and_large_ones_do_not():
 
 
 def test_where_the_claims_are_expected():
-    expected = {name: [c.expected(Config().replace(**p.changes)) for c in CLAIMS] for name, p in PRESETS.items()}
+    expected = {name: [c.where(Config().replace(**p.changes)) for c in CLAIMS] for name, p in PRESETS.items()}
     assert expected == {
         "condensed": [True, True, True],
         "near": [True, False, True],
         "critical": [False] * 3,
         "lazy": [False] * 3,
     }
-
-
-def test_panels_keep_their_marks():
-    history, frames = EXPERIMENT.start([SMALL] * 2, [0, 1])
-    marks = [[mark.name for mark in panel.marks] for panel in EXPERIMENT.panels(history)]
-    for frame in frames:
-        history.append(frame)
-        assert [[mark.name for mark in panel.marks] for panel in EXPERIMENT.panels(history)] == marks
-
-
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(any_settings(Config, steps=100, width=100))
-def test_any_settings_run_to_the_end(fields):
-    runs_to_the_end(EXPERIMENT, fields, finite=True)

@@ -1,4 +1,4 @@
-"""The written-out gradient against autograd, and the coordinates of the neurons."""
+"""The written-out gradient against autograd, the step from the kernel's trace, and the coordinates of the neurons."""
 
 import math
 
@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from dyntoolkit.engine.gradient import value_and_grad
-from dyntoolkit.phenomena.condensation import two_layer
+from dyntoolkit.engine.loop import full_batch, train
+from dyntoolkit.phenomena.condensation import _two_layer as two_layer
 
 X, Y = torch.linspace(-1, 1, 7, dtype=torch.float64), torch.linspace(0, 2, 7, dtype=torch.float64).sin()
 
@@ -49,3 +50,39 @@ def test_orientation_and_amplitude_of_known_neurons():
     assert two_layer.orientation(theta)[0].tolist() == pytest.approx([0, 90, 180, -90])
     assert two_layer.amplitude(theta)[0].tolist() == pytest.approx([3, 2, 1, 6])
     assert math.isfinite(float(two_layer.outputs(theta, X.float(), "tanh").sum()))
+
+
+def networks(runs=2, m=5):
+    return torch.randn(runs, 3, m, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_the_step_uses_each_networks_own_rate(activation):
+    theta = networks()
+    step = two_layer.make_step(X, Y, torch.tensor([0.1, 0.0]), activation)
+    after = step(two_layer.State(theta), None).theta
+    torch.testing.assert_close(after[0], theta[0] - 0.1 * two_layer.gradient(theta, X, Y, activation)[0])
+    assert torch.equal(after[1], theta[1])
+
+
+def test_the_trace_of_the_kernel_is_the_sum_of_squared_derivatives():
+    theta = networks()
+    trace = two_layer.kernel_trace(theta, X)
+    for r in range(2):
+        jacobian = torch.autograd.functional.jacobian(
+            lambda t: two_layer.outputs(t[None], X, "relu")[0], theta[r]
+        )  # (n, 3, m)
+        assert trace[r].item() == pytest.approx(jacobian.square().sum().item())
+    torch.testing.assert_close(two_layer.ntk_step(theta, X, 0.5, 2.0), 0.5 / (2 / 7 * trace + 2))
+
+
+def test_a_network_is_the_same_alone_and_among_others():
+    theta = networks(6, 20).float()
+    lr = two_layer.ntk_step(theta, X.float(), 1.0, 2.0)
+
+    def end(rows):
+        step = two_layer.make_step(X.float(), Y.float(), lr[rows], "relu")
+        frames = train(two_layer.State(theta[rows]), step, full_batch, (0, 100), lambda k, s: {"t": s})
+        return list(frames)[-1].values["t"].theta
+
+    torch.testing.assert_close(end(slice(2, 3))[0], end(slice(None))[2], rtol=1e-4, atol=1e-5)
