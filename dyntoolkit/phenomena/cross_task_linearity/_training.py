@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch.nn import functional
 
+from dyntoolkit.engine.activations import Activation
 from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.engine.initialization import he, normal_init
@@ -18,9 +19,9 @@ FRAMES = 30  # of each phase
 DEADLY = 0.03  # lr / (batch (1 - momentum)), the strength of SGD's noise: seeds died at .031, most of them at .06
 
 
-def network(config: Any) -> MLP:
-    """64 pixels, `depth` hidden layers of `width` ReLU units, 10 digits; with biases."""
-    return MLP((64, *[config.width] * config.depth, 10), torch.relu)
+def network(config: Any, activation: Activation = torch.relu) -> MLP:
+    """64 pixels, `depth` hidden layers of `width` units, 10 digits; with biases."""
+    return MLP((64, *[config.width] * config.depth, 10), activation)
 
 
 def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,9 @@ import numpy as np
 import torch
 
 from dyntoolkit.data import Split, noisy_labels, pixel_shuffled_digits, rotated_digits
+from dyntoolkit.engine.activations import Activation
 from dyntoolkit.engine.history import Array, Frame, History
+from dyntoolkit.engine.layers import MLP
 from dyntoolkit.engine.loop import evenly, train
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
@@ -179,13 +181,12 @@ def test_points(configs: Sequence[Config]) -> tuple[torch.Tensor, torch.Tensor]:
     return x, rotated_digits(0).test_y.repeat(2)
 
 
-def pretrain(configs: Sequence[Config], seeds: Sequence[int]) -> Phase:
+def pretrain(configs: Sequence[Config], seeds: Sequence[int], model: MLP) -> Phase:
     """Train the network that both fine-tunings start from; or, with `shared_init` off, one for each of them.
 
     Frames with `pretrain_loss` and `pretrain_acc` (accuracy on both tasks' tests), (R,) each.
     """
     config = configs[0]
-    model = network(config)
     names = ("",) if config.shared_init else ("", " B")
     theta = initial(configs, seeds, [f"init{name}" for name in names])  # (R, N, P)
     table = pretraining_table(configs, len(names))
@@ -205,14 +206,15 @@ def pretrain(configs: Sequence[Config], seeds: Sequence[int]) -> Phase:
     return (yield from train(state, step, batches, record, measure, total=config.pretrain_steps + config.steps))
 
 
-def finetune(configs: Sequence[Config], seeds: Sequence[int], starts: torch.Tensor, diverged: Array) -> Phase:
+def finetune(configs: Sequence[Config], seeds: Sequence[int], model: MLP, starts: torch.Tensor, lost: Array) -> Phase:
     """Train two copies of the start, or one of each of the two starts (R, N, P), A and B on their own tasks.
 
-    Frames with the weights `theta` (R, 2, P) and, after the first one, the training losses `loss` (R, 2).
+    lost: the steps at which runs diverged while pretraining (R,), -1 for none. Frames with the weights `theta`
+    (R, 2, P) and, after the first one, the training losses `loss` (R, 2).
     """
     config = configs[0]
     table = finetuning_table(configs)
-    step = sgd_step(network(config), table, per_run(configs, "lr"), per_run(configs, "momentum"))
+    step = sgd_step(model, table, per_run(configs, "lr"), per_run(configs, "momentum"))
     batches = minibatches([Stream(seeds, f"finetune {task}") for task in "AB"], table.y.shape[1], config.batch_size)
     state = Training.start(starts.expand(-1, 2, -1))
     loss = LossSinceLast(state)
@@ -224,26 +226,28 @@ def finetune(configs: Sequence[Config], seeds: Sequence[int], starts: torch.Tens
     record = evenly(config.steps, FRAMES)
     begin = config.pretrain_steps
     total = begin + config.steps
-    return (yield from train(state, step, batches, record, measure, start=begin, total=total, diverged=diverged))
+    return (yield from train(state, step, batches, record, measure, start=begin, total=total, diverged=lost))
 
 
-def trajectory(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]:
+def trajectory(configs: Sequence[Config], seeds: Sequence[int], model: MLP) -> Iterator[Frame]:
     """Both phases of training, with nothing in the frames that depends on `alpha` or `task_scale`."""
-    state, diverged = yield from pretrain(configs, seeds)
-    yield from finetune(configs, seeds, state.theta, diverged)
+    state, diverged = yield from pretrain(configs, seeds, model)
+    yield from finetune(configs, seeds, model, state.theta, diverged)
 
 
-def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]:
+def simulate(configs: Sequence[Config], seeds: Sequence[int], activation: Activation = torch.relu) -> Iterator[Frame]:
     """Train R pairs of networks and measure them while they train, with heartbeats in long measurements too.
 
     `alpha` and `task_scale` say what is measured on the trained networks. So the trainings are remembered, and a run
-    that differs from a remembered one in nothing else is only measured anew, with the same numbers.
+    that differs from a remembered one in nothing else is only measured anew, with the same numbers. The theory is about
+    the kinks of ReLU units; try another activation.
     """
-    benches = [bench(config) for config in configs]
+    model = network(configs[0], activation)
+    benches = [bench(config, model) for config in configs]
     trained = tuple(config.replace(alpha=0.5, task_scale=0.5) for config in configs)
     start = torch.empty(0, dtype=torch.float32)  # theta_0, known from the first frame of the pair on
     reached = 0
-    for frame in MEMORY.frames((trained, tuple(seeds)), lambda: trajectory(configs, seeds)):
+    for frame in MEMORY.frames((model, trained, tuple(seeds)), lambda: trajectory(configs, seeds, model)):
         values = dict(frame.values)
         if "theta" in values:
             pair = torch.from_numpy(values.pop("theta"))  # (R, 2, P)
@@ -258,10 +262,10 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
         reached = frame.step
 
 
-def bench(config: Config) -> Bench:
+def bench(config: Config, model: MLP) -> Bench:
     """What one run is measured on. One by one, since all runs at once take longer and much memory."""
     x, labels = test_points([config])
-    return Bench(network(config), x, labels, per_run([config], "alpha"), per_run([config], "task_scale"))
+    return Bench(model, x, labels, per_run([config], "alpha"), per_run([config], "task_scale"))
 
 
 # ---- What is measured, claims ----
@@ -504,17 +508,13 @@ def panels(history: History) -> list[Panel]:
     step = Axis("step", range=(0, history.config.pretrain_steps + history.config.steps))
     share = Axis("test accuracy", range=(0, 1))
     difference = Axis("1 − cosine", log=True)
+    relative = Axis("ratio, relative deviation", log=True)
     scan = Axis("α (average) or λ (arithmetic)", range=(0, 1))
     return [
         Panel("Training loss", step, Axis("cross-entropy (nats)", log=True), _losses(history)),
         Panel("Accuracy on tasks A and B", step, share, _accuracies(history)),
         Panel("Features layer by layer", Axis("layer"), difference, _layers(history)),
-        Panel(
-            "Closer networks are more linear",
-            Axis("distance", log=True),
-            Axis("ratio, relative deviation", log=True),
-            _scaling(history),
-        ),
+        Panel("Closer networks are more linear", Axis("distance", log=True), relative, _scaling(history)),
         Panel("Deviation from linearity", Axis("α", range=(0, 1)), Axis("‖deviation‖<sub>F</sub>"), _path(history)),
         Panel("Averaging and arithmetic", scan, share, _merging(history)),
     ]
