@@ -230,14 +230,14 @@ def _train_and_report(
     except KeyboardInterrupt:
         return _stopped(history, options.out)
     seconds = time.perf_counter() - began
+    own = run_metrics(experiment, history)
     if options.json:
         preset = options.preset or next(iter(experiment.presets))
-        own = run_metrics(experiment, history)
         document = report.run_document(preset, history, seconds, own, verdicts, torch.get_num_threads())
         print(json.dumps(document, allow_nan=False))
     else:
         print(report.heading(history, seconds))
-        print(report.verdicts_table(verdicts))
+        print(report.verdicts_table(verdicts) if experiment.claims else report.metrics_table(own))
     if failure:
         raise InputError(failure, "out")
     return 0 if succeeded(verdicts) else 1

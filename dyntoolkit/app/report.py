@@ -95,6 +95,13 @@ def heading(history: History, seconds: float) -> str:
     return f"{line}\ndiverged: {', '.join(lost)}" if lost else line
 
 
+def metrics_table(metrics: Mapping[str, Array]) -> str:
+    """The metrics one a line, values as median [least, largest]: what there is to say where there are no claims."""
+    names = [name for name in metrics if name != DIVERGED]
+    width = max(map(len, names), default=0)
+    return "\n".join(f"{name.ljust(width)}  {numbers_words(metrics[name].tolist())}" for name in names)
+
+
 def verdicts_table(verdicts: Sequence[Verdict]) -> str:
     """The claims as a table of at most 100 columns, each followed by its controls; values as median [least, largest].
 
@@ -132,7 +139,8 @@ def experiments_table(experiments: Iterable[Experiment]) -> str:
     """Name, title, time, question and presets of every experiment."""
     blocks = []
     for experiment in experiments:
-        lines = [f"{experiment.name}: {experiment.title} {_time(experiment)}", f"  {experiment.question}"]
+        lines = [f"{experiment.name}: {experiment.title}{_time(experiment)}"]
+        lines += [f"  {experiment.question}"] if experiment.question else []
         lines += [f"  {name}: {preset.reason}" for name, preset in experiment.presets.items()]
         blocks.append("\n".join(_wrap(line, WIDTH) for line in lines))
     return "\n\n".join(blocks)
