@@ -54,6 +54,7 @@ from dyntoolkit.probes.sharpness import sharpness
 
 Tensor = torch.Tensor
 State = Adam | AmsGrad
+Rule = Callable[..., Adam]  # state, gradient (R, P), lr, beta1, beta2, eps (R,) each -> state
 
 
 # ---- Settings and presets ----
@@ -112,7 +113,9 @@ def initial_state(configs: Sequence[Config], seeds: Sequence[int]) -> State:
     return rule.start(initial_theta(configs, seeds))
 
 
-def make_step(configs: Sequence[Config], data: Data) -> Callable[[State, Tensor | None], State]:
+def make_step(
+    configs: Sequence[Config], data: Data, rule: Rule = update.adam
+) -> Callable[[State, Tensor | None], State]:
     """One step of Adam on the full batch: gradient, noise on it, clipping, moments, weights. noise: (R, P)."""
     lr, beta1, beta2, eps = (per_run(configs, name, torch.float64) for name in ("lr", "beta1", "beta2", "eps"))
     limit = per_run(configs, "grad_clip", torch.float64)
@@ -125,7 +128,7 @@ def make_step(configs: Sequence[Config], data: Data) -> Callable[[State, Tensor 
         gradient = update.clip(gradient, limit) if clips else gradient
         if isinstance(state, AmsGrad):
             return update.amsgrad(state, gradient, lr, beta1, beta2, eps)
-        return update.adam(state, gradient, lr, beta1, beta2, eps)
+        return rule(state, gradient, lr, beta1, beta2, eps)
 
     return step
 
@@ -144,19 +147,20 @@ def make_batches(
     return batches
 
 
-def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]:
+def simulate(configs: Sequence[Config], seeds: Sequence[int], rule: Rule = update.adam) -> Iterator[Frame]:
     """Train R networks; a frame every 50 steps with the values at each of these steps, (R, 50) float64 (see `trace`).
 
-    Names as in `curvatures`. The probes only read: `simulate_untraced` trains the same networks bit by bit.
+    Names as in `curvatures`. The probes only read: `simulate_untraced` trains the same networks bit by bit. rule: to be
+    tried in the place of Adam.
     """
     data = draw_data(configs, seeds)
-    return _train(configs, seeds, data, partial(curvatures, configs, data))
+    return _train(configs, seeds, data, make_step(configs, data, rule), partial(curvatures, configs, data))
 
 
 def simulate_untraced(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]:
     """The same training, but only the loss is measured."""
     data = draw_data(configs, seeds)
-    return _train(configs, seeds, data, partial(losses_only, data))
+    return _train(configs, seeds, data, make_step(configs, data), partial(losses_only, data))
 
 
 class Moment(NamedTuple):
@@ -170,6 +174,7 @@ def _train(
     configs: Sequence[Config],
     seeds: Sequence[int],
     data: Data,
+    step: Callable[[State, Tensor | None], State],
     probe: Callable[[Sequence[Moment], int], dict[str, Tensor]],
 ) -> Iterator[Frame]:
     """The loss at index i belongs to the weights before update i + 1, whose v holds the gradient of that very step."""
@@ -179,7 +184,7 @@ def _train(
     def moment(before: State, after: State) -> Moment:
         return Moment(before.theta, corrected(after, beta2))
 
-    return traced(state, make_step(configs, data), batches, configs[0].steps, moment, probe)
+    return traced(state, step, batches, configs[0].steps, moment, probe)
 
 
 # ---- What is measured, claims ----

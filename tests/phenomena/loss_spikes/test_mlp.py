@@ -1,10 +1,13 @@
 """The default experiment: training against torch.optim, probes that only read, divergence, figure."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 from dyntoolkit.engine.history import History
+from dyntoolkit.engine.update import adam
 from dyntoolkit.phenomena import _sines as sines
 from dyntoolkit.phenomena.loss_spikes import mlp
 from dyntoolkit.phenomena.loss_spikes._trace import trace
@@ -42,6 +45,15 @@ def test_measuring_does_not_change_one_bit(changes):
     measured = pulled(mlp.simulate, [config] * 2, [1, 2])
     untraced = pulled(mlp.simulate_untraced, [config] * 2, [1, 2])
     np.testing.assert_array_equal(trace(measured, "loss"), trace(untraced, "loss"))
+
+
+def test_another_rule_takes_the_place_of_adam():
+    def slower(state, gradient, lr, beta1, beta2, eps):
+        return adam(state, gradient, lr / 2, beta1, beta2, eps)
+
+    other = pulled(partial(mlp.simulate, rule=slower), [SHORT], [1])
+    halved = pulled(mlp.simulate, [SHORT.replace(lr=SHORT.lr / 2)], [1])
+    np.testing.assert_array_equal(trace(other, "loss"), trace(halved, "loss"))
 
 
 def test_the_curvatures_are_those_of_the_recipe():
