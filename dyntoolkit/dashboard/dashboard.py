@@ -36,13 +36,22 @@ class Dashboard:
     """An experiment with its sliders; moving one trains the network anew, in a thread of its own.
 
     claims: the verdicts on the newest run, [] until it is finished. config, seeds: of that run. box: the widget to
-    display.
+    display. earlier: whose place it takes; what was moved there stays where it is, as `moved` says.
     """
 
-    def __init__(self, experiment: Experiment, config: Any = None, seed: int = 0, n_seeds: int = 1) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        config: Any = None,
+        seed: int = 0,
+        n_seeds: int = 1,
+        earlier: "Dashboard | None" = None,
+    ) -> None:
         self.experiment = experiment
-        self.config: Any = experiment.configure() if config is None else config
-        self.first: Any = self.config  # what it was asked for, before any slider was moved
+        self.first: Any = experiment.configure() if config is None else config  # what it was asked for
+        self._start = (seed, n_seeds)
+        self.config: Any = earlier.moved(self.first) if earlier else self.first
+        seed, n_seeds = earlier.moved_seeds(self._start) if earlier else self._start
         self.seeds = tuple(range(seed, seed + n_seeds))
         self.claims: list[Verdict] = []
         self.runner = Runner()
@@ -50,7 +59,6 @@ class Dashboard:
         self._work: object = None  # stands for the newest job; what an older one has to say is not heard any more
         self._waits = False  # for a first look at it, to train then
         self._quiet = False  # while widgets are set by the dashboard itself
-        self._start = (seed, n_seeds)
         self._elsewhere: list[Any] = []  # boxes in other cells that hold widgets of this dashboard
         self._shown_by = ""  # the execution of a cell that has displayed it
         self.board = Board(f"{experiment.title}: {experiment.question}")
@@ -133,6 +141,12 @@ class Dashboard:
                 with suppress(InputError):
                     kept = kept.replace(**{name: value})
         return kept
+
+    def moved_seeds(self, asked: tuple[int, int]) -> tuple[int, int]:
+        """The first seed and the number of seeds, likewise."""
+        moved = zip(asked, self._start, (self.seed.value, self.n_seeds.value), strict=True)
+        seed, n_seeds = (value if wanted == before else wanted for wanted, before, value in moved)
+        return seed, n_seeds
 
     def apply(self, preset: str) -> None:
         """Set a preset's values and train."""

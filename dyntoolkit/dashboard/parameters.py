@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from IPython.display import HTML, display
 
 from dyntoolkit.catalog.registry import find
-from dyntoolkit.dashboard.headless import is_voila
+from dyntoolkit.dashboard.headless import is_headless, is_voila
 from dyntoolkit.engine.streams import check_seeds
 from dyntoolkit.errors import InputError, unknown, whole_number
 from dyntoolkit.experiment import Experiment
@@ -91,7 +91,9 @@ def run_seeds(seed: object, n_seeds: object) -> tuple[int, ...]:
 
 
 def _injected(namespace: Mapping[str, Any]) -> list[str]:
-    """The names that papermill's own cell assigns, which follows the one tagged `parameters`."""
+    """The names that papermill's own cell assigns, which follows the one tagged `parameters`; none in a live one."""
+    if not is_headless():
+        return []
     cells = [ast.parse(source) for source in namespace.get("In", ()) if source.startswith(PAPERMILL_CELL)]
     nodes = [node for cell in cells for node in cell.body if isinstance(node, ast.Assign)]
     return [target.id for node in nodes for target in node.targets if isinstance(target, ast.Name)]

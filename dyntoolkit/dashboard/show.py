@@ -105,11 +105,7 @@ def explore(
     if headless.is_headless():
         return _explore_headless(experiment, config, seeds)
     earlier = live.earlier(experiment.name) if own else None
-    if earlier is None:
-        dashboard = Dashboard(experiment, config, seeds[0], len(seeds))
-    else:
-        dashboard = Dashboard(experiment, earlier.moved(config), earlier.seed.value, earlier.n_seeds.value)
-        dashboard.first = config
+    dashboard = Dashboard(experiment, config, seeds[0], len(seeds), earlier)
     alone = live.enter(dashboard)
     dashboard.show()
     if alone:
