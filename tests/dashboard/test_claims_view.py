@@ -2,8 +2,8 @@
 
 import math
 
+from dyntoolkit.dashboard.claims_view import claims_html, claims_text, control_text
 from dyntoolkit.experiment.judging import ControlVerdict, Verdict
-from dyntoolkit.dashboard.claims_view import claims_html, claims_text, control_words, numbers_words
 
 
 def verdict(**changes):
@@ -35,29 +35,45 @@ def test_several_seeds(tiny):
     assert "inside for 2 of 3 seeds" in html
 
 
-def test_never_is_a_number_too():
-    assert numbers_words((math.nan,)) == "never"
-    assert numbers_words((math.nan, 1.0, 3.0)) == "median 2 [1, 3]"
-    assert numbers_words((math.nan, math.nan)) == "never"
+def test_never_is_a_number_too(tiny):
+    assert "never; threshold" in claims_html(tiny.claims, [verdict(value=(math.nan,), holds=(False,))])
+    several = verdict(value=(math.nan, 1.0, 3.0), holds=(False, True, True))
+    assert "median 2 [1, 3]; threshold" in claims_html(tiny.claims, [several])
+    nothing = verdict(value=(math.nan,) * 2, holds=(False, False))
+    assert "median never; threshold" in claims_html(tiny.claims, [nothing])
+
+
+def test_where_a_claim_is_not_expected_it_says_where_it_is(tiny):
+    elsewhere = verdict(expected=False, value=(), holds=(), grounds="default settings, lr > 0.1", note="refused.")
+    html = claims_html(tiny.claims, [elsewhere])
+    assert "threshold &lt; 0.5; expected at default settings, lr &gt; 0.1. refused." in html
+    assert "inside for" not in html
+    assert "expected at" not in claims_html(tiny.claims, [verdict(grounds="default settings")])
 
 
 def test_controls():
     control = ControlVerdict("no noise", "not < 0.5", (1.0,), (True,))
-    assert control_words(control) == "control no noise: 1; must be not < 0.5: ✓ as it must be"
-    assert control_words(ControlVerdict("no noise", "x", (1.0,), (False,))).endswith("✗ not as it must be")
-    assert control_words(ControlVerdict("no noise", "mean > 1", (1.0,), (True,), mean=2.5)).startswith(
-        "control no noise: mean 2.5"
-    )
-    assert control_words(ControlVerdict("no noise", "x", note="cannot be trained here")) == (
+    assert control_text(control) == "control no noise: 1; must be not < 0.5: ✓ as it must be"
+    assert control_text(ControlVerdict("no noise", "x", (1.0,), (False,))).endswith("✗ not as it must be")
+    pooled = ControlVerdict("no noise", "> 1", (2.5, 2.5), (True, True), pooled=True)
+    assert control_text(pooled) == "control no noise: median 2.5 [2.5, 2.5]; must be > 1: ✓ as it must be"
+    assert control_text(ControlVerdict("no noise", "x", note="cannot be trained here")) == (
         "control no noise: cannot be trained here"
     )
 
 
+def test_controls_are_in_the_list_with_their_signs_escaped(tiny):
+    html = claims_html(tiny.claims, [verdict(controls=(ControlVerdict("a < b", "> 1", (2.0,), (True,)),))])
+    assert "<li>control a &lt; b: 2; must be &gt; 1: ✓ as it must be</li>" in html
+
+
 def test_text_has_no_measured_numbers():
     control = ControlVerdict("no noise", "not < 0.5", (1.0,), (True,))
-    text = claims_text([verdict(controls=(control,), where="preset slow"), verdict(holds=(False,))])
+    missing = ControlVerdict("refused", "not < 0.5", note="cannot be trained here")
+    text = claims_text([verdict(controls=(control, missing), place="preset slow"), verdict(holds=(False,))])
     assert text == (
         "✓ shrinks holds (preset slow): |w| < 1\n"
         "    ✓ as it must be control: no noise\n"
+        "    – not judged control: refused\n"
         "✗ shrinks does not hold: |w| < 1"
     )

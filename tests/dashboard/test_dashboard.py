@@ -6,10 +6,10 @@ import ipywidgets as widgets
 import pytest
 from ipywidgets.widgets.widget import _instances
 
-from dyntoolkit.experiment import Map
-from dyntoolkit.experiment.claims import Sweep
 from dyntoolkit.dashboard.dashboard import Dashboard
 from dyntoolkit.dashboard.runner import State
+from dyntoolkit.experiment import Map
+from dyntoolkit.experiment.claims import Sweep
 
 LONG = {"steps": 1_000_000}
 

@@ -8,8 +8,8 @@ import nbval.plugin
 import pytest
 import voila.utils
 
-from dyntoolkit.errors import InputError
 from dyntoolkit.dashboard import headless
+from dyntoolkit.errors import InputError
 
 
 @pytest.fixture(autouse=True)

@@ -1,10 +1,10 @@
 import pytest
 
-from dyntoolkit.errors import InputError
 from dyntoolkit.dashboard import live
 from dyntoolkit.dashboard.dashboard import Dashboard
 from dyntoolkit.dashboard.look_for import look_for
 from dyntoolkit.dashboard.show import Result
+from dyntoolkit.errors import InputError
 
 NOTES = {"slow": "nothing <i>moves</i>", "noisy": "noise holds them up"}
 
@@ -24,7 +24,7 @@ def test_a_word_is_a_button_that_sets_the_preset(dashboards):
     assert (button.description, note.value) == ("slow", "nothing <i>moves</i>")
     button.click()
     assert dashboard.sliders.values()["lr"] == 0.0015
-    assert other.controls.values()["lr"] == 0.05
+    assert other.sliders.values()["lr"] == 0.05
 
 
 def test_after_its_dashboard_is_closed_it_acts_on_the_live_one(dashboards):
@@ -33,7 +33,7 @@ def test_after_its_dashboard_is_closed_it_acts_on_the_live_one(dashboards):
     live.enter(new)
     old.close()
     button.click()
-    assert new.controls.values()["lr"] == 0.0015
+    assert new.sliders.values()["lr"] == 0.0015
 
 
 def test_without_a_front_end_it_is_a_list(tiny):

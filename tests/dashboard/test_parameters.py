@@ -3,12 +3,15 @@
 import math
 import sys
 import types
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from dyntoolkit import phenomena
+from dyntoolkit.catalog import registry
+from dyntoolkit.dashboard.parameters import chosen, parameters, run_seeds
+from dyntoolkit.dashboard.show import explore
 from dyntoolkit.errors import InputError
-from dyntoolkit.dashboard.parameters import parameters
 
 module = sys.modules["dyntoolkit.dashboard.parameters"]  # in its package the name is the function's
 
@@ -16,7 +19,7 @@ module = sys.modules["dyntoolkit.dashboard.parameters"]  # in its package the na
 @pytest.fixture(autouse=True)
 def headless(tiny, monkeypatch):
     """Nobody looks; returns the switch."""
-    monkeypatch.setattr(phenomena, "EXPERIMENTS", (tiny,))
+    monkeypatch.setattr(registry, "EXPERIMENTS", (tiny,))
     monkeypatch.delenv("QUERY_STRING", raising=False)
 
     def switch(wanted, query=None):
@@ -41,8 +44,6 @@ def test_nothing_given():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"nois_std": 0}, "unknown parameter 'nois_std'. Did you mean 'noise_std'?"),
-        ({"preste": "slow"}, "Did you mean 'preset'?"),
         ({"lr": 9}, "lr takes a number from 0.001 to 4, got 9."),
         ({"lr": "fast"}, "lr takes a number"),
         ({"lr": math.nan}, "lr takes a number"),
@@ -51,7 +52,8 @@ def test_nothing_given():
         ({"seed": -1}, "seed takes a whole number"),
         ({"n_seeds": 0}, "n_seeds takes a whole number from 1 to 32, got 0."),
         ({"n_seeds": 33}, "n_seeds takes"),
-        ({"n_seeds": "2"}, "n_seeds takes"),
+        ({"n_seeds": "2.5"}, "n_seeds takes"),
+        ({"n_seeds": [2]}, "n_seeds takes"),
         ({"kind": "sam", "noise_std": 0.9}, "at most 0.5"),
     ],
 )
@@ -75,6 +77,104 @@ def test_what_ipython_and_imports_put_there_is_no_parameter():
     assert parameters({**shell, **imported, "lr": 0.1}, "tiny") == {"lr": 0.1}
 
 
+def injected(*lines):
+    """The namespace after papermill's cell with these assignments has run."""
+    source = "# Parameters\n" + "".join(f"{line}\n" for line in lines)
+    namespace = {"In": ["", "lr = 0.05", source, "parameters(globals())"]}
+    exec(source, namespace)
+    return namespace
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("nois_std = 0", "unknown parameter 'nois_std'. Did you mean 'noise_std'?"),
+        ('preste = "slow"', "Did you mean 'preset'?"),
+        ("n = 5", "unknown parameter 'n'."),
+    ],
+)
+def test_an_injected_parameter_with_a_typo_is_refused(headless, line, words):
+    with pytest.raises(InputError) as error:
+        parameters(injected("lr = 0.1", line), "tiny")
+    assert words in str(error.value)
+    headless(False)  # what looks alike in a live notebook was written by a person
+    assert parameters(injected("lr = 0.1", line), "tiny") == {"lr": 0.1}
+
+
+def test_own_variables_above_the_dashboard_are_none():
+    own = {"n": 5, "nois_std": 0, "In": ["", "# my parameters\nn = 5", "nois_std = 0"], "lr": 0.1}
+    assert parameters(own, "tiny") == {"lr": 0.1}
+
+
+def test_where_papermill_has_its_files_is_no_parameter():
+    lines = ('PAPERMILL_INPUT_PATH = "a.ipynb"', 'PAPERMILL_OUTPUT_PATH = "b.ipynb"', "lr = 0.1")
+    assert parameters(injected(*lines), "tiny") == {"lr": 0.1}
+
+
+def test_the_same_cells_twice_in_one_kernel():
+    once = injected("lr = 0.1")
+    again = {**once, "In": once["In"] * 2, "view": object(), "given": {"lr": 0.1}}
+    assert parameters(again, "tiny") == {"lr": 0.1}
+
+
+@pytest.mark.parametrize("text", ["1e-3", "0.001", " 1E-3 "])
+def test_a_number_may_be_text_as_yaml_reads_it(text):
+    assert parameters(injected(f"lr = {text!r}", 'flip = "yes"', 'seed = "1e1"'), "tiny") == {
+        "seed": "1e1",
+        "lr": text,
+        "flip": "yes",
+    }
+
+
+def test_an_experiment_of_ones_own_is_taken_as_a_name_is(tiny, monkeypatch):
+    monkeypatch.setattr(registry, "EXPERIMENTS", ())
+    assert parameters({"lr": 0.1, "n": 5}, tiny) == {"lr": 0.1}
+    with pytest.raises(InputError, match="lr takes a number"):
+        parameters({"lr": 9}, tiny)
+
+
+def test_the_page_of_any_experiment_takes_the_name_too(tiny, headless, monkeypatch):
+    other = replace(tiny, name="other.one")
+    monkeypatch.setattr(registry, "EXPERIMENTS", (tiny, other))
+    assert chosen({"lr": 0.1}, "tiny") == (tiny, {"lr": 0.1})
+    assert chosen(injected('experiment = "other.one"', "lr = 0.1"), "tiny") == (other, {"lr": 0.1})
+    with pytest.raises(InputError, match="unknown parameter 'lrr'"):
+        chosen(injected('experiment = "other.one"', "lrr = 0.1"), "tiny")
+    headless(False, "experiment=other.one&lr=0.2")
+    assert chosen({"experiment": "tiny", "lr": 0.1}, "tiny") == (other, {"lr": "0.2"})
+
+
+def test_a_link_to_an_experiment_that_there_is_not_is_named_in_the_page(tiny, headless, monkeypatch):
+    shown = []
+    monkeypatch.setattr(module, "display", lambda html: shown.append(html.data))
+    headless(False, "experiment=gone&lr=0.2")
+    assert chosen({"lr": 0.1}, "tiny")[0] is tiny
+    assert "unknown experiment &#x27;gone&#x27;" in shown[0]
+
+
+@pytest.mark.parametrize(
+    ("seed", "n_seeds", "seeds"), [(3, 2, (3, 4)), ("3", "2", (3, 4)), (np.int64(3), np.int32(2), (3, 4)), (0, 1, (0,))]
+)
+def test_the_seeds_of_a_run(seed, n_seeds, seeds):
+    assert run_seeds(seed, n_seeds) == seeds
+    assert all(type(one) is int for one in run_seeds(seed, n_seeds))
+
+
+@pytest.mark.parametrize(
+    ("seed", "n_seeds", "words"),
+    [
+        (-1, 1, "seed takes"),
+        ("one", 1, "seed takes"),
+        (0, 33, "n_seeds takes a whole number from 1 to 32, got 33."),
+        (0, "many", "n_seeds takes"),
+        (2**32 - 1, 2, "seed takes a whole number from 0 to 4294967295, got 4294967296."),
+    ],
+)
+def test_what_are_no_seeds_is_named(seed, n_seeds, words):
+    with pytest.raises(InputError, match=words):
+        run_seeds(seed, n_seeds)
+
+
 def test_a_live_notebook_may_have_other_variables(headless):
     headless(False)
     assert parameters({"x": 1, "lr": 0.1}, "tiny") == {"lr": 0.1}
@@ -85,13 +185,16 @@ def test_a_link_goes_before_the_notebook(headless):
     given = parameters({"preset": "plain", "lr": 0.2, "noise_std": 0.1}, "tiny")
     assert given == {
         "preset": "slow",
-        "seed": 7,
-        "n_seeds": 2,
-        "lr": 0.1,
+        "seed": "7",
+        "n_seeds": "2",
+        "lr": "1e-1",
         "noise_std": 0.1,
-        "dim": 4,
-        "flip": True,
+        "dim": "4",
+        "flip": "true",
     }
+    result = explore("tiny", **given)  # it takes the text
+    assert result.history.seeds == (7, 8)
+    assert result.history.config == result.experiment.configure("slow", lr=0.1, dim=4, flip=True, noise_std=0.1)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from dyntoolkit.engine.history import Frame, History
 from dyntoolkit.dashboard.runner import Job, Runner, State
+from dyntoolkit.engine.history import Frame, History
 
 NOBODY = np.array([-1])
 

@@ -7,18 +7,18 @@ from dataclasses import replace
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from dyntoolkit import phenomena
-from dyntoolkit.errors import InputError
-from dyntoolkit.experiment import Map
+from dyntoolkit.catalog import registry
 from dyntoolkit.dashboard import headless, live, show
 from dyntoolkit.dashboard.dashboard import Dashboard
 from dyntoolkit.dashboard.show import Result, claims_table, explore, trained_map
+from dyntoolkit.errors import InputError
+from dyntoolkit.experiment import Map
 
 
 @pytest.fixture(autouse=True)
 def shown(tiny, monkeypatch):
     """What is displayed; nobody looks, and the only experiment is the tiny one."""
-    monkeypatch.setattr(phenomena, "EXPERIMENTS", (tiny,))
+    monkeypatch.setattr(registry, "EXPERIMENTS", (tiny,))
     monkeypatch.setenv("DYNTOOLKIT_HEADLESS", "1")
     objects = []
     monkeypatch.setattr(show, "display", objects.append)
@@ -140,5 +140,5 @@ def test_the_map_headless_is_a_picture(tiny, monkeypatch):
     over = Map(
         "Shrinking", "ratio", "lr", "dim", (0.01, 0.1), (1, 3), tiny.simulate, lambda history: history.last("norm")
     )
-    monkeypatch.setattr(phenomena, "EXPERIMENTS", (replace(tiny, map=over),))
+    monkeypatch.setattr(registry, "EXPERIMENTS", (replace(tiny, map=over),))
     assert trained_map(explore("tiny")).data.startswith(b"\x89PNG")

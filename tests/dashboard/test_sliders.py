@@ -1,4 +1,4 @@
-"""The panel of controls: exact values, one change per preset, and the right kind of widget."""
+"""The panel of sliders: exact values, one change per preset, and the right kind of widget."""
 
 import itertools
 import math
@@ -6,9 +6,9 @@ import math
 import ipywidgets as widgets
 import pytest
 
-from dyntoolkit.errors import InputError
-from dyntoolkit.experiment.config import Control
 from dyntoolkit.dashboard.sliders import SliderPanel, _stops
+from dyntoolkit.errors import InputError
+from dyntoolkit.experiment.config import Slider
 
 
 @pytest.fixture
@@ -74,16 +74,16 @@ def test_moving_one_widget_leaves_the_others_exact(tiny, panel):
 
 
 def test_every_stop_is_what_its_label_says_and_is_accepted(tiny, panel):
-    for name, control in tiny.config.sliders().items():
+    for name, slider in tiny.config.sliders().items():
         widget = panel.widget(name)
         if isinstance(widget, widgets.SelectionSlider):
-            assert (widget.options[0][1], widget.options[-1][1]) == (control.low, control.high)
+            assert (widget.options[0][1], widget.options[-1][1]) == (slider.low, slider.high)
             assert 40 < len(widget.options) <= 252
             for label, value in widget.options:
                 assert float(label) == value
                 assert getattr(tiny.configure(**{name: value}), name) == value
         elif isinstance(widget, widgets.IntSlider):
-            assert (widget.min, widget.max) == (control.low, control.high)
+            assert (widget.min, widget.max) == (slider.low, slider.high)
 
 
 def test_stops_of_a_logarithmic_slider_are_spaced_by_a_like_ratio(panel):
@@ -126,8 +126,8 @@ def test_a_rule_between_fields_is_left_to_the_config(tiny, panel):
 
 
 def test_a_memory_has_its_stops_close_to_one():
-    control = Control("beta2", "memory", 0.5, 0.9999, near_one=True)
-    stops = _stops(control, 0.999)
+    slider = Slider("beta2", "memory", 0.5, 0.9999, near_one=True)
+    stops = _stops(slider, 0.999)
     assert (stops[0], stops[-1]) == (0.5, 0.9999)
     assert stops == sorted(stops)
     assert sum(stop > 0.99 for stop in stops) > 30

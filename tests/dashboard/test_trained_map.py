@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dyntoolkit.dashboard.trained_map import TrainedMap
 from dyntoolkit.errors import InputError
 from dyntoolkit.experiment import Map
-from dyntoolkit.dashboard.trained_map import TrainedMap
 from dyntoolkit.figure.plotly_figure import panel_to_dict
 
 
