@@ -273,6 +273,23 @@ def test_close_leaves_no_widget_behind(tiny):
     assert set(_instances) == before
 
 
+def test_an_experiment_without_claims_has_no_list_of_them_and_leaves_nothing_behind(tiny, until):
+    before = set(_instances)
+    dashboard = Dashboard(replace(tiny, claims=()))
+    dashboard.train()
+    until(trained(dashboard))
+    assert dashboard.claims_html not in _all_inside(dashboard.box)
+    assert dashboard.buttons["run"] in _all_inside(dashboard.box)
+    dashboard.close()
+    dashboard.runner.join(10)
+    assert set(_instances) == before
+
+
+def _all_inside(widget):
+    """A widget and all that it contains."""
+    return [widget, *(inner for child in getattr(widget, "children", ()) for inner in _all_inside(child))]
+
+
 def test_a_retired_dashboard_keeps_its_figure_only(open_dashboard, until):
     dashboard = open_dashboard(**LONG)
     dashboard.train()

@@ -1,5 +1,6 @@
 import pytest
 
+from dyntoolkit.catalog import registry
 from dyntoolkit.dashboard import live
 from dyntoolkit.dashboard.dashboard import Dashboard
 from dyntoolkit.dashboard.look_for import look_for
@@ -44,3 +45,12 @@ def test_without_a_front_end_it_is_a_list(tiny):
 def test_a_name_that_is_no_preset_is_refused(tiny):
     with pytest.raises(InputError, match="unknown preset 'slwo'"):
         look_for(Result(tiny, tiny.run(), []), {"slwo": "?"})
+
+
+def test_a_name_or_an_experiment_stands_for_its_dashboard(dashboards, tiny, monkeypatch):
+    monkeypatch.setattr(registry, "EXPERIMENTS", (tiny,))
+    live.enter(dashboards[1])
+    for view in ("tiny", tiny):
+        dashboards[1].reset()
+        look_for(view, NOTES).children[0].children[0].click()
+        assert dashboards[1].sliders.values()["lr"] == 0.0015
