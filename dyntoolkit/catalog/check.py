@@ -266,9 +266,9 @@ def _check_finite(history: History) -> None:
     """No run that counts as healthy has recorded an infinite number (NaN stands for what was not measured)."""
     healthy = np.asarray(history.diverged) < 0
     for name in history.names():
-        values = np.asarray(history.last(name), dtype=np.float64)
-        if np.isinf(values[healthy]).any():
-            raise Broken(f"{name!r} is infinite at step {history.step} in a run that is not marked as diverged")
+        for step, row in zip(history.at(name), history[name], strict=True):
+            if np.isinf(np.asarray(row, dtype=np.float64)[healthy]).any():
+                raise Broken(f"{name!r} is infinite at step {step} in a run that is not marked as diverged")
 
 
 def _check_random(experiment: Experiment, until: int) -> None:

@@ -65,14 +65,16 @@ class Transformer:
 
     def mask(self, *names: str) -> Tensor:
         """Which weights of a row of theta lie in blocks whose names begin with one of `names`, bool (P,)."""
-        return torch.cat([torch.full((size,), block.startswith(names)) for block, size in self.sizes.items()])
+        return torch.cat(
+            [torch.full((size,), block.startswith(names), dtype=torch.bool) for block, size in self.sizes.items()]
+        )
 
     def init(self, stream: Stream) -> Tensor:
         """Random theta (R, P): weights N(0, .02^2), output and w2 N(0, (.02/sqrt(2 layers))^2), gains 1.
 
         As in GPT-2 (Radford et al. 2019).
         """
-        std = torch.full((self.parameters,), 0.02)  # (P,)
+        std = torch.full((self.parameters,), 0.02, dtype=torch.float32)  # (P,)
         std[self.mask("output", "w2")] /= math.sqrt(2 * self.layers)
         return torch.where(self.mask(*GAINS), 1.0, stream.normal(self.parameters) * std)
 
@@ -113,7 +115,7 @@ class Transformer:
 def embed(table: Tensor, x: Tensor) -> Tensor:
     """The row of each token in its run's own table: (R, V, d), tokens (R, ...) -> (R, ..., d)."""
     runs, rows, width = table.shape
-    first = torch.arange(runs).view(-1, *[1] * (x.ndim - 1)) * rows  # where a run's rows begin
+    first = torch.arange(runs, dtype=torch.int64).view(-1, *[1] * (x.ndim - 1)) * rows  # where a run's rows begin
     return functional.embedding(x + first, table.reshape(-1, width))
 
 

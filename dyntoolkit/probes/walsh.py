@@ -12,8 +12,8 @@ Tensor = torch.Tensor
 
 def cube(n_bits: int) -> Tensor:
     """All points of {-1, 1}^n in order, (2^n, n) float32; column b holds x_b."""
-    index = torch.arange(2**n_bits).unsqueeze(1)  # (N, 1)
-    return 1.0 - 2 * (index >> torch.arange(n_bits) & 1).float()
+    index = torch.arange(2**n_bits, dtype=torch.int64).unsqueeze(1)  # (N, 1)
+    return 1.0 - 2 * (index >> torch.arange(n_bits, dtype=torch.int64) & 1).float()
 
 
 def walsh(values: Tensor) -> Tensor:

@@ -93,7 +93,7 @@ TARGETS = {
 def draw_target(config: Config) -> tuple[Tensor, Tensor]:
     """40 evenly spaced points x and the target's values y, float64 (40,)."""
     target = TARGETS[config.target]
-    x = torch.linspace(-target.reach, target.reach, N_TRAIN, dtype=torch.float64)
+    x = torch.linspace(-target.reach, target.reach, N_TRAIN, dtype=torch.float64, device="cpu")
     return x, target.function(x)
 
 
