@@ -54,11 +54,13 @@ def test_start_limits_threads_and_hands_over() -> None:
     assert (result.returncode, result.stdout) == (7, "1\n")
 
 
+@pytest.mark.slow
 def test_build_step_runs(tmp_path: Path) -> None:
     subprocess.run([str(BINDER / "postBuild")], env=environment() | {"XDG_CACHE_HOME": str(tmp_path)}, check=True)
     assert list(tmp_path.glob("dyntoolkit/plotly-*.js.gz"))
 
 
+@pytest.mark.slow
 def test_link_opens_the_gallery_in_voila_with_this_projects_page(tmp_path: Path) -> None:
     port = free_port()
     address = f"http://127.0.0.1:{port}/voila/render/notebooks/index.ipynb"

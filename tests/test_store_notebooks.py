@@ -11,7 +11,7 @@ import pytest
 import dyntoolkit
 
 SCRIPT = Path(dyntoolkit.__file__).parent.parent / ".ci" / "store_notebooks.py"
-pytestmark = pytest.mark.skipif(not SCRIPT.is_file(), reason="needs a checkout")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not SCRIPT.is_file(), reason="needs a checkout")]
 
 
 @pytest.fixture(scope="module")

@@ -92,16 +92,19 @@ def server(folder: Path) -> Iterator[Server]:
         yield server
 
 
+@pytest.mark.slow
 def test_greets_with_the_address(server: Server) -> None:
     assert server.greeting == f"dyntoolkit is at http://127.0.0.1:{server.port}/ (Ctrl-C ends it)\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("address", ["/", "/voila/tree", "/voila/tree/"])
 def test_opens_the_gallery(server: Server, address: str) -> None:
     status, location, _ = server.get(address)
     assert (status, location) == (302, "/voila/render/index.ipynb")
 
 
+@pytest.mark.slow
 def test_page_runs_the_notebook_hides_code_and_loads_nothing_from_elsewhere(server: Server) -> None:
     status, _, page = server.get("/voila/render/index.ipynb?preset=fast")
     assert status == 200
@@ -114,12 +117,14 @@ def test_page_runs_the_notebook_hides_code_and_loads_nothing_from_elsewhere(serv
     assert '"mathjaxConfig": null' in page
 
 
+@pytest.mark.slow
 def test_settings_in_a_link_never_reach_the_page_as_html(server: Server) -> None:
     _, _, page = server.get("/voila/render/index.ipynb?theme=%22%3E%3Cscript%3Ealert(1)%3C/script%3E&template=reveal")
     assert "<script>alert(1)" not in page
     assert 'id="loading_text"' in page  # still the page of this project
 
 
+@pytest.mark.slow
 def test_failing_cell_shows_no_traceback(server: Server) -> None:
     status, _, page = server.get("/voila/render/failing.ipynb")
     assert status == 200
@@ -127,6 +132,7 @@ def test_failing_cell_shows_no_traceback(server: Server) -> None:
     assert "innermost" not in page
 
 
+@pytest.mark.slow
 def test_missing_page_is_404_and_loads_nothing_from_elsewhere(server: Server) -> None:
     status, _, page = server.get("/voila/render/nothing.ipynb")
     assert status == 404
@@ -134,16 +140,19 @@ def test_missing_page_is_404_and_loads_nothing_from_elsewhere(server: Server) ->
     assert "//" not in page
 
 
+@pytest.mark.slow
 def test_serves_notebooks_only(server: Server) -> None:
     assert server.get("/voila/render/private.txt")[0] == 302
     assert server.get("/voila/files/private.txt")[0] == 403
 
 
+@pytest.mark.slow
 def test_refuses_a_foreign_host_name(server: Server) -> None:
     assert server.get("/voila/render/index.ipynb", Host="evil.example")[0] == 403
     assert server.get("/voila/render/index.ipynb", Host=f"localhost:{server.port}")[0] == 200
 
 
+@pytest.mark.slow
 def test_compresses(server: Server) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     connection.request("GET", "/voila/static/voila.js", headers={"Accept-Encoding": "gzip"})
@@ -151,6 +160,7 @@ def test_compresses(server: Server) -> None:
     connection.close()
 
 
+@pytest.mark.slow
 def test_compresses_what_the_kernel_sends(server: Server) -> None:
     found = re.search(r'"kernelId": "([^"]+)"', server.get("/voila/render/index.ipynb")[2])
     assert found is not None
@@ -164,6 +174,7 @@ def test_compresses_what_the_kernel_sends(server: Server) -> None:
     connection.close()
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_server_and_kernels_and_the_terminal_says_what_failed(folder: Path) -> None:
     with Server(folder) as server:
         server.get("/voila/render/failing.ipynb")
@@ -176,6 +187,7 @@ def test_ctrl_c_ends_server_and_kernels_and_the_terminal_says_what_failed(folder
         assert psutil.wait_procs(kernels, timeout=10)[1] == []
 
 
+@pytest.mark.slow
 def test_idle_kernel_is_ended_but_not_one_that_is_watched(folder: Path) -> None:
     from tornado.ioloop import IOLoop
     from tornado.websocket import websocket_connect
@@ -203,6 +215,7 @@ def test_kernels_are_ended_after_minutes() -> None:
     assert not culling.cull_connected
 
 
+@pytest.mark.slow
 def test_other_hosts_need_a_token(folder: Path) -> None:
     with Server(folder, host="0.0.0.0") as server:
         address = re.search(r"at (\S+)", server.greeting)
@@ -255,6 +268,7 @@ def test_working_copy_keeps_what_a_person_changed(tmp_path: Path) -> None:
     assert (target / "b.ipynb").read_text() == "original"
 
 
+@pytest.mark.slow
 def test_lab_opens_the_notebooks(tmp_path: Path) -> None:
     port = free_port()
     command = [sys.executable, "-m", "dyntoolkit", "lab", "--no-browser", "--port", str(port)]
