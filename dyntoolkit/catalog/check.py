@@ -123,18 +123,22 @@ def _check_alone(experiment: Experiment, until: int) -> None:
 
 
 def _other(config: Config) -> Config:
-    """Settings that may share a loop with these, but differ in one number."""
+    """Settings that may share a loop with these, but differ in every number that may differ there."""
+    other = config
     for name, slider in config.sliders().items():
         value = getattr(config, name)
-        if slider.structural or not isinstance(value, float):
+        if slider.structural or isinstance(value, bool | str):
             continue
-        for other in (value + (slider.low - value) / 10, value + (slider.high - value) / 10):
+        for end in (slider.low, slider.high):
+            changed = value + (end - value) / 10
             try:
-                if (changed := config.replace(**{name: other})) != config:
-                    return changed
+                found = other.replace(**{name: round(changed) if isinstance(value, int) else changed})
             except InputError:  # a rule between fields
                 continue
-    return config
+            if found != other:
+                other = found
+                break
+    return other
 
 
 def _check_equal(one: History, other: History, until: int, rtol: float, where: str) -> None:
