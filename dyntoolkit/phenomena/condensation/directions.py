@@ -197,7 +197,8 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
             "aligned_share": (along.abs() > ALIGNED).to(torch.float64).mean(1),
         }
         found |= {"x": data.x, "y": data.y} if k == 0 else {}
-        return {name: value.numpy() for name, value in found.items()}
+        # in a run about to diverge a product of weights is infinite before the weights are
+        return {name: torch.where(value.isinf(), torch.nan, value).numpy() for name, value in found.items()}
 
     start, step = make_step(configs, theta, flat_loss, v)
     record = [*range(0, c.steps, EVERY), c.steps]
