@@ -14,7 +14,7 @@ from dyntoolkit.dashboard import headless
 from dyntoolkit.dashboard.board import Board
 from dyntoolkit.dashboard.claims_view import FURTHER, claims_html
 from dyntoolkit.dashboard.history_view import HistoryView
-from dyntoolkit.dashboard.layout import close_all, lay_out
+from dyntoolkit.dashboard.layout import claims_box, close_all, lay_out, settings_box, view_box
 from dyntoolkit.dashboard.monitor import Monitor
 from dyntoolkit.dashboard.parameters import MAX_SEEDS
 from dyntoolkit.dashboard.presets import Presets
@@ -81,7 +81,16 @@ class Dashboard:
         self.map = widgets.VBox([self.map_run, self.map_board.add_class("dyn-sweep")]).add_class("dyn-map")
         self.claims_html = widgets.HTML(claims_html(experiment.claims)).add_class("dyn-claims")
         self._connect()
-        self.box = lay_out(self)
+        self._claims_box = claims_box(self.claims_html, self.controls_run, self.sweep_board)
+        when = experiment.actions.when if experiment.actions else ""
+        self.box = lay_out(
+            experiment,
+            view_box(
+                self.buttons.values(), self.monitor, self.board, list(self.actions.values()), when, self.view.lapse
+            ),
+            settings_box(self.sliders, self.presets, (self.seed, self.n_seeds)),
+            self._claims_box,
+        )
 
     @property
     def history(self) -> History | None:
@@ -192,8 +201,7 @@ class Dashboard:
         self._take_over()
         self.lapse.pause()
         self.runner.close()
-        unshown = (self.claims_html, self.controls_run, self.sweep_board)  # where there are no claims
-        for box in (self.box, self.map, *unshown, *self._elsewhere):
+        for box in (self.box, self._claims_box, self.map, *self._elsewhere):
             close_all(box)
 
     def retire(self) -> None:

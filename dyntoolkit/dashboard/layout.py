@@ -1,47 +1,48 @@
 """How the widgets of a dashboard are put together, and taken from the page again."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import ipywidgets as widgets
 
-if TYPE_CHECKING:
-    from dyntoolkit.dashboard.dashboard import Dashboard
+from dyntoolkit.dashboard.board import Board
+from dyntoolkit.dashboard.monitor import Monitor
+from dyntoolkit.dashboard.presets import Presets
+from dyntoolkit.dashboard.sliders import SliderPanel
+from dyntoolkit.dashboard.time_lapse import TimeLapse
+from dyntoolkit.experiment import Experiment
 
 
-def lay_out(dashboard: "Dashboard") -> Any:
-    """One box: the board first; the style sheet puts the sliders to its left where there is room."""
-    parts = [_view(dashboard), _sliders(dashboard)]
-    if dashboard.experiment.claims:
-        parts.append(_claims(dashboard))
+def lay_out(experiment: Experiment, view: Any, settings: Any, claims: Any) -> Any:
+    """One box: the view first; the style sheet puts the settings to its left where there is room."""
+    parts = [view, settings, claims] if experiment.claims else [view, settings]
     grid = widgets.Box(parts).add_class("dyn-grid")
-    name = dashboard.experiment.name.replace(".", "-")
+    name = experiment.name.replace(".", "-")
     return widgets.Box([grid]).add_class("dyn-dashboard").add_class(f"dyn-experiment-{name}")
 
 
-def _view(dashboard: "Dashboard") -> Any:
-    """Buttons, progress, status, figure, what may be done in the middle of a run, time-lapse."""
-    buttons = widgets.HBox(list(dashboard.buttons.values())).add_class("dyn-buttons")
-    top = widgets.Box([buttons, dashboard.monitor.progress]).add_class("dyn-top")
-    shown = [top, dashboard.monitor.status, dashboard.board.add_class("dyn-board")]
-    if dashboard.experiment.actions is not None:
-        when = widgets.Label(f"{dashboard.experiment.actions.when}:")
-        shown.append(widgets.HBox([when, *dashboard.actions.values()]).add_class("dyn-actions"))
-    return widgets.VBox([*shown, dashboard.lapse.box]).add_class("dyn-view")
+def view_box(
+    buttons: Iterable[Any], monitor: Monitor, board: Board, actions: Sequence[Any], when: str, lapse: TimeLapse
+) -> Any:
+    """Buttons, progress, status, figure, what may be done in the middle of a run (and when), time-lapse."""
+    row = widgets.HBox(list(buttons)).add_class("dyn-buttons")
+    top = widgets.Box([row, monitor.progress]).add_class("dyn-top")
+    shown = [top, monitor.status, board.add_class("dyn-board")]
+    if actions:
+        shown.append(widgets.HBox([widgets.Label(f"{when}:"), *actions]).add_class("dyn-actions"))
+    return widgets.VBox([*shown, lapse.box]).add_class("dyn-view")
 
 
-def _sliders(dashboard: "Dashboard") -> Any:
+def settings_box(sliders: SliderPanel, presets: Presets, seeds: Sequence[Any]) -> Any:
     """The main settings, presets, seeds, and the other settings."""
-    seeds = widgets.VBox([dashboard.seed, dashboard.n_seeds]).add_class("dyn-seeds")
-    parts = [dashboard.sliders.main, dashboard.presets.box, seeds, dashboard.sliders.more]
+    parts = [sliders.main, presets.box, widgets.VBox(list(seeds)).add_class("dyn-seeds"), sliders.more]
     return widgets.VBox(parts).add_class("dyn-controls")
 
 
-def _claims(dashboard: "Dashboard") -> Any:
+def claims_box(verdicts: Any, button: Any, sweep_board: Board) -> Any:
     """The verdicts, the button for the negative controls, and the figure of all those runs."""
-    title = widgets.HTML("<h3>Claims</h3>")
-    sweep = dashboard.sweep_board.add_class("dyn-sweep")
-    judged = [title, dashboard.claims_html, dashboard.controls_run, sweep]
-    return widgets.VBox(judged).add_class("dyn-claims-box")
+    parts = [widgets.HTML("<h3>Claims</h3>"), verdicts, button, sweep_board.add_class("dyn-sweep")]
+    return widgets.VBox(parts).add_class("dyn-claims-box")
 
 
 def close_all(widget: Any) -> None:
