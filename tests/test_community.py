@@ -1,4 +1,4 @@
-"""The files for those who want to take part: issue forms, workflow, CONTRIBUTING, CHANGELOG; what they name is there."""
+"""The files for those who want to take part: issue forms, workflow, CONTRIBUTING, CHANGELOG; all they name is there."""
 
 import re
 import subprocess
