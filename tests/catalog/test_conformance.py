@@ -51,7 +51,7 @@ BOUNDS: dict[str, dict[str, float]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.name)
 def test_an_experiment_keeps_the_rules(experiment):
-    examples = max(2, settings().max_examples // 8)
+    examples = max(2, settings().max_examples // 16)
     report = check(experiment, most=BOUNDS[experiment.name], examples=examples)
     assert report.passed, report
 
