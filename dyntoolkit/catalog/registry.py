@@ -73,6 +73,9 @@ def register(experiment: Experiment) -> Experiment:
 
     The same definition may be registered again, as running a cell anew does. Raises InputError for an object that is
     no Experiment, and for a name that another one has.
+
+    >>> register(find("label_noise")).name
+    'label_noise.linear'
     """
     if not isinstance(experiment, Experiment):
         raise InputError(f"register takes an Experiment, got {type(experiment).__name__}.", "experiment")

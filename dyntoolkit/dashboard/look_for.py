@@ -18,6 +18,12 @@ def look_for(view: Dashboard | Result | Experiment | str, notes: Mapping[str, st
 
     Live: each name is a button that sets the preset in the dashboard above. Without a front end: a plain list.
     Raises InputError for a name that is no preset of the experiment.
+
+    >>> notes = look_for(explore("label_noise", steps=500), {"lazy_control": "nothing shrinks"})  # doctest: +ELLIPSIS
+    label_noise.linear, seed 0, 500 of 500 steps
+    ...
+    >>> print(notes.data)
+    - **lazy control**: nothing shrinks
     """
     view = shown(view)
     for preset in notes:

@@ -161,10 +161,16 @@ def trained_map(view: Dashboard | Result | Experiment | str) -> Any:
 
     Live: a button that trains it, and the map that fills in. Without a front end: its picture.
     Raises InputError for an experiment without a map.
+
+    >>> trained_map("label_noise.linear")
+    Traceback (most recent call last):
+    ...
+    dyntoolkit.errors.InputError: label_noise.linear has no map.
     """
+    experiment = view.experiment if isinstance(view, Dashboard | Result) else find(view)
+    if experiment.map is None:
+        raise InputError(f"{experiment.name} has no map.", "map")
     view = shown(view)
-    if view.experiment.map is None:
-        raise InputError(f"{view.experiment.name} has no map.", "map")
     if isinstance(view, Dashboard):
         return view.elsewhere(view.map)
     grid = TrainedMap(view.experiment, view.history.config, view.history.seeds[0])

@@ -14,6 +14,9 @@ def value_and_grad(loss: Loss) -> ValueAndGrad:
     loss(theta, *batch) is one number per run, (R,), each from its own row of theta; so the gradient of their sum
     holds every run's own gradient. It works in any thread whatever its grad mode (torch keeps that per thread), and
     neither result keeps a graph.
+
+    >>> value_and_grad(lambda theta: (theta**2).sum(1))(torch.tensor([[1.0, 2.0]]))
+    (tensor([5.]), tensor([[2., 4.]]))
     """
 
     def both(theta: torch.Tensor, *batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -46,6 +46,10 @@ class History:
     Memory: a quantity of PICTURE or more numbers per run (a map, a point cloud) is a picture. Once all rows take more
     than MEMORY bytes, every second row of the largest picture is let go of, again and again; its first and its newest
     row stay. So metrics may rest on the whole course of any smaller quantity, and on a picture's first and last row.
+
+    >>> history = find("label_noise").run(seeds=(3, 4))
+    >>> history["w2"].shape == (len(history.at("w2")), 2)
+    True
     """
 
     def __init__(self, experiment: str, configs: Sequence[Any], seeds: Sequence[int]) -> None:

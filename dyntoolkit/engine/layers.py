@@ -24,6 +24,10 @@ class MLP:
 
     sizes: width of the input, of each hidden layer and of the output. The activation follows every hidden layer.
     A row of theta holds W_1 (in x out, row by row), b_1, W_2, b_2, ...; without bias only the W.
+
+    >>> network = MLP((5, 100, 1), torch.tanh)
+    >>> network(torch.zeros(8, network.parameters), torch.ones(20, 5)).shape
+    torch.Size([8, 20, 1])
     """
 
     sizes: tuple[int, ...]

@@ -48,6 +48,16 @@ def train(
     others go on; once none is left to train, the remaining frames come without training. Checking every step would
     cost a third of a small network's speed, so a block of steps is checked at its end, and replayed step by step
     (same batches, same numbers) only if a run left it.
+
+    >>> frames = train(
+    ...     Sgd(torch.ones(2, 1)),
+    ...     lambda state, _: sgd(state, state.theta, lr=0.5),
+    ...     full_batch,
+    ...     (0, 1, 2),
+    ...     lambda k, state: {"w": state.theta[:, 0].numpy()},
+    ... )
+    >>> [frame.values["w"].tolist() for frame in frames]
+    [[1.0, 1.0], [0.5, 0.5], [0.25, 0.25]]
     """
     runs = len(state[0])
     marks = np.full(runs, -1) if diverged is None else diverged
@@ -116,16 +126,28 @@ def _replay(
 
 
 def full_batch(k0: int, k1: int) -> Iterator[None]:
-    """The `batches` of a training whose every step sees all data: k1 - k0 times None."""
+    """The `batches` of a training whose every step sees all data: k1 - k0 times None.
+
+    >>> list(full_batch(0, 3))
+    [None, None, None]
+    """
     return repeat(None, k1 - k0)
 
 
 def evenly(steps: int, frames: int, *extra: int) -> tuple[int, ...]:
-    """The steps to record: `frames` >= 2 evenly spaced ones (floor) from 0 to the last, and `extra` ones in between."""
+    """The steps to record: `frames` >= 2 evenly spaced ones (floor) from 0 to the last, and `extra` ones in between.
+
+    >>> evenly(100, 5)
+    (0, 25, 50, 75, 100)
+    """
     spaced = {k * steps // (frames - 1) for k in range(frames)}
     return tuple(sorted(spaced | {k for k in extra if 0 <= k <= steps}))
 
 
 def geometrically(steps: int, frames: int) -> tuple[int, ...]:
-    """The steps to record: 0, and a geometric grid of `frames` points from 1 to the last, rounded, each once."""
+    """The steps to record: 0, and a geometric grid of `frames` points from 1 to the last, rounded, each once.
+
+    >>> geometrically(1000, 4)
+    (0, 1, 10, 100, 1000)
+    """
     return (0, *np.unique(np.geomspace(1, steps, frames).round().astype(int)).tolist())

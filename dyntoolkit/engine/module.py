@@ -21,6 +21,10 @@ class Module:
     sample_ndim: dimensions of one sample, 1 for a vector, 3 for an image with channels.
     Raises InputError for a module without trainable parameters, one that updates running statistics (BatchNorm in
     training mode), or one that draws from torch's global random state (Dropout in training mode).
+
+    >>> network = Module(torch.nn.Linear(3, 1))
+    >>> network(torch.zeros(8, network.parameters), torch.ones(20, 3)).shape
+    torch.Size([8, 20, 1])
     """
 
     def __init__(self, module: nn.Module, sample_ndim: int = 1) -> None:

@@ -24,6 +24,11 @@ class Stream:
     Runs with the same seed draw the same numbers from a stream of the same name, whatever the other runs and
     streams do; so a run and its control share data and weights. Draws are sequential: two calls for a and b steps
     give the numbers of one call for a + b steps.
+
+    >>> Stream((0, 1), "init").normal(3).shape
+    torch.Size([2, 3])
+    >>> bool((Stream((0, 1), "init").normal(3)[1] == Stream((1,), "init").normal(3)[0]).all())
+    True
     """
 
     def __init__(self, seeds: Sequence[int], name: str) -> None:

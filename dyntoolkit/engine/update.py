@@ -15,13 +15,21 @@ PerRun = float | torch.Tensor  # one number for all runs, or (R,)
 
 
 class Sgd(NamedTuple):
-    """What gradient descent remembers: the weights (R, P)."""
+    """What gradient descent remembers: the weights (R, P).
+
+    >>> Sgd(torch.ones(1, 2)).theta
+    tensor([[1., 1.]])
+    """
 
     theta: torch.Tensor
 
 
 class Momentum(NamedTuple):
-    """What momentum remembers: the weights and the velocity, both (R, P)."""
+    """What momentum remembers: the weights and the velocity, both (R, P).
+
+    >>> Momentum.start(torch.ones(1, 2)).velocity
+    tensor([[0., 0.]])
+    """
 
     theta: torch.Tensor
     velocity: torch.Tensor
@@ -33,7 +41,11 @@ class Momentum(NamedTuple):
 
 
 class Adam(NamedTuple):
-    """What Adam remembers: weights, running means of gradient and its square (R, P), the number of updates (R,)."""
+    """What Adam remembers: weights, running means of gradient and its square (R, P), the number of updates (R,).
+
+    >>> Adam.start(torch.ones(3, 2)).updates
+    tensor([0, 0, 0])
+    """
 
     theta: torch.Tensor
     mean: torch.Tensor
@@ -64,7 +76,11 @@ class AmsGrad(NamedTuple):
 
 
 def sgd(state: Sgd, gradient: torch.Tensor, lr: PerRun, weight_decay: PerRun | None = None) -> Sgd:
-    """theta - lr (g + weight_decay theta), as torch.optim.SGD. gradient: (R, P)."""
+    """theta - lr (g + weight_decay theta), as torch.optim.SGD. gradient: (R, P).
+
+    >>> sgd(Sgd(torch.ones(1, 2)), torch.tensor([[1.0, 2.0]]), lr=0.1).theta
+    tensor([[0.9000, 0.8000]])
+    """
     gradient = _decayed(gradient, state.theta, weight_decay)
     return Sgd(torch.addcmul(state.theta, _column(lr, gradient), gradient, value=-1))
 
@@ -72,7 +88,11 @@ def sgd(state: Sgd, gradient: torch.Tensor, lr: PerRun, weight_decay: PerRun | N
 def momentum(
     state: Momentum, gradient: torch.Tensor, lr: PerRun, mu: PerRun, weight_decay: PerRun | None = None
 ) -> Momentum:
-    """Heavy ball, as torch.optim.SGD: v <- mu v + g + weight_decay theta, theta <- theta - lr v. gradient: (R, P)."""
+    """Heavy ball, as torch.optim.SGD: v <- mu v + g + weight_decay theta, theta <- theta - lr v. gradient: (R, P).
+
+    >>> momentum(Momentum.start(torch.ones(1, 2)), torch.tensor([[1.0, 2.0]]), lr=0.1, mu=0.9).theta
+    tensor([[0.9000, 0.8000]])
+    """
     gradient = _decayed(gradient, state.theta, weight_decay)
     velocity = torch.addcmul(gradient, _column(mu, gradient), state.velocity)  # (R, P)
     return Momentum(torch.addcmul(state.theta, _column(lr, gradient), velocity, value=-1), velocity)
@@ -92,6 +112,9 @@ def adam(
 
     weight_decay is added to the gradient (L2), or, if `decoupled`, shrinks theta by lr weight_decay as
     torch.optim.AdamW (Loshchilov and Hutter 2017, arXiv 1711.05101). It may be (R, P), a number for each weight.
+
+    >>> adam(Adam.start(torch.ones(1, 2)), torch.tensor([[2.0, -3.0]]), lr=0.1).theta
+    tensor([[0.9000, 1.1000]])
     """
     theta = state.theta
     rate, b1, b2 = (_column(value, theta, torch.float64) for value in (lr, beta1, beta2))  # (R, 1)

@@ -162,6 +162,10 @@ class Sweep:
 
     value: list of metrics, one per entry of `changes` -> (R,) per seed, or (1,) for a number over all seeds at once.
     least_seeds: seeds s+1, s+2, ... are added to those asked for until there are so many.
+
+    >>> faster = Sweep(({"lr": 0.1}, {"lr": 0.2}), lambda runs: runs[0]["steps_to_fit"] / runs[1]["steps_to_fit"])
+    >>> faster.value([{"steps_to_fit": np.array([200.0])}, {"steps_to_fit": np.array([100.0])}])
+    array([2.])
     """
 
     changes: tuple[Mapping[str, Any], ...]
@@ -181,6 +185,9 @@ class Control:
     label: what is different, for the reader. changes: of the claim's settings ({} for the same run). It is judged by
     the claim's own number, or by another `metric`, or by a number derived from a `sweep` (whose changes go on top of
     the claim's settings). bound: where that number must lie (default: outside the claim's bound).
+
+    >>> str(Control("without noise the loss stays", {"noise_std": 0.0}, bound=above(0.9)).bound)
+    '> 0.9'
     """
 
     label: str

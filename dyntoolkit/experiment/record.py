@@ -86,6 +86,24 @@ class Experiment:
     actions: what a reader may do in the middle of a run, if there is anything.
 
     Raises InputError for a name, Config or simulation that is none.
+
+    >>> class Descent(Config):
+    ...     "How fast does x fall?"
+    ...     lr: float = number(0.1, 0.01, 1.0)
+    >>> def simulate(configs, seeds):
+    ...     lr = per_run(configs, "lr")
+    ...     return train(
+    ...         Sgd(Stream(seeds, "start").normal(1)),
+    ...         lambda state, _: sgd(state, state.theta, lr),
+    ...         full_batch,
+    ...         evenly(20, 11),
+    ...         lambda k, state: {"x": state.theta[:, 0].numpy()},
+    ...     )
+    >>> Experiment("descent", Descent, simulate)
+    Experiment descent: Descent
+      How fast does x fall?
+      settings: lr 0.1
+      presets: default
     """
 
     name: str

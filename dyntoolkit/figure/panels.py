@@ -23,7 +23,11 @@ SERIES = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)  # things without a colour of t
 
 @dataclass(frozen=True)
 class Axis:
-    """Name with unit, logarithmic or not, and a fixed range (data values) where the data do not set it."""
+    """Name with unit, logarithmic or not, and a fixed range (data values) where the data do not set it.
+
+    >>> Axis("loss", log=True)
+    Axis(label='loss', log=True, range=None)
+    """
 
     label: str
     log: bool = False
@@ -36,6 +40,9 @@ class Line:
 
     markers: points only ("points"), points joined by lines ("both"), or a bare line ("").
     legend: False keeps a curve (one of many alike) out of the legend.
+
+    >>> Line("theory", np.arange(3), np.exp(-np.arange(3)), "#8A8A8A", dash=True).dash
+    True
     """
 
     name: str
@@ -62,7 +69,11 @@ class Bars:
 
 @dataclass(frozen=True)
 class Level:
-    """A dashed straight line across the panel, at height `y` or at position `x`, with a short label in the legend."""
+    """A dashed straight line across the panel, at height `y` or at position `x`, with a short label in the legend.
+
+    >>> Level("2 / learning rate", y=20.0).y
+    20.0
+    """
 
     name: str
     y: float | None = None
@@ -104,6 +115,9 @@ class Panel:
     """One subplot: title, axes and marks. The list of marks keeps its length and order while a run goes on.
 
     note: a sentence in its middle, where there is nothing to draw and the reader wants to know why.
+
+    >>> Panel("Training loss", Axis("step"), Axis("loss", log=True), [Level("noise", y=0.1)]).title
+    'Training loss'
     """
 
     title: str
@@ -119,6 +133,9 @@ def median_line(
     """The median over runs (N, R) with a band from the smallest to the largest; a bare line for one run.
 
     A run that is NaN at a point does not count there; where all are, the line has a gap.
+
+    >>> median_line("loss", np.arange(2), np.array([[1.0, 2.0, 6.0], [0.5, 1.0, 3.0]]), "#0072B2").y
+    array([2., 1.])
     """
     if runs.shape[1] == 1:
         return Line(name, x, runs[:, 0], color, dash=dash, markers=markers, width=width)
