@@ -118,6 +118,7 @@ def test_a_terminals_ipython_shows_it_once_and_again_when_asked(tiny, monkeypatc
         InteractiveShell.clear_instance()
 
 
+@pytest.mark.slow
 def test_a_script_shows_it_once(tmp_path):
     path = tmp_path / "script.py"
     path.write_text("import dyntoolkit as dt\nresult = dt.explore('label_noise', steps=500, width=16)\n")

@@ -29,6 +29,7 @@ def test_without_silent_neurons_the_twins_are_equal_and_with_them_they_part():
     np.testing.assert_array_equal(same["loss"][:, :, 1], apart["loss"][:, :, 1])  # the twin knows nothing of dropout
 
 
+@pytest.mark.claims
 def test_the_claims_hold_in_a_default_run_and_their_controls_do_not():
     history = EXPERIMENT.run(seeds=(771,))
     metrics = EXPERIMENT.metrics(history)

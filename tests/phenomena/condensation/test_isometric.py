@@ -21,6 +21,7 @@ def test_a_splitting_keeps_the_function_and_the_isometric_one_the_length(splitti
     assert (float(wide.norm()) == pytest.approx(float(theta.norm()))) == (splitting == "isometric")
 
 
+@pytest.mark.claims
 def test_the_claim_holds_in_a_run_and_its_controls_are_apart():
     (claim,) = EXPERIMENT.claims
     for changes in ({}, {"copies": 3}, {"activation": "leaky"}):

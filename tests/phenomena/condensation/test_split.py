@@ -64,6 +64,7 @@ def test_the_prediction_can_be_wrong_where_the_point_is_not_critical():
     assert (measured != split.predicted_inertia(theta, 0, RATIOS)).any()
 
 
+@pytest.mark.slow
 def test_a_smaller_kick_escapes_later_by_the_predicted_steps():
     (claim,) = [claim for claim in EXPERIMENT.claims if claim.id == "escape_gap"]
     rows = [EXPERIMENT.metrics(EXPERIMENT.run(Config(**change), (771,))) for change in claim.sweep.changes]

@@ -113,6 +113,7 @@ def test_merged_accuracy_has_its_own_level() -> None:
     assert level.y == 0.4
 
 
+@pytest.mark.slow
 def test_one_run_or_a_hidden_ratio_is_drawn_too() -> None:
     for rows in ({(Config(), 0): row(0.02)}, {(Config(), 0): row(np.nan)}):
         assert still_png(sweep_panels(rows)).startswith(b"\x89PNG")

@@ -269,6 +269,7 @@ def test_presets_are_those_of_the_recipe_and_wrong_settings_are_refused() -> Non
             Config(**{name: value})
 
 
+@pytest.mark.slow
 def test_curves_are_medians_of_what_was_recorded_and_the_versions_come_last() -> None:
     history, frames = EXPERIMENT.start([TINY] * 2, [0, 1])
     for frame in frames:

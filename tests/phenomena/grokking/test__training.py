@@ -8,6 +8,7 @@ from dyntoolkit.phenomena.grokking._training import adamw
 from dyntoolkit.phenomena.grokking.digits import Config
 
 
+@pytest.mark.slow
 def test_every_run_has_its_own_settings_and_they_are_those_of_torchs_adamw():
     configs = [
         Config(),

@@ -105,6 +105,7 @@ def test_the_metrics_are_those_of_the_recipe():
     assert np.isnan(excess.value({**metrics, "hf_excess": np.array([-0.1])}, SMALL))
 
 
+@pytest.mark.claims
 def test_default_run_claims_metrics_and_figure():
     history = EXPERIMENT.run(seeds=(901,))
     metrics = EXPERIMENT.metrics(history)

@@ -97,6 +97,7 @@ def test_a_modulus_is_a_prime_as_a_word_or_a_number():
     assert [Config(p=p).p for p in PRIMES] == list(PRIMES)
 
 
+@pytest.mark.claims
 def test_default_run_claims_metrics_and_figure():
     history = EXPERIMENT.run(seeds=(901,))
     metrics = EXPERIMENT.metrics(history)

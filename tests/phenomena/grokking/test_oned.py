@@ -131,6 +131,7 @@ def test_the_metrics_are_those_of_the_recipe():
     np.testing.assert_array_equal(leaves.value({**metrics, "F6_end": np.array([0.4, 0.39])}, SMALL), [0.02, np.nan])
 
 
+@pytest.mark.claims
 def test_default_run_claims_metrics_and_figure():
     history = EXPERIMENT.run(seeds=(901,))
     metrics = EXPERIMENT.metrics(history)

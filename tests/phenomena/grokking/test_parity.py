@@ -130,6 +130,7 @@ def test_the_product_takes_no_more_bits_than_there_are():
         SMALL.replace(k=7)
 
 
+@pytest.mark.claims
 def test_default_run_claims_metrics_and_figure():
     history = EXPERIMENT.run(seeds=(901,))
     metrics = EXPERIMENT.metrics(history)

@@ -112,6 +112,7 @@ def test_a_run_alone_equals_the_same_run_among_others():
             np.testing.assert_allclose(together.last(name)[r], alone.last(name)[0], rtol=1e-3, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.claims
 def test_claims_hold_with_noise_and_not_without():
     seeds, default = range(110, 115), EXPERIMENT.configure()
     noisy, quiet = (EXPERIMENT.metrics(EXPERIMENT.run(c, seeds)) for c in (default, default.replace(noise_std=0)))

@@ -106,6 +106,7 @@ def test_sam_has_a_regime_of_its_own():
     assert not any(claim.where(sam.replace(batch_size=10)) for claim in EXPERIMENT.claims)
 
 
+@pytest.mark.claims
 @pytest.mark.parametrize("preset", ["two_phase", "sam"])
 def test_claims_hold_and_controls_are_confirmed_on_fresh_seeds(preset):
     config = EXPERIMENT.configure(preset)
@@ -138,6 +139,7 @@ CARD = {  # the recipe's range over ten seeds, widened by half its width on both
 }
 
 
+@pytest.mark.claims
 @pytest.mark.parametrize("preset", CARD)
 def test_presets_measure_what_the_recipe_says(preset):
     found = metrics(EXPERIMENT.run(EXPERIMENT.configure(preset), FRESH_SEEDS))

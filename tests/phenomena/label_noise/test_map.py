@@ -148,6 +148,7 @@ def test_the_border_of_a_known_flow():
     assert len(flow_border(config, np.full(config.shape, np.nan))[0]) == 0
 
 
+@pytest.mark.claims
 def test_the_default_map_shows_all_claims_and_fills_in_while_it_trains():
     history, frames = EXPERIMENT.start([Config()], [110])
     seen = []

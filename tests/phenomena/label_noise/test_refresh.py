@@ -34,6 +34,7 @@ def test_flipped_once_the_labels_stay():
     assert (clean == problem.y).all()
 
 
+@pytest.mark.claims
 def test_default_run_claims_metrics_and_figure():
     history = EXPERIMENT.run(seeds=(901,))
     metrics = EXPERIMENT.metrics(history)

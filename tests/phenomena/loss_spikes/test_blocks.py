@@ -111,6 +111,7 @@ def test_a_width_without_two_even_heads_is_refused_by_name():
         Config(width=34)
 
 
+@pytest.mark.claims
 def test_the_claims_hold_in_a_default_run():
     history = EXPERIMENT.run(seeds=(7,))
     for verdict in judge_history(EXPERIMENT, history):

@@ -99,6 +99,7 @@ def test_measuring_in_pieces_changes_nothing_but_rounding(monkeypatch):
         np.testing.assert_allclose(pieces[name], whole[name], rtol=1e-3, err_msg=name)
 
 
+@pytest.mark.claims
 def test_metrics_claims_and_figure_of_a_default_run():
     history = EXPERIMENT.run(seeds=(902,))
     metrics, losses = EXPERIMENT.metrics(history), trace(history, "loss")[:, 0]

@@ -106,6 +106,7 @@ def test_attention_counts_from_step_ten_on():
     assert (metrics["logit_max"][0], metrics["entropy_min"][0]) == (8, 1.5)
 
 
+@pytest.mark.claims
 def test_the_claims_hold_in_a_default_run_and_their_controls_are_confirmed():
     config, plan = Config(), Plan(EXPERIMENT, Config(), (0,))
     histories = [EXPERIMENT.run(), *(to_the_end(*stage()) for stage in plan.stages)]

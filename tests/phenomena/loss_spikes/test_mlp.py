@@ -92,6 +92,7 @@ def test_noise_is_fresh_at_each_step_and_the_runs_own():
     torch.testing.assert_close(next(iter(mlp.make_batches([config], [2], 4)(0, 1)))[0], first[1])
 
 
+@pytest.mark.claims
 def test_metrics_claims_and_figure_of_the_default_run():
     history = EXPERIMENT.run(seeds=(901,))
     metrics = EXPERIMENT.metrics(history)

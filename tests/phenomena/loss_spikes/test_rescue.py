@@ -152,6 +152,7 @@ def test_the_first_alarm_whose_untouched_branch_rises_tenfold_is_chosen(monkeypa
     assert np.isnan(values["branches"][1:3]).all()
 
 
+@pytest.mark.claims
 def test_the_default_run_its_claims_and_its_figure():
     history = EXPERIMENT.run(seeds=(902,))
     metrics = EXPERIMENT.metrics(history)
