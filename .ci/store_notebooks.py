@@ -1,6 +1,7 @@
 """Run notebooks from top to bottom and store them with text and still pictures only: `make notebooks`."""
 
 import asyncio
+import base64
 import re
 import sys
 from pathlib import Path
@@ -8,8 +9,11 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
+from dyntoolkit.figure.still import small_png
+
 LIMIT = 300_000  # bytes; a notebook that is larger carries something that it should not
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+PNG = "image/png"
 WIDGETS = ("application/vnd.jupyter.widget-view+json", "application/vnd.plotly.v1+json")
 
 
@@ -30,6 +34,9 @@ def store(path: Path) -> None:
             live = [mime for mime in WIDGETS if mime in output.get("data", {})]
             if live:
                 raise ValueError(f"{path.name} would store live output ({live[0]})")
+            if PNG in output.get("data", {}):
+                picture = small_png(base64.b64decode(output.data[PNG]))
+                output.data[PNG] = base64.b64encode(picture).decode()
     text = nbformat.writes(notebook)  # type: ignore[no-untyped-call]
     if len(text.encode()) > LIMIT:
         raise ValueError(f"{path.name} would have {len(text.encode())} bytes, more than {LIMIT}")

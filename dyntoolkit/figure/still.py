@@ -25,11 +25,19 @@ def still_png(panels: Sequence[Panel], title: str = "", *, columns: int = 2, dpi
         ax.set_visible(False)
     if title:
         figure.suptitle(title, fontsize=11)
-    drawn, small = io.BytesIO(), io.BytesIO()
+    drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=dpi)
-    Image.open(drawn).convert("RGB").quantize(256, method=Image.Quantize.FASTOCTREE).save(
-        small, format="png", optimize=True
-    )
+    return small_png(drawn.getvalue())
+
+
+def small_png(png: bytes) -> bytes:
+    """The same picture on white, in 256 colours: of a figure it is a third of the bytes, and looks the same."""
+    picture = Image.open(io.BytesIO(png)).convert("RGBA")
+    paper = Image.new("RGBA", picture.size, "white")
+    paper.alpha_composite(picture)
+    small = io.BytesIO()
+    few = paper.convert("RGB").quantize(256, method=Image.Quantize.FASTOCTREE)
+    few.save(small, format="png", optimize=True)
     return small.getvalue()
 
 
