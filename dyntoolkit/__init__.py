@@ -68,37 +68,55 @@ _HOME = {
 
 __all__ = [*_HOME]
 
-if TYPE_CHECKING:
-    from dyntoolkit.catalog.check import check
-    from dyntoolkit.catalog.registry import experiments, find, register
-    from dyntoolkit.catalog.run import run
-    from dyntoolkit.dashboard.look_for import look_for
-    from dyntoolkit.dashboard.parameters import parameters
-    from dyntoolkit.dashboard.show import claims_table, explore, trained_map
-    from dyntoolkit.dashboard.source import source
-    from dyntoolkit.engine.gradient import value_and_grad
-    from dyntoolkit.engine.history import History
-    from dyntoolkit.engine.layers import MLP
-    from dyntoolkit.engine.loop import evenly, full_batch, geometrically, train
-    from dyntoolkit.engine.module import Module
-    from dyntoolkit.engine.per_run import per_run
-    from dyntoolkit.engine.streams import Stream
-    from dyntoolkit.engine.update import Adam, Momentum, Sgd, adam, momentum, sgd
-    from dyntoolkit.experiment.claims import (
-        Claim,
-        Control,
-        Sweep,
-        above,
-        at_least,
-        at_most,
-        below,
-        between,
-        defaults,
-        settings,
-    )
-    from dyntoolkit.experiment.config import Config, choice, number, switch
-    from dyntoolkit.experiment.record import Experiment, Preset
-    from dyntoolkit.figure.panels import Axis, Level, Line, Panel, median_line
+if TYPE_CHECKING:  # "as" says to a type checker that the name is offered
+    from dyntoolkit.catalog.check import check as check
+    from dyntoolkit.catalog.registry import experiments as experiments
+    from dyntoolkit.catalog.registry import find as find
+    from dyntoolkit.catalog.registry import register as register
+    from dyntoolkit.catalog.run import run as run
+    from dyntoolkit.dashboard.look_for import look_for as look_for
+    from dyntoolkit.dashboard.parameters import parameters as parameters
+    from dyntoolkit.dashboard.show import claims_table as claims_table
+    from dyntoolkit.dashboard.show import explore as explore
+    from dyntoolkit.dashboard.show import trained_map as trained_map
+    from dyntoolkit.dashboard.source import source as source
+    from dyntoolkit.engine.gradient import value_and_grad as value_and_grad
+    from dyntoolkit.engine.history import History as History
+    from dyntoolkit.engine.layers import MLP as MLP
+    from dyntoolkit.engine.loop import evenly as evenly
+    from dyntoolkit.engine.loop import full_batch as full_batch
+    from dyntoolkit.engine.loop import geometrically as geometrically
+    from dyntoolkit.engine.loop import train as train
+    from dyntoolkit.engine.module import Module as Module
+    from dyntoolkit.engine.per_run import per_run as per_run
+    from dyntoolkit.engine.streams import Stream as Stream
+    from dyntoolkit.engine.update import Adam as Adam
+    from dyntoolkit.engine.update import Momentum as Momentum
+    from dyntoolkit.engine.update import Sgd as Sgd
+    from dyntoolkit.engine.update import adam as adam
+    from dyntoolkit.engine.update import momentum as momentum
+    from dyntoolkit.engine.update import sgd as sgd
+    from dyntoolkit.experiment.claims import Claim as Claim
+    from dyntoolkit.experiment.claims import Control as Control
+    from dyntoolkit.experiment.claims import Sweep as Sweep
+    from dyntoolkit.experiment.claims import above as above
+    from dyntoolkit.experiment.claims import at_least as at_least
+    from dyntoolkit.experiment.claims import at_most as at_most
+    from dyntoolkit.experiment.claims import below as below
+    from dyntoolkit.experiment.claims import between as between
+    from dyntoolkit.experiment.claims import defaults as defaults
+    from dyntoolkit.experiment.claims import settings as settings
+    from dyntoolkit.experiment.config import Config as Config
+    from dyntoolkit.experiment.config import choice as choice
+    from dyntoolkit.experiment.config import number as number
+    from dyntoolkit.experiment.config import switch as switch
+    from dyntoolkit.experiment.record import Experiment as Experiment
+    from dyntoolkit.experiment.record import Preset as Preset
+    from dyntoolkit.figure.panels import Axis as Axis
+    from dyntoolkit.figure.panels import Level as Level
+    from dyntoolkit.figure.panels import Line as Line
+    from dyntoolkit.figure.panels import Panel as Panel
+    from dyntoolkit.figure.panels import median_line as median_line
 
 
 def __getattr__(name: str) -> Any:

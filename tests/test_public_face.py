@@ -53,7 +53,7 @@ def test_a_name_that_there_is_not_is_an_attribute_error():
 def test_type_checkers_see_the_same_names():
     tree = ast.parse(Path(dyntoolkit.__file__).read_text())
     (block,) = [node for node in tree.body if isinstance(node, ast.If)]
-    seen = {alias.name: node.module for node in block.body for alias in node.names}
+    seen = {alias.asname: node.module for node in block.body for alias in node.names}  # "as" offers it on
     assert seen == {name: f"dyntoolkit.{home}" for name, home in dyntoolkit._HOME.items()}
 
 

@@ -93,7 +93,7 @@ def switch(default: bool, *, label: str = "", help: str = "", main: bool = False
     return dataclasses.field(default=default, metadata={"slider": slider})
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(number, choice, switch))
+@dataclass_transform(frozen_default=True)  # without field specifiers: a checker takes what follows "=" for a default
 class _Fields:
     """Makes each subclass a frozen dataclass as soon as it is written."""
 
