@@ -212,6 +212,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(run, arguments, sentence):
         (["run"], "NAME"),
         (["train"], "invalid choice: 'train'"),
         (["run", "tiny", "--sede", "3"], "unrecognized arguments: --sede 3"),
+        (["serve", "my_file.py"], "unrecognized arguments: my_file.py"),  # a page runs what is installed, no file
         (["serve", "--port", "http"], "takes a whole number from 1 to 65535, got 'http'"),
         ([], "COMMAND"),
     ],

@@ -2,14 +2,18 @@ import base64
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
 import pytest
 from PIL import Image
+from tiny_experiment import TINY
 
+from dyntoolkit.app import gallery as module
 from dyntoolkit.app.gallery import GENERAL, WIDTH, card_of, gallery, notebooks
+from dyntoolkit.catalog import registry
 from dyntoolkit.errors import InputError
 
 
@@ -115,6 +119,21 @@ def test_file_that_is_no_notebook_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "broken.ipynb").write_text(text)
     with pytest.raises(InputError, match=r"broken\.ipynb is not a Jupyter notebook"):
         gallery(tmp_path)
+
+
+def test_an_experiment_of_an_installed_package_has_a_card_that_links_to_the_page_of_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed = replace(TINY, name="tiny.timed", title="A & B")
+    monkeypatch.setattr(module, "entry_points", lambda group: ["one"] if group == "dyntoolkit.experiments" else [])
+    monkeypatch.setattr(registry, "installed", lambda: (replace(TINY, seconds=None), timed))
+    write(tmp_path / "a.ipynb", "# A")
+    page = gallery(tmp_path).data
+    links = [link["href"] for link in Elements(page).all("a")]
+    assert links == ["a.ipynb", "experiment.ipynb?experiment=tiny.decay", "experiment.ipynb?experiment=tiny.timed"]
+    assert "A &amp; B" in page
+    assert "Does x shrink?" in page
+    assert page.count("One run takes about 0.01 s") == 1
 
 
 def test_gallery_imports_no_torch() -> None:

@@ -152,6 +152,17 @@ def test_a_link_to_an_experiment_that_there_is_not_is_named_in_the_page(tiny, he
     assert "unknown experiment &#x27;gone&#x27;" in shown[0]
 
 
+@pytest.mark.parametrize("target", ["{file}", "{file}:EXPERIMENT", "my_module:EXPERIMENT"])
+def test_a_link_loads_no_file_and_no_module(tmp_path, tiny, headless, monkeypatch, target):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(module, "display", lambda html: None)
+    path = tmp_path / "my_module.py"
+    path.write_text("raise SystemExit('loaded')")
+    headless(False, f"experiment={target.format(file=path)}")
+    assert chosen({}, "tiny") == (tiny, {})
+    assert "my_module" not in sys.modules
+
+
 @pytest.mark.parametrize(
     ("seed", "n_seeds", "seeds"), [(3, 2, (3, 4)), ("3", "2", (3, 4)), (np.int64(3), np.int32(2), (3, 4)), (0, 1, (0,))]
 )
