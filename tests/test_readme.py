@@ -152,6 +152,7 @@ def test_setup_without_make_is_what_make_does(tmp_path: Path) -> None:
         assert command in made
 
 
+@pytest.mark.slow
 def test_setup_gives_an_environment_that_serves_and_tests(tmp_path: Path) -> None:
     """In a copy of the checkout; pip finds the dependencies of this environment there and does not download them."""
     for name in ("pyproject.toml", "README.md", "LICENSE", "constraints.txt"):
@@ -204,6 +205,7 @@ def test_commands_of_the_prose() -> None:
 # The ways to open the notebooks.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", SERVERS)
 def test_command_that_opens_the_notebooks(command: str, checkout: Path) -> None:
     port = free_port()
@@ -213,6 +215,7 @@ def test_command_that_opens_the_notebooks(command: str, checkout: Path) -> None:
     wait_for(lambda: not is_open(port))
 
 
+@pytest.mark.slow
 def test_link_replays_a_run(checkout: Path) -> None:
     (link,) = re.findall(r"`(http://127\.0\.0\.1:8866/\S+)`", PROSE)
     asked = dict(parse_qsl(urlsplit(link).query))
@@ -230,11 +233,13 @@ def test_link_replays_a_run(checkout: Path) -> None:
 # Without a window. Exit code 0 throughout: every claim that is expected there holds for these seeds.
 
 
+@pytest.mark.slow
 def test_list_names_every_experiment(checkout: Path) -> None:
     printed = shell(LIST, checkout)
     assert all(f"{experiment.name}: {experiment.title}" in printed for experiment in phenomena.EXPERIMENTS)
 
 
+@pytest.mark.slow
 def test_run_keeps_the_curves(checkout: Path) -> None:
     printed = shell(RUN_OUT, checkout)
     assert "4/4" in printed
@@ -243,29 +248,34 @@ def test_run_keeps_the_curves(checkout: Path) -> None:
         assert curves.attrs["finished"] == 1
 
 
+@pytest.mark.slow
 def test_run_prints_one_document(checkout: Path) -> None:
     document = json.loads(shell(RUN_JSON, checkout))
     assert document["config"]["pretrain_steps"] == 0
     assert document["claims"]
 
 
+@pytest.mark.slow
 def test_run_trains_what_a_claim_needs(checkout: Path) -> None:
     printed = shell(RUN_CLAIM, checkout)
     assert "ctl_ratio" in printed
     assert "control: independent" in printed
 
 
+@pytest.mark.slow
 def test_papermill_writes_the_notebook(checkout: Path) -> None:
     shell(PAPERMILL, checkout)
     assert '"image/png"' in (checkout / "out.ipynb").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", BENCHMARKS)
 def test_benchmark(command: str, checkout: Path) -> None:
     short, words = BENCHMARKS[command]
     assert words in shell(command + short, checkout)
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.parametrize("command", BROWSER_BENCHMARKS)
 def test_benchmark_in_a_browser(command: str, checkout: Path) -> None:
@@ -278,6 +288,7 @@ def test_benchmark_in_a_browser(command: str, checkout: Path) -> None:
 # The examples in Python.
 
 
+@pytest.mark.slow
 def test_example_of_a_notebook(tmp_path: Path) -> None:
     (tmp_path / "example.py").write_text(EXAMPLES[0] + "\nprint(view.history.to_xarray().sizes['run'])")
     printed = shell(f"{sys.executable} example.py", tmp_path)
