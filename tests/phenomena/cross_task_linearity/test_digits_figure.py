@@ -35,6 +35,7 @@ def test_every_curve_is_drawn_in_the_end_and_that_of_the_pretraining_when_it_is_
     assert len(drawn) == sum(len(lines(panel)) for panel in EXPERIMENT.panels(history))
 
 
+@pytest.mark.slow
 def test_the_picture_of_one_run_and_of_three(history: History) -> None:
     for shown in (history, history.run(0)):
         assert still_png(EXPERIMENT.panels(shown)).startswith(b"\x89PNG")

@@ -291,6 +291,7 @@ def test_deadly_settings_are_warned_of_and_wrong_ones_refused() -> None:
             Config(**{name: value})
 
 
+@pytest.mark.slow
 def test_curves_are_medians_of_what_was_recorded() -> None:
     history = run([TINY] * 2, [0, 1])
     losses, barriers, *_ = EXPERIMENT.panels(history)
