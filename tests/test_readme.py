@@ -3,6 +3,7 @@
 A command that is new or changed in the README fails here until this file says how it is run.
 """
 
+import ast
 import importlib
 import io
 import json
@@ -25,10 +26,12 @@ from PIL import Image
 from waiting import free_port, is_open, wait_for
 
 import dyntoolkit
-from dyntoolkit import phenomena
 from dyntoolkit.app.cli import main
-from dyntoolkit.explore.dashboard import Dashboard
+from dyntoolkit.catalog.registry import find
+from dyntoolkit.dashboard.dashboard import Dashboard
+from dyntoolkit.experiment import Experiment
 from dyntoolkit.figure.still import still_png
+from dyntoolkit.phenomena import EXPERIMENTS
 
 ROOT = Path(dyntoolkit.__file__).parent.parent
 pytestmark = pytest.mark.skipif(not (ROOT / "Makefile").is_file(), reason="needs a checkout")
@@ -36,7 +39,7 @@ pytestmark = pytest.mark.skipif(not (ROOT / "Makefile").is_file(), reason="needs
 README = (ROOT / "README.md").read_text(encoding="utf-8") if (ROOT / "README.md").is_file() else ""
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 COMMANDS = [line for kind, block in BLOCKS if kind == "sh" for line in block.splitlines()]
-EXAMPLES = [block for kind, block in BLOCKS if kind == "python"]
+SCRIPTS = [block for kind, block in BLOCKS if kind == "python"]
 PROSE = re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
 
 # How each command is run.
@@ -57,6 +60,14 @@ RUN_OUT = ".venv/bin/dyntoolkit run label_noise --preset fast --seeds 4 --out ru
 RUN_JSON = ".venv/bin/dyntoolkit run cross_task_linearity.digits --set pretrain_steps=0 --json"
 RUN_CLAIM = ".venv/bin/dyntoolkit run cross_task_linearity --claims ctl_ratio"
 PAPERMILL = ".venv/bin/papermill notebooks/label_noise.ipynb out.ipynb -p preset two_phase -p noise_std 0"
+OWN = {  # what is in each output
+    ".venv/bin/dyntoolkit run examples/first.py": "valley, seed 0",
+    ".venv/bin/dyntoolkit list examples/first.py": "valley: Valley",
+    ".venv/bin/dyntoolkit run examples/own_network.py --seeds 4": "seeds 0 to 3",
+    ".venv/bin/dyntoolkit run examples.first:EXPERIMENT --set lr=0.1": "valley, seed 0",
+    ".venv/bin/python examples/sweep.py sweep.png": "loss per step",
+}
+SAME_NUMBERS = ".venv/bin/python benchmarks/same_numbers.py bd70aa9"  # takes minutes: tests/test_same_numbers.py
 BENCHMARKS = {  # what is added to be quick, and words of what it prints
     ".venv/bin/python benchmarks/board.py": ("", "bytes per frame: "),
     ".venv/bin/python benchmarks/default_run.py": (" label_noise grokking --repeats 1", "label_noise.linear: median"),
@@ -71,8 +82,8 @@ BROWSER_BENCHMARKS = {
         "label_noise.ipynb directly: in all: median",
     ),
 }
-KNOWN = (*SETUP, *SERVERS, *THIS_VERY_RUN, LIST, RUN_OUT, RUN_JSON, RUN_CLAIM, PAPERMILL)
-IN_PROSE = {"make serve", "make test", "make notebooks", "apt install chromium"}
+KNOWN = (*SETUP, *SERVERS, *THIS_VERY_RUN, LIST, RUN_OUT, RUN_JSON, RUN_CLAIM, PAPERMILL, *OWN, SAME_NUMBERS)
+IN_PROSE = {"make serve", "make test", "make quick", "apt install chromium", "dyntoolkit list"}
 
 
 def plain_environment(**more: str) -> dict[str, str]:
@@ -84,7 +95,7 @@ def plain_environment(**more: str) -> dict[str, str]:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A folder that looks like a checkout with this environment, ready for `make`; it takes what a command leaves."""
-    for name in ("Makefile", "notebooks", "benchmarks", "constraints.txt", "pyproject.toml"):
+    for name in ("Makefile", "notebooks", "benchmarks", "examples", "constraints.txt", "pyproject.toml"):
         (tmp_path / name).symlink_to(ROOT / name)
     environment = tmp_path / ".venv"
     environment.mkdir()
@@ -157,7 +168,7 @@ def test_setup_gives_an_environment_that_serves_and_tests(tmp_path: Path) -> Non
     """In a copy of the checkout; pip finds the dependencies of this environment there and does not download them."""
     for name in ("pyproject.toml", "README.md", "LICENSE", "constraints.txt"):
         shutil.copy(ROOT / name, tmp_path)
-    for name in ("dyntoolkit", "notebooks", "tests"):
+    for name in ("dyntoolkit", "notebooks", "examples", "tests"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     here = {"PATH": path, "JUPYTER_PATH": str(Path(sys.prefix) / "share" / "jupyter")}
@@ -185,6 +196,7 @@ def test_make_test_runs_all_checks_in_order() -> None:
         for command in (
             "ruff check .",
             "ruff format --check .",
+            "oxlint --deny-warnings dyntoolkit",
             "mypy",
             "pytest -n 2 --dist worksteal --ignore=tests/notebooks --ignore=tests/browser",
             "pytest -n 2 --dist loadscope --nbval-lax notebooks",
@@ -195,8 +207,11 @@ def test_make_test_runs_all_checks_in_order() -> None:
 
 
 def test_commands_of_the_prose() -> None:
-    steps = shell(f"make -n -o {sys.prefix}/.ready VENV={sys.prefix} notebooks", ROOT)
-    assert steps == f"{sys.prefix}/bin/python .ci/store_notebooks.py notebooks\n"
+    steps = shell(f"make -n -o {sys.prefix}/.ready VENV={sys.prefix} quick", ROOT).splitlines()
+    assert [step.removeprefix(f"{sys.prefix}/bin/").split()[0] for step in steps] == [
+        *("ruff", "ruff", "oxlint", "mypy", "pytest")
+    ]
+    assert '-m "not slow and not claims and not browser"' in steps[-1]
     assert re.search(
         r"missing\+=\(chromium\)\n.*\n.*apt-get update.*\n.*apt-get install", (ROOT / ".ci/run").read_text()
     )
@@ -219,9 +234,8 @@ def test_command_that_opens_the_notebooks(command: str, checkout: Path) -> None:
 def test_link_replays_a_run(checkout: Path) -> None:
     (link,) = re.findall(r"`(http://127\.0\.0\.1:8866/\S+)`", PROSE)
     asked = dict(parse_qsl(urlsplit(link).query))
-    experiment = phenomena.find(Path(urlsplit(link).path).stem)
     fields = {name: text for name, text in asked.items() if name not in ("preset", "seed")}
-    experiment.configure(asked["preset"], **{name: experiment.config.parse(name, fields[name]) for name in fields})
+    find(Path(urlsplit(link).path).stem).configure(asked["preset"], **fields)
     port = free_port()
     with serving(f".venv/bin/dyntoolkit serve --port {port}", checkout, port):
         page = fetch(link.replace("8866", str(port)))
@@ -236,7 +250,7 @@ def test_link_replays_a_run(checkout: Path) -> None:
 @pytest.mark.slow
 def test_list_names_every_experiment(checkout: Path) -> None:
     printed = shell(LIST, checkout)
-    assert all(f"{experiment.name}: {experiment.title}" in printed for experiment in phenomena.EXPERIMENTS)
+    assert all(f"{experiment.name}: {experiment.title}" in printed for experiment in EXPERIMENTS)
 
 
 @pytest.mark.slow
@@ -285,37 +299,59 @@ def test_benchmark_in_a_browser(command: str, checkout: Path) -> None:
     assert words in shell(command + short, checkout)
 
 
-# The examples in Python.
+# The examples in Python, and the files of examples/.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", OWN)
+def test_own_experiments(command: str, checkout: Path) -> None:
+    assert OWN[command] in shell(command, checkout)
 
 
 @pytest.mark.slow
 def test_example_of_a_notebook(tmp_path: Path) -> None:
-    (tmp_path / "example.py").write_text(EXAMPLES[0] + "\nprint(view.history.to_xarray().sizes['run'])")
+    (tmp_path / "example.py").write_text(SCRIPTS[0] + "\nprint(view.history.to_xarray().sizes['run'])")
     printed = shell(f"{sys.executable} example.py", tmp_path)
     assert "label_noise.linear" in printed
     assert printed.splitlines()[-1] == "8"
 
 
-def test_example_of_a_phenomenon_is_complete(
+@pytest.mark.slow
+def test_example_of_a_grid(tmp_path: Path) -> None:
+    (tmp_path / "example.py").write_text(SCRIPTS[1])
+    printed = shell(f"{sys.executable} example.py", tmp_path)
+    (said,) = re.findall(r"# (.*step: \d+)$", SCRIPTS[1], re.MULTILINE)
+    assert dict(re.findall(r"'(\w+)': (\d+)", printed)) == dict(re.findall(r"(\w+): (\d+)", said))
+    assert "(noise_std: 4)" in printed
+
+
+def test_example_of_an_experiment_is_complete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _, source = EXAMPLES
-    (tmp_path / "valley.py").write_text(source)
+    monkeypatch.setenv("DYNTOOLKIT_HEADLESS", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (tmp_path / "valley.py").write_text(SCRIPTS[2])
     monkeypatch.syspath_prepend(tmp_path)
-    experiment = importlib.import_module("valley").EXPERIMENT
-    monkeypatch.setattr(phenomena, "EXPERIMENTS", (*phenomena.EXPERIMENTS, experiment))
-    assert main(["run", "valley", "--seeds", "3", "--claims", "all"]) == 0
-    claim, control = re.findall(r"^ *\+.*(converges|above the limit).* 3/3$", capsys.readouterr().out, re.MULTILINE)
-    assert (claim, control) == ("converges", "above the limit")
-    history = experiment.run(seeds=range(3))
-    assert history.done
-    with Image.open(io.BytesIO(still_png(experiment.panels(history), experiment.title))) as drawn:
+    experiment: Experiment = importlib.import_module("valley").EXPERIMENT
+    assert "valley, seed 0, 100 of 100 steps" in capsys.readouterr().out  # of its last line
+    assert main(["run", str(tmp_path / "valley.py"), "--seeds", "3", "--set", "lr=.1"]) == 0
+    assert "valley, seeds 0 to 2" in capsys.readouterr().out
+    stable, unstable = experiment.run(experiment.configure(lr=0.19)), experiment.run(experiment.configure(lr=0.21))
+    assert stable["loss"][-1] < stable["loss"][0]
+    assert unstable["loss"][-1] > unstable["loss"][0]  # above 2 / curvature
+    with Image.open(io.BytesIO(still_png(experiment.panels(stable), experiment.title))) as drawn:
         assert len(drawn.getcolors(2**24)) > 10
-    unstable = experiment.run(experiment.configure("unstable"))
-    assert experiment.metrics(unstable)["loss_ratio"][0] > 1
     dashboard = Dashboard(experiment)
     assert dashboard.sliders.values() == experiment.configure().asdict()
     dashboard.close()
+
+
+def test_example_of_an_experiment_is_the_one_in_examples() -> None:
+    def code(source: str) -> list[str]:
+        tree = ast.parse(source)
+        return [ast.unparse(node) for node in tree.body if isinstance(node, ast.ClassDef | ast.Assign)]
+
+    assert code(SCRIPTS[2]) == code((ROOT / "examples" / "first.py").read_text())
 
 
 # What the README points to.

@@ -139,8 +139,7 @@ def _module_of_file(path: Path) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # before it runs: dataclasses look their module up
-    if (folder := str(path.resolve().parent)) not in sys.path:
-        sys.path.insert(0, folder)  # as `python my_file.py` does: its neighbours can be imported, then and later
+    _look_in(path.resolve().parent)  # as `python my_file.py` does: its neighbours can be imported, then and later
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as problem:
@@ -150,10 +149,17 @@ def _module_of_file(path: Path) -> ModuleType:
 
 
 def _module(name: str) -> ModuleType:
+    _look_in(Path.cwd())  # as `python -m package.module` does
     try:
         return importlib.import_module(name)
     except (Exception, SystemExit) as problem:
         raise InputError(f"module {name} cannot be loaded: {problem_words(problem)}", name) from problem  # type: ignore[arg-type]
+
+
+def _look_in(folder: Path) -> None:
+    """Let Python import from there."""
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
 
 
 def _checked(found: Any, where: str) -> Iterable[Experiment]:

@@ -212,8 +212,7 @@ def test_a_folder_that_ends_like_a_file_is_none(tmp_path):
         load(str(tmp_path / "folder.py"))
 
 
-def test_a_module_is_loaded_by_its_name(write, tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(tmp_path)
+def test_a_module_is_loaded_by_its_name_also_from_the_present_folder(write):
     write("", "a_package/__init__.py")
     write(TWO, "a_package/some_module.py")
     assert names(load("a_package.some_module:A")) == ["valley.a"]
