@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from dyntoolkit.catalog.registry import find
@@ -20,6 +20,7 @@ from dyntoolkit.experiment.words import problem_words
 from dyntoolkit.figure.panels import Heat
 
 SECONDS = 3.0  # that one run of any settings may take; what there is by then is looked at
+SIMPLIFY = 15.0  # seconds spent on finding out which of the fields matter
 RTOL, ATOL = 1e-3, 1e-5  # rounding differs between a run alone and among others, and grows while it trains
 
 
@@ -161,6 +162,7 @@ def _check_any(experiment: Experiment, most: Mapping[str, float], examples: int)
 
     @settings(
         max_examples=examples,
+        phases=(Phase.generate,),  # without shrinking, which may take minutes: see `_simplest`
         deadline=None,
         database=None,
         derandomize=True,
@@ -176,12 +178,31 @@ def _check_any(experiment: Experiment, most: Mapping[str, float], examples: int)
             if experiment.config.check is Config.check:
                 raise
             return  # only a rule between fields may refuse what is in range
-        try:
-            _check_run(experiment, config)
-        except Exception as problem:
-            raise Broken(f"{_differing(config)}: {problem_words(problem)}") from problem
+        if _breaks(experiment, config):
+            config = _simplest(experiment, config)
+            raise Broken(f"{_differing(config)}: {_breaks(experiment, config)}")
 
     try_settings()
+
+
+def _breaks(experiment: Experiment, config: Config) -> str:
+    """What is wrong with a run of these settings; "" where nothing is."""
+    return _problem(lambda: _check_run(experiment, config))
+
+
+def _simplest(experiment: Experiment, config: Config) -> Config:
+    """As many fields as possible back at their defaults, while the run still breaks a rule, for SIMPLIFY seconds."""
+    deadline = time.monotonic() + SIMPLIFY
+    for name, value in type(config)().asdict().items():
+        if time.monotonic() > deadline:
+            break
+        try:
+            simpler = config.replace(**{name: value})
+        except InputError:  # a rule between fields
+            continue
+        if simpler != config and _breaks(experiment, simpler):
+            config = simpler
+    return config
 
 
 def any_settings(config: type[Config], most: Mapping[str, float]) -> st.SearchStrategy[dict[str, Any]]:
@@ -232,9 +253,9 @@ def _check_run(experiment: Experiment, config: Config) -> None:
             if not history.done:
                 raise Broken(f"the last frame is at step {history.step} of {history.total}")
     _keeps(shape, _shape(experiment, history), history.step)
-    _check_finite(history)
     config.warnings()
     if history.done:
+        _check_finite(history)
         _check_metrics(experiment, history)
         judge_history(experiment, history)
 

@@ -38,7 +38,7 @@ class Bound:
             return f"{'≤' if self.closed else '<'} {self.high:g}"
         if math.isinf(self.high):
             return f"{'≥' if self.closed else '>'} {self.low:g}"
-        return f"{self.low:g} to {self.high:g}"
+        return f"= {self.low:g}" if self.low == self.high else f"{self.low:g} to {self.high:g}"
 
 
 def _equals(value: Array, end: float) -> Array:

@@ -209,7 +209,7 @@ def test_settings_that_fail_are_named_by_what_differs_from_the_default():
             raise ZeroDivisionError("no cubes")
         yield from pull(configs, seeds)
 
-    assert "law='cubic': ZeroDivisionError: no cubes" in found(replace(GOOD, simulate=fragile))[ANY]
+    assert "law='cubic': ZeroDivisionError: no cubes" in found(replace(GOOD, simulate=fragile), examples=20)[ANY]
 
 
 def test_a_run_that_ends_before_its_end():
