@@ -19,8 +19,8 @@ def measure(frames: int) -> dict[str, Any]:
 
     import numpy as np
 
-    from dyntoolkit.explore.board import Board
-    from dyntoolkit.explore.plotly_js import gzipped
+    from dyntoolkit.dashboard.board import Board
+    from dyntoolkit.dashboard.plotly_js import gzipped
     from dyntoolkit.figure import panels as p
 
     def figure(k: int) -> list[p.Panel]:

@@ -25,8 +25,8 @@ def measure(name: str, pairs: int) -> None:
     from IPython.display import display
 
     from dyntoolkit.catalog.registry import find
-    from dyntoolkit.explore.dashboard import Dashboard
-    from dyntoolkit.explore.runner import State
+    from dyntoolkit.dashboard.dashboard import Dashboard
+    from dyntoolkit.dashboard.runner import State
 
     dashboard = Dashboard(find(name))
     result = ipywidgets.HTML().add_class("result")
