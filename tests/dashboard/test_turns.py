@@ -1,7 +1,6 @@
 """Whose turn it is to train."""
 
 import threading
-import time
 
 from dyntoolkit.dashboard.turns import Turns
 
@@ -21,14 +20,16 @@ def test_the_last_one_to_enter_holds_it_until_it_leaves():
     assert not floor.holds("b")
 
 
-def test_a_sleeper_wakes_when_somebody_leaves():
+def test_a_sleeper_wakes_when_somebody_leaves(until):
     floor = Turns()
     floor.enter("a")
-    woken = []
-    sleeper = threading.Thread(target=lambda: (floor.wait(30), woken.append(time.monotonic())))
+    woken = threading.Event()
+    sleeper = threading.Thread(target=lambda: (floor.wait(30), woken.set()))
     sleeper.start()
-    while not woken:
-        floor.leave("a")
-        time.sleep(0.01)
-    sleeper.join(1)
-    assert not sleeper.is_alive()
+
+    def leave():
+        floor.leave("a")  # again and again: it may not sleep yet
+        return woken.is_set()
+
+    until(leave)
+    sleeper.join()

@@ -72,7 +72,8 @@ def test_what_is_sent_goes_through():
 
 def test_closing_closes_the_frames():
     log = []
-    own = in_own_state(frames(log))
+    inner = frames(log)  # held here, so that nothing but `close` ends it
+    own = in_own_state(inner)
     next(own)
     own.close()
     assert log == [OURS, "closed"]
