@@ -134,7 +134,8 @@ def test_an_experiment_in_a_cell_is_live_and_keeps_its_sliders_when_it_is_edited
     dashboard.root.locator(".dyn-lapse-slider input").press("Home")
     dashboard.root.locator(".dyn-moment", has_text=re.compile("^step 0$")).wait_for()
 
-    edited = first_experiment.replace("    steps: int", "    friction: float = dt.number(0.0, 0.0, 1.0)\n    steps: int")
+    friction = "    friction: float = dt.number(0.0, 0.0, 1.0)\n"
+    edited = first_experiment.replace("    steps: int", f"{friction}    steps: int")
     old = dashboard.root.element_handle()
     page.locator(".jp-CodeCell .cm-content").first.click()
     page.keyboard.press("Control+a")
