@@ -1,5 +1,7 @@
 """Which steps are recorded: `evenly` and `geometrically` of loop.py."""
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
