@@ -59,4 +59,5 @@ def in_notebook() -> bool:
 
 def echoes() -> bool:
     """Whether this is Python's own prompt, which shows what an expression returns by itself."""
-    return hasattr(sys, "ps1") and get_ipython() is None
+    at_a_prompt = hasattr(sys, "ps1") and not hasattr(sys.modules["__main__"], "__file__")  # IPython leaves its ps1
+    return at_a_prompt and get_ipython() is None
