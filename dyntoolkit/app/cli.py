@@ -124,16 +124,16 @@ def _port(text: str) -> int:
 
 def list_command(options: argparse.Namespace) -> int:
     """`dyntoolkit list`."""
-    from dyntoolkit.app import report
+    from dyntoolkit.app import printout
     from dyntoolkit.catalog import registry
 
     known = registry.load(options.target) if options.target else registry.experiments()
     for sentence in () if options.target else registry.problems():
         print(f"dyntoolkit: note: {sentence}", file=sys.stderr)
     if options.json:
-        print(json.dumps(report.experiments_document(known), allow_nan=False))
+        print(json.dumps(printout.experiments_document(known), allow_nan=False))
     else:
-        print(report.experiments_table(known))
+        print(printout.experiments_table(known))
     return 0
 
 
@@ -199,7 +199,7 @@ def _train_and_report(
 ) -> int:
     import torch
 
-    from dyntoolkit.app import report
+    from dyntoolkit.app import printout
     from dyntoolkit.experiment.judging import judge_history, run_metrics, succeeded
     from dyntoolkit.experiment.plan import Plan
     from dyntoolkit.experiment.training import to_the_end
@@ -233,11 +233,11 @@ def _train_and_report(
     own = run_metrics(experiment, history)
     if options.json:
         preset = options.preset or next(iter(experiment.presets))
-        document = report.run_document(preset, history, seconds, own, verdicts, torch.get_num_threads())
+        document = printout.run_document(preset, history, seconds, own, verdicts, torch.get_num_threads())
         print(json.dumps(document, allow_nan=False))
     else:
-        print(report.heading(history, seconds))
-        print(report.verdicts_table(verdicts) if experiment.claims else report.metrics_table(own))
+        print(printout.heading(history, seconds))
+        print(printout.verdicts_table(verdicts) if experiment.claims else printout.metrics_table(own))
     if failure:
         raise InputError(failure, "out")
     return 0 if succeeded(verdicts) else 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny_experiment import TINY
 
-from dyntoolkit.app import report
+from dyntoolkit.app import printout
 from dyntoolkit.experiment import Experiment, to_the_end
 from dyntoolkit.experiment.judging import ControlVerdict, Verdict
 from dyntoolkit.experiment.plan import Plan
@@ -18,7 +18,7 @@ def verdict(**changes):
 
 
 def lines(*verdicts):
-    return report.verdicts_table(verdicts).splitlines()
+    return printout.verdicts_table(verdicts).splitlines()
 
 
 def test_long_words_wrap_within_100_columns():
@@ -53,16 +53,16 @@ def test_every_line_says_where_and_why():
 
 def test_the_heading_names_runs_that_diverged():
     history = TINY.run(TINY.configure("lost"), (0, 1))
-    assert report.heading(history, 1.26) == (
+    assert printout.heading(history, 1.26) == (
         "tiny.decay, seeds 0 to 1, 1.3 s\ndiverged: seed 0 at step 20, seed 1 at step 20"
     )
-    assert report.heading(TINY.run(), 0.04) == "tiny.decay, seed 0, 0.0 s"
+    assert printout.heading(TINY.run(), 0.04) == "tiny.decay, seed 0, 0.0 s"
 
 
 def test_a_number_over_all_seeds_is_said_once_in_the_document():
     plan = Plan(TINY, TINY.configure(), (0, 1))
     histories = [TINY.run(seeds=(0, 1)), *(to_the_end(*stage()) for stage in plan.stages)]
-    document = report.run_document("default", histories[0], 0.1, {}, plan.verdicts(histories), 1)
+    document = printout.run_document("default", histories[0], 0.1, {}, plan.verdicts(histories), 1)
     stays, _, mean = document["claims"][0]["controls"]
     assert (stays["mean"], mean["mean"]) == (None, pytest.approx(1.2))
     assert mean["value"] == pytest.approx([1.2, 1.2])
@@ -70,9 +70,9 @@ def test_a_number_over_all_seeds_is_said_once_in_the_document():
 
 def test_experiments_without_words_of_their_own_are_listed_too():
     bare = Experiment("bare", TINY.config, TINY.simulate)
-    assert report.experiments_table([bare]) == "bare: Bare\n  default: The settings as they come."
+    assert printout.experiments_table([bare]) == "bare: Bare\n  default: The settings as they come."
 
 
 def test_metrics_are_what_there_is_without_claims():
     metrics = {"end": np.array([1.0, 3.0]), "t_small": np.array([math.nan] * 2), "diverged_at": np.array([1.0, 2.0])}
-    assert report.metrics_table(metrics) == "end      2 [1, 3]\nt_small  never"
+    assert printout.metrics_table(metrics) == "end      2 [1, 3]\nt_small  never"
