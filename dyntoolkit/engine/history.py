@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+
+from dyntoolkit.errors import InputError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -98,13 +101,26 @@ class History:
             return sorted(set().union(*self._steps.values()) - self._let_go)
 
     def append(self, frame: Frame) -> None:
-        """Take over a frame's values."""
+        """Take over a frame's values; InputError for what is no frame, or has no number for each run."""
+        given: Any = frame  # of anybody's code
+        if not isinstance(given, Frame):
+            got = type(given).__name__
+            raise InputError(f"{self.experiment} must yield frames, as `train` does; got {got}.", "simulate")
+        rows = {name: self._row(name, frame.step, value) for name, value in frame.values.items()}
         with _TAKING:
             self.step, self.total, self.diverged = frame.step, frame.total, frame.diverged
-            for name, value in frame.values.items():
-                self._take(name, frame.step, np.asarray(value))
+            for name, row in rows.items():
+                self._take(name, frame.step, row)
             while self._bytes > MEMORY and self._thin_largest():
                 pass
+
+    def _row(self, name: str, step: int, value: Any) -> Array:
+        """A measured value as an array with the leading run axis."""
+        row = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+        if row.shape[:1] != (len(self.seeds),):
+            runs = f"the first axis must be that of the runs, here ({len(self.seeds)}, ...)"
+            raise InputError(f"{name!r} of {self.experiment} has the shape {row.shape} at step {step}: {runs}.", name)
+        return row
 
     def _take(self, name: str, step: int, row: Array) -> None:
         rows, steps = self._rows.setdefault(name, []), self._steps.setdefault(name, [])

@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 
 from dyntoolkit.engine.history import Frame
+from dyntoolkit.errors import InputError
 
 
 @contextmanager
@@ -24,19 +25,24 @@ def own_state() -> Iterator[None]:
         yield
 
 
-def in_own_state(frames: Iterator[Frame]) -> Generator[Frame, str | None, None]:
-    """The same frames, each computed in `own_state`; what is sent goes through, and closing closes them."""
+def in_own_state(frames: Iterator[Frame], name: str) -> Generator[Frame, str | None, None]:
+    """The same frames, each computed in `own_state`; what is sent goes through, and closing closes them.
+
+    name: the experiment that they are of. Raises InputError if there is not a single one.
+    """
+    begun, action = False, None
     try:
-        action: str | None = None
         while True:
             with own_state():
                 try:
-                    frame = (
-                        frames.send(action) if action is not None and isinstance(frames, Generator) else next(frames)
-                    )
+                    acts = action is not None and isinstance(frames, Generator)
+                    frame = frames.send(action) if acts else next(frames)  # type: ignore[attr-defined]
                 except StopIteration:
-                    return
+                    break
+            begun = True
             action = yield frame
     finally:
         if isinstance(frames, Generator):
             frames.close()
+    if not begun:
+        raise InputError(f"simulate of {name} ended without a frame: it must yield them, as `train` does.", "simulate")

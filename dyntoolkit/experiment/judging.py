@@ -81,10 +81,21 @@ def succeeded(verdicts: Iterable[Verdict]) -> bool:
 def run_metrics(experiment: Experiment, history: History) -> dict[str, Array]:
     """The metrics of every run of a history, name -> float64 (R,), NaN throughout for a diverged run.
 
-    The entry `diverged_at` is the step at which a run diverged, NaN for a healthy one.
+    The entry `diverged_at` is the step at which a run diverged, NaN for a healthy one. Raises InputError where the
+    experiment's metrics are anything else.
     """
     lost = np.asarray(history.diverged) >= 0
-    metrics = {name: np.where(lost, np.nan, value) for name, value in experiment.metrics(history).items()}
+    found: Any = experiment.metrics(history)  # of anybody's code
+    if not isinstance(found, Mapping):
+        got = type(found).__name__
+        raise InputError(f"metrics of {experiment.name} must return a dict, name -> (R,); got {got}.", "metrics")
+    for name, value in found.items():
+        if np.shape(value) != (len(lost),):
+            wanted = f"one number for each of the {len(lost)} runs"
+            raise InputError(
+                f"metric {name!r} of {experiment.name} has the shape {np.shape(value)}, not {wanted}.", name
+            )
+    metrics = {name: np.where(lost, np.nan, value) for name, value in found.items()}
     return {**metrics, DIVERGED: np.where(lost, history.diverged, np.nan)}
 
 

@@ -160,8 +160,11 @@ class Experiment:
         """An empty history of these runs (one config and one seed each) and the frames to append to it."""
         seeds = check_seeds(seeds)
         with own_state():  # a simulation that is no generator begins to work here
-            frames = self.simulate(configs, seeds)
-        return History(self.name, configs, seeds), in_own_state(frames)
+            frames: Any = self.simulate(configs, seeds)  # of anybody's code
+        if not isinstance(frames, Iterator):
+            got = "None (is a `return` missing?)" if frames is None else type(frames).__name__
+            raise InputError(f"simulate of {self.name} must yield or return frames; it returned {got}.", "simulate")
+        return History(self.name, configs, seeds), in_own_state(frames, self.name)
 
     def run(self, config: Any = None, seeds: Sequence[int] = (0,)) -> History:
         """Train the settings (default: the first preset) to the end for each seed."""

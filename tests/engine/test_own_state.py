@@ -8,6 +8,7 @@ import torch
 
 from dyntoolkit.engine.history import Frame
 from dyntoolkit.engine.own_state import in_own_state, own_state
+from dyntoolkit.errors import InputError
 
 WORLDS = {
     "plain": contextlib.nullcontext,
@@ -55,7 +56,7 @@ def test_every_frame_is_computed_in_our_modes_and_handed_over_in_the_callers(wor
     log = []
     with world():
         outside = modes()
-        for frame in in_own_state(frames(log)):
+        for frame in in_own_state(frames(log), "tiny"):
             assert modes() == outside
             assert frame.values["slope"] == 2
     assert log == [OURS, None] * 4 + ["closed"]
@@ -63,7 +64,7 @@ def test_every_frame_is_computed_in_our_modes_and_handed_over_in_the_callers(wor
 
 def test_what_is_sent_goes_through():
     log = []
-    own = in_own_state(frames(log))
+    own = in_own_state(frames(log), "tiny")
     next(own)
     assert own.send("cool").step == 1
     assert next(own).step == 2
@@ -73,7 +74,7 @@ def test_what_is_sent_goes_through():
 def test_closing_closes_the_frames():
     log = []
     inner = frames(log)  # held here, so that nothing but `close` ends it
-    own = in_own_state(inner)
+    own = in_own_state(inner, "tiny")
     next(own)
     own.close()
     assert log == [OURS, "closed"]
@@ -85,7 +86,7 @@ def test_an_error_of_the_simulation_arrives_and_the_modes_are_back():
         raise ZeroDivisionError("no loss")
 
     with torch.no_grad():
-        own = in_own_state(failing())
+        own = in_own_state(failing(), "tiny")
         next(own)
         with pytest.raises(ZeroDivisionError, match="no loss"):
             next(own)
@@ -94,6 +95,11 @@ def test_an_error_of_the_simulation_arrives_and_the_modes_are_back():
 
 def test_frames_may_come_from_any_iterator():
     several = [Frame(step, 1, {}, np.full(1, -1)) for step in range(2)]
-    own = in_own_state(iter(several))
+    own = in_own_state(iter(several), "tiny")
     assert [next(own), own.send("ignored")] == several
     assert list(own) == []
+
+
+def test_no_frame_at_all_is_said():
+    with pytest.raises(InputError, match="simulate of tiny ended without a frame"):
+        next(in_own_state(iter(()), "tiny"))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import plotly.graph_objects as go
 import pytest
@@ -6,8 +8,9 @@ from tiny_experiment import TINY, TinyConfig, simulate
 
 from dyntoolkit.engine.history import Frame
 from dyntoolkit.errors import InputError
-from dyntoolkit.experiment import Config, Experiment, Preset, number
+from dyntoolkit.experiment import Config, Experiment, Preset, number, run_metrics
 
+ONE = np.full(1, -1)  # a healthy run
 SMALL = Experiment("pendulum.long_swing", TinyConfig, simulate)
 
 
@@ -162,3 +165,44 @@ def test_the_figure_is_a_plotly_figure_of_the_panels():
     figure = SMALL.figure(SMALL.run(seeds=(3, 4)))
     assert isinstance(figure, go.Figure)
     assert "<b>x</b>" in {annotation.text for annotation in figure.layout.annotations}
+
+
+@pytest.mark.parametrize(
+    ("simulate", "words"),
+    [
+        (lambda configs, seeds: None, r"must yield or return frames; it returned None \(is a `return` missing\?\)"),
+        (lambda configs, seeds: [1, 2], "must yield or return frames; it returned list"),
+        (lambda configs, seeds: iter(()), "ended without a frame"),
+        (lambda configs, seeds: iter((1,)), "must yield frames, as `train` does; got int"),
+        (lambda configs, seeds: iter((Frame(0, 1, {"w": 3.0}, ONE),)), r"'w' of \S+ has the shape \(\) at step 0"),
+            lambda configs, seeds: iter((Frame(0, 1, {"w": 3.0}, np.full(1, -1)),)),
+            r"'w' of \S+ has the shape \(\) at step 0",
+        ),
+    ],
+)
+def test_a_simulation_that_gives_anything_but_frames_is_said_in_one_sentence(simulate, words):
+    with pytest.raises(InputError, match=words):
+        replace(TINY, simulate=simulate).run()
+
+
+def test_measured_tensors_are_taken_with_or_without_a_graph():
+    grows = torch.ones(1, dtype=torch.float32, requires_grad=True) * 2
+    frames = [Frame(0, 0, {"w": grows}, np.full(1, -1))]
+    history = replace(TINY, simulate=lambda configs, seeds: iter(frames)).run()
+    assert history["w"].tolist() == [[2.0]]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "words"),
+    [
+        (lambda history: None, r"metrics of tiny\S+ must return a dict, name -> \(R,\); got NoneType"),
+        (
+            lambda history: {"end": 1.0},
+            r"metric 'end' of \S+ has the shape \(\), not one number for each of the 1 runs",
+        ),
+    ],
+)
+def test_metrics_that_are_none_are_said_in_one_sentence(metrics, words):
+    broken = replace(TINY, metrics=metrics)
+    with pytest.raises(InputError, match=words):
+        run_metrics(broken, broken.run())
