@@ -175,9 +175,6 @@ def test_the_figure_is_a_plotly_figure_of_the_panels():
         (lambda configs, seeds: iter(()), "ended without a frame"),
         (lambda configs, seeds: iter((1,)), "must yield frames, as `train` does; got int"),
         (lambda configs, seeds: iter((Frame(0, 1, {"w": 3.0}, ONE),)), r"'w' of \S+ has the shape \(\) at step 0"),
-            lambda configs, seeds: iter((Frame(0, 1, {"w": 3.0}, np.full(1, -1)),)),
-            r"'w' of \S+ has the shape \(\) at step 0",
-        ),
     ],
 )
 def test_a_simulation_that_gives_anything_but_frames_is_said_in_one_sentence(simulate, words):
