@@ -10,6 +10,9 @@ from IPython import get_ipython
 from dyntoolkit.errors import InputError
 
 
+IPYTHON_PROMPT = "In : "  # what IPython puts into `sys.ps1`, and leaves there when it ends
+
+
 def is_headless() -> bool:
     """Whether the present cell runs without a front end that could show live widgets.
 
@@ -59,5 +62,4 @@ def in_notebook() -> bool:
 
 def echoes() -> bool:
     """Whether this is Python's own prompt, which shows what an expression returns by itself."""
-    at_a_prompt = hasattr(sys, "ps1") and not hasattr(sys.modules["__main__"], "__file__")  # IPython leaves its ps1
-    return at_a_prompt and get_ipython() is None
+    return get_ipython() is None and getattr(sys, "ps1", IPYTHON_PROMPT) != IPYTHON_PROMPT

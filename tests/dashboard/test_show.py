@@ -94,7 +94,6 @@ def test_in_a_script_it_is_text_with_settings_numbers_and_verdicts(tiny, monkeyp
 def test_pythons_own_prompt_shows_it_once(monkeypatch, capsys):
     monkeypatch.setattr(headless, "in_notebook", lambda: False)
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
-    monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
     monkeypatch.setattr(headless, "get_ipython", lambda: None)
     result = explore("tiny")
     assert capsys.readouterr().out == ""  # the prompt itself shows what it returns
