@@ -9,7 +9,6 @@ from IPython import get_ipython
 
 from dyntoolkit.errors import InputError
 
-
 IPYTHON_PROMPT = "In : "  # what IPython puts into `sys.ps1`, and leaves there when it ends
 
 
