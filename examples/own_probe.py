@@ -2,7 +2,7 @@
 
 A measurement of your own, with a panel, added to an experiment that exists:
 
-    dyntoolkit run examples/own_probe.py --preset five_d
+    dyntoolkit run examples/own_probe.py --preset five_d --json
 """
 
 from dataclasses import replace

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from dyntoolkit.catalog.registry import find
 from dyntoolkit.engine.history import History
-from dyntoolkit.errors import InputError
+from dyntoolkit.engine.own_state import one_thread
+from dyntoolkit.errors import InputError, whole_number
 from dyntoolkit.experiment import Config, Experiment, Slider, judge_history, run_metrics
 from dyntoolkit.experiment.words import problem_words
 from dyntoolkit.figure.panels import Heat
@@ -63,6 +64,8 @@ def check(
     True
     """
     experiment = find(experiment)
+    examples = whole_number("examples", examples, 1, 10_000)
+    any_settings(experiment.config, most or {})  # refuses what is no field, before anything is trained
     rules: tuple[tuple[str, Callable[[], None]], ...] = (
         ("presets and claims are valid", lambda: _check_record(experiment)),
         ("a run alone equals the same run among others", lambda: _check_alone(experiment, until)),
@@ -70,7 +73,8 @@ def check(
         ("no global random state is touched", lambda: _check_random(experiment, until)),
         ("the same whatever torch is told globally", lambda: _check_torch(experiment, until)),
     )
-    return Report(experiment.name, tuple((words, _problem(rule)) for words, rule in rules))
+    with one_thread():
+        return Report(experiment.name, tuple((words, _problem(rule)) for words, rule in rules))
 
 
 def _problem(rule: Callable[[], None]) -> str:
@@ -149,7 +153,8 @@ def _check_equal(one: History, other: History, until: int, rtol: float, where: s
             raise Broken(f"{name!r} is recorded alone, and not {where}")
         rows, own = one.at(name) <= until, other.at(name) <= until
         if not np.array_equal(one.at(name)[rows], other.at(name)[own]):
-            raise Broken(f"{name!r} is measured at other steps {where}")
+            hint = "; is a field such as `steps` in need of structural=True?"
+            raise Broken(f"{name!r} is measured at other steps {where}{hint}")
         for step, a, b in zip(one.at(name)[rows], one[name][rows], other[name][own], strict=True):
             a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
             scale = np.max(np.abs(b), where=np.isfinite(b), initial=0.0)
@@ -223,7 +228,7 @@ def _values(slider: Slider, default: Any, most: float) -> st.SearchStrategy[Any]
         return st.booleans()
     if isinstance(default, str):
         return st.sampled_from(slider.options)
-    low, high = slider.low, min(slider.high, most)
+    low, high = slider.low, max(slider.low, min(slider.high, most))
     if isinstance(default, int):
         return st.sampled_from((int(low), int(high))) | st.integers(int(low), int(high))
     return st.sampled_from((low, high)) | st.floats(low, high)
@@ -284,7 +289,11 @@ def _check_metrics(experiment: Experiment, history: History) -> None:
             raise Broken(f"metric {name!r} has the shape {np.shape(value)}, not one number per run")
         if np.asarray(value).dtype != np.float64 and not np.can_cast(np.asarray(value).dtype, np.float64):
             raise Broken(f"metric {name!r} holds {np.asarray(value).dtype}, not numbers")
-    run_metrics(experiment, history)
+    found = run_metrics(experiment, history)
+    for r in range(len(history.seeds)):
+        for name, value in run_metrics(experiment, history.run(r)).items():
+            if not np.allclose(value, found[name][r], rtol=RTOL, atol=ATOL, equal_nan=True):
+                raise Broken(f"metric {name!r} of a run is another one when its history is alone")
 
 
 def _check_finite(history: History) -> None:

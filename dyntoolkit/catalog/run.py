@@ -10,6 +10,7 @@ import numpy as np
 
 from dyntoolkit.catalog.registry import find
 from dyntoolkit.engine.history import Array, History
+from dyntoolkit.engine.own_state import one_thread
 from dyntoolkit.engine.streams import check_seeds
 from dyntoolkit.errors import InputError, whole_number
 from dyntoolkit.experiment import Config, Experiment, loops, run_metrics, to_the_end
@@ -24,6 +25,7 @@ MOST_RUNS = 10_000
 OWN_NAMES = ("step", "metric", "metrics", "diverged_at")  # of every data set; a quantity of that name gets another one
 
 Course = tuple[Array, Array]  # steps (T,) and values (T, ...) of one quantity in one run
+Gone = set[str]  # names of quantities that were thinned
 
 
 def run(experiment: str | Experiment, preset: str | None = None, *, seeds: Any = 1, **settings: Any) -> "xr.Dataset":
@@ -36,8 +38,9 @@ def run(experiment: str | Experiment, preset: str | None = None, *, seeds: Any =
     Each recorded quantity is a variable with the dimensions (listed fields..., "seed", "step", ...), NaN where it was
     not measured at a step. `metrics` has the dimensions (listed fields..., "seed", "metric") and is NaN for a diverged
     run; `diverged_at` is the step at which a run diverged, NaN for a healthy one. Settings that cannot share a training
-    loop (other sizes or step counts) are trained in loops of their own. If all values would take more than MEMORY
-    bytes, the largest quantities are thinned to every second, fourth, ... recorded step; their last one stays.
+    loop (other sizes or step counts) are trained in loops of their own. If all values would take more than 500 MB,
+    the largest quantities are thinned to every second, fourth, ... recorded step; their last one stays, and such
+    a quantity has a dimension of its own, "NAME_step", in place of "step".
 
     Raises InputError, before anything is trained, for an unknown name, a value out of range or too many runs.
 
@@ -46,6 +49,9 @@ def run(experiment: str | Experiment, preset: str | None = None, *, seeds: Any =
     {'noise_std': 2, 'seed': 2, 'step': 121}
     """
     experiment = find(experiment)
+    for name in ("seed", "n_seeds"):
+        if name in settings:
+            raise InputError(f"run takes seeds=, how many or a list of them; it knows no {name}.", name)
     all_seeds = _seeds(seeds)
     listed = {name: _values(name, value) for name, value in settings.items() if _is_list(value)}
     single = {name: value for name, value in settings.items() if name not in listed}
@@ -58,9 +64,10 @@ def run(experiment: str | Experiment, preset: str | None = None, *, seeds: Any =
     ]
     _check_differ(listed, grid)
     cells = {(c, s): (config, seed) for c, config in enumerate(grid) for s, seed in enumerate(all_seeds)}
-    courses, metrics = _train(experiment, cells)
+    with one_thread():
+        courses, metrics, thinned = _train(experiment, cells)
     coords = {name: [getattr(config, name) for config in _along(grid, listed, k)] for k, name in enumerate(listed)}
-    return _dataset(experiment, coords | {"seed": list(all_seeds)}, grid, courses, metrics)
+    return _dataset(experiment, coords | {"seed": list(all_seeds)}, grid, courses, metrics, thinned)
 
 
 def _seeds(seeds: Any) -> tuple[int, ...]:
@@ -104,26 +111,32 @@ def _along(grid: Sequence[Config], listed: Mapping[str, Sequence[Any]], k: int) 
 
 def _train(
     experiment: Experiment, cells: Mapping[tuple[int, int], tuple[Config, int]]
-) -> tuple[dict[tuple[int, int], dict[str, Course]], dict[tuple[int, int], dict[str, float]]]:
-    """What was recorded and the metrics of every cell (setting, seed)."""
+) -> tuple[dict[tuple[int, int], dict[str, Course]], dict[tuple[int, int], dict[str, float]], Gone]:
+    """What was recorded and the metrics of every cell (setting, seed), and the quantities that had to be thinned."""
     places: dict[tuple[Config, int], tuple[int, int]] = {run: cell for cell, run in cells.items()}
     batches = [
         group[first : first + TOGETHER] for group in loops(cells.values()) for first in range(0, len(group), TOGETHER)
     ]
     courses: dict[tuple[int, int], dict[str, Course]] = {}
     metrics: dict[tuple[int, int], dict[str, float]] = {}
+    thinned: Gone = set()
     for batch in batches:
         history = to_the_end(*experiment.start([config for config, _ in batch], [seed for _, seed in batch]))
         found = run_metrics(experiment, history)
-        quantities = _within(history, MEMORY * len(batch) / len(cells))
+        quantities, gone = _within(history, MEMORY * len(batch) / len(cells))
+        thinned |= gone
         for r, run_ in enumerate(batch):
             courses[places[run_]] = {name: (steps, values[:, r]) for name, (steps, values) in quantities.items()}
             metrics[places[run_]] = {name: float(array[r]) for name, array in found.items()}
-    return courses, metrics
+    return courses, metrics, thinned
 
 
-def _within(history: History, share: float) -> dict[str, Course]:
-    """All quantities of a history, name -> steps (T,) and float64 values (T, R, ...), thinned to `share` bytes."""
+def _within(history: History, share: float) -> tuple[dict[str, Course], Gone]:
+    """All quantities of a history, name -> steps (T,) and float64 values (T, R, ...), thinned to `share` bytes.
+
+    Also the names of those that were.
+    """
+    gone: Gone = set()
     rows = {name: _newest(history, name) for name in history.names()}
     sizes = {name: 8 * values.size for name, (_, values) in rows.items()}
     while sum(sizes.values()) > share and max(len(rows[name][0]) for name in rows) > 2:
@@ -132,7 +145,8 @@ def _within(history: History, share: float) -> dict[str, Course]:
         kept = np.unique([*range(0, len(steps) - 1, 2), len(steps) - 1])
         rows[name] = (steps[kept], values[kept])
         sizes[name] = 8 * rows[name][1].size
-    return {name: (steps, values.astype(np.float64)) for name, (steps, values) in rows.items()}
+        gone.add(name)
+    return {name: (steps, values.astype(np.float64)) for name, (steps, values) in rows.items()}, gone
 
 
 def _newest(history: History, name: str) -> Course:
@@ -148,6 +162,7 @@ def _dataset(
     grid: Sequence[Config],
     courses: Mapping[tuple[int, int], Mapping[str, Course]],
     metrics: Mapping[tuple[int, int], Mapping[str, float]],
+    thinned: Gone,
 ) -> "xr.Dataset":
     """The grid's runs as one xarray.Dataset."""
     import xarray as xr  # takes a while to load, and only this needs it
@@ -163,8 +178,9 @@ def _dataset(
             corner: list[Any] = [slice(n) for n in values.shape[1:]]  # other sizes leave the rest of the table empty
             table[(c, s, np.searchsorted(steps, at), *corner)] = values
         label = f"{name}_recorded" if name in coords or name in OWN_NAMES else name
-        dims = (*coords, "step", *(f"{name}_{axis}" for axis in range(len(inner))))
-        variables[label] = xr.DataArray(table.reshape(*sizes, *table.shape[2:]), dims=dims, coords={"step": steps})
+        along = f"{name}_step" if name in thinned else "step"  # joined with all other steps it would be large again
+        dims = (*coords, along, *(f"{name}_{axis}" for axis in range(len(inner))))
+        variables[label] = xr.DataArray(table.reshape(*sizes, *table.shape[2:]), dims=dims, coords={along: steps})
     names = [name for name in _in_order(metrics.values()) if name != DIVERGED]
     empty = dict.fromkeys(names, np.nan)
     found = [[{**empty, **metrics[c, s]} for s in range(sizes[-1])] for c in range(len(grid))]

@@ -1,6 +1,7 @@
 """`explore`: an experiment in a notebook, live with sliders, or as one picture where nobody is looking."""
 
 import os
+import sys
 import textwrap
 from dataclasses import dataclass, replace
 from typing import Any
@@ -72,7 +73,8 @@ class Result:
             if text := self.text():
                 print(text)
         else:
-            print(self)
+            encoding = sys.stdout.encoding or "utf-8"  # a terminal that lacks a sign still shows the rest
+            print(str(self).encode(encoding, "replace").decode(encoding))
 
     def _ipython_display_(self) -> None:
         if not self.execution or self.execution != headless.execution():

@@ -106,7 +106,11 @@ class History:
         if not isinstance(given, Frame):
             got = type(given).__name__
             raise InputError(f"{self.experiment} must yield frames, as `train` does; got {got}.", "simulate")
-        rows = {name: self._row(name, frame.step, value) for name, value in frame.values.items()}
+        values: Any = given.values
+        if not isinstance(values, Mapping):
+            got = type(values).__name__
+            raise InputError(f"{self.experiment} must measure a dict, name -> (R, ...); got {got}.", "simulate")
+        rows = {name: self._row(name, frame.step, value) for name, value in values.items()}
         with _TAKING:
             self.step, self.total, self.diverged = frame.step, frame.total, frame.diverged
             for name, row in rows.items():
@@ -120,6 +124,9 @@ class History:
         if row.shape[:1] != (len(self.seeds),):
             runs = f"the first axis must be that of the runs, here ({len(self.seeds)}, ...)"
             raise InputError(f"{name!r} of {self.experiment} has the shape {row.shape} at step {step}: {runs}.", name)
+        if row.dtype.kind not in "biuf" or not isinstance(name, str):
+            got = f"{row.dtype} under {name!r}"
+            raise InputError(f"{self.experiment} must measure real numbers, each under a text; got {got}.", str(name))
         return row
 
     def _take(self, name: str, step: int, row: Array) -> None:

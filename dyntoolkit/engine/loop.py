@@ -1,13 +1,14 @@
 """The training loop: a generator of frames, cut by step count and never by the clock."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from itertools import repeat
+from itertools import pairwise, repeat
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from dyntoolkit.engine.history import Array, Frame
+from dyntoolkit.errors import InputError
 
 State = TypeVar("State", bound=tuple[Any, ...])  # a NamedTuple of tensors, each with leading run axis R
 Batch = TypeVar("Batch")
@@ -62,6 +63,8 @@ def train(
     runs = len(state[0])
     marks = np.full(runs, -1) if diverged is None else diverged
     goals = np.full(runs, -1)
+    if not len(record) or any(later <= step for step, later in pairwise(record)):
+        raise InputError(f"record takes increasing steps, one at least, got {tuple(record)[:10]}.", "record")
     end = start + record[-1] if total is None else total
 
     def measured(k: int) -> Frame:
@@ -140,6 +143,8 @@ def evenly(steps: int, frames: int, *extra: int) -> tuple[int, ...]:
     >>> evenly(100, 5)
     (0, 25, 50, 75, 100)
     """
+    if frames < 2:
+        raise InputError(f"frames takes 2 or more, got {frames}.", "frames")
     spaced = {k * steps // (frames - 1) for k in range(frames)}
     return tuple(sorted(spaced | {k for k in extra if 0 <= k <= steps}))
 

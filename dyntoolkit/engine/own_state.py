@@ -1,5 +1,6 @@
 """Frames that come out the same whatever torch was told globally: grad mode, inference mode, default device."""
 
+import os
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -23,6 +24,21 @@ def own_state() -> Iterator[None]:
         if torch.get_default_device().type != "cpu":  # otherwise not entered: it would slow every call of torch
             stack.enter_context(torch.device("cpu"))
         yield
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """A context in which torch computes with one thread, unless OMP_NUM_THREADS says how many.
+
+    Networks this small lose time with more, and on a busy machine they lose most of it.
+    """
+    before = torch.get_num_threads()
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def in_own_state(frames: Iterator[Frame], name: str) -> Generator[Frame, str | None, None]:

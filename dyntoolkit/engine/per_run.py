@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from dyntoolkit.errors import unknown
+
 
 def per_run(configs: Sequence[Any], name: str, dtype: torch.dtype = torch.float32, *, ndim: int = 1) -> torch.Tensor:
     """The value that each run's settings have for the field `name`: (R,), or (R, 1, ..., 1) with `ndim` axes.
@@ -15,4 +17,7 @@ def per_run(configs: Sequence[Any], name: str, dtype: torch.dtype = torch.float3
     tensor([[0.1000],
             [0.2000]])
     """
+    for config in configs:
+        if not hasattr(config, name):
+            raise unknown("field", name, list(vars(config)))
     return torch.tensor([getattr(config, name) for config in configs], dtype=dtype).view(-1, *[1] * (ndim - 1))

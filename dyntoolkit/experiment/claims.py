@@ -224,6 +224,10 @@ class Claim:
     sweep: Sweep | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.bound, Bound):
+            raise InputError(
+                f"bound of claim {self.id!r} takes at_least(...) or the like, got {self.bound!r}.", "bound"
+            )
         if not (self.metric or self.value or self.sweep):
             raise InputError(f"claim {self.id!r} needs a metric, a value or a sweep to be judged by.", "metric")
 

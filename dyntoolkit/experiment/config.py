@@ -1,6 +1,7 @@
 """Settings of an experiment: a frozen dataclass whose fields carry their slider and refuse what lies outside it."""
 
 import dataclasses
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self, dataclass_transform
@@ -65,6 +66,9 @@ def number(
     >>> Descent(lr=0.5).lr
     0.5
     """
+    given: Any = default  # of anybody's code
+    if as_number(given) is None or isinstance(given, str):
+        raise InputError(f"number takes a number as its default, got {default!r}.", "default")
     slider = Slider(label, help, low, high, log, near_one, unit, main=main, structural=structural)
     return dataclasses.field(default=default, metadata={"slider": slider})
 
@@ -99,6 +103,10 @@ class _Fields:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        for name, annotation in inspect.get_annotations(cls).items():
+            field = cls.__dict__.get(name)
+            if annotation in (float, "float") and isinstance(field, dataclasses.Field) and type(field.default) is int:
+                field.default = float(field.default)  # `lr: float = number(1, 0, 10)` takes fractions
         dataclass(frozen=True)(cls)
         for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # it is one now
             _check_description(cls, field)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dyntoolkit.engine.history import History
-from dyntoolkit.errors import InputError
+from dyntoolkit.errors import InputError, unknown
 from dyntoolkit.experiment.claims import Array, Claim, Control, Metrics, Settings, Sweep
 from dyntoolkit.experiment.config import Config
 from dyntoolkit.experiment.record import Experiment
@@ -183,11 +183,18 @@ def _measure(
 def _number(claim: Claim, control: Control | None, rows: Sequence[Metrics], config: Config) -> Array:
     """The judged number per seed, or (1,) over all of them, from the metrics of each of the configs' runs."""
     if control is not None and control.metric:
-        return rows[0][control.metric]
+        return _metric(control.metric, rows[0])
     sweep = sweep_of(claim, control)
     if sweep is not None:
         return sweep.value(rows)
-    return claim.value(rows[0], config) if claim.value else rows[0][claim.metric]
+    return claim.value(rows[0], config) if claim.value else _metric(claim.metric, rows[0])
+
+
+def _metric(name: str, row: Metrics) -> Array:
+    """A run's metric of that name; InputError where there is none."""
+    if name not in row:
+        raise unknown("metric", name, row)
+    return row[name]
 
 
 def _judge(claim: Claim, settings: Config, place: str, runs: int, metrics: Mapping[Config, Metrics]) -> Verdict | None:

@@ -130,6 +130,11 @@ class Experiment:
             raise InputError(f"simulate of {self.name} takes a function, got {self.simulate!r}.", "simulate")
         if not self.presets:
             raise InputError(f"presets of {self.name} needs one preset at least, got none.", "presets")
+        for name, preset in self.presets.items():
+            if not isinstance(preset, Preset):
+                raise InputError(f"preset {name!r} of {self.name} takes a Preset, got {preset!r}.", "presets")
+        if not isinstance(self.claims, tuple | list) or not all(isinstance(claim, Claim) for claim in self.claims):
+            raise InputError(f"claims of {self.name} takes a tuple of Claim, got {self.claims!r}.", "claims")
         if not self.title:
             object.__setattr__(self, "title", self.name.replace(".", ": ").replace("_", " ").capitalize())
         if not self.question:

@@ -1,7 +1,9 @@
 """Numbers, seeds, verdicts and divergence in words: the same ones on a terminal, in a notebook and on a page."""
 
 import math
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -77,5 +79,9 @@ def _first_to_lower(config: Config, step: int) -> str:
 
 
 def problem_words(problem: Exception) -> str:
-    """An exception as the reader sees it: the sentence of an InputError, else its kind and text."""
-    return str(problem) if isinstance(problem, InputError) else f"{type(problem).__name__}: {problem}"
+    """An exception as the reader sees it: the sentence of an InputError, else its kind, its text and where it arose."""
+    if isinstance(problem, InputError):
+        return str(problem)
+    frames = traceback.extract_tb(problem.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(problem).__name__}: {problem}{place}"

@@ -87,7 +87,11 @@ def test_the_report_of_a_broken_rule():
 def test_it_takes_a_name_and_refuses_what_it_cannot_try():
     with pytest.raises(InputError, match="unknown experiment 'nothing'"):
         check("nothing")
-    assert found(GOOD, most={"stpes": 3}) == {ANY: "most: 'stpes' is no field of Pull."}
+    with pytest.raises(InputError, match="most: 'stpes' is no field of Pull"):
+        check(GOOD, most={"stpes": 3})
+    with pytest.raises(InputError, match="examples takes a whole number from 1 to 10000, got 0"):
+        check(GOOD, examples=0)
+    assert found(GOOD, most={"steps": 3}) == {}  # less than the least: the least
 
 
 # Presets and claims.
@@ -133,7 +137,9 @@ def test_what_is_measured_at_other_steps_or_not_at_all():
         for frame in pull(configs, seeds):
             yield frame if len(seeds) > 1 else replace(frame, values={**frame.values, "alone": frame.values["w"]})
 
-    assert found(replace(GOOD, simulate=sparse)) == {ALONE: "'w' is measured at other steps among others"}
+    assert found(replace(GOOD, simulate=sparse)) == {
+        ALONE: "'w' is measured at other steps among others; is a field such as `steps` in need of structural=True?"
+    }
     assert found(replace(GOOD, simulate=shy)) == {ALONE: "'alone' is recorded alone, and not among others"}
 
 
@@ -244,7 +250,12 @@ def test_warnings_and_verdicts_are_asked_for_too():
     assert "ZeroDivisionError: no words" in found(replace(GOOD, config=Warned))[ANY]
 
     claim = replace(SHRINKS, metric="gone", controls=(), where=lambda c: True)
-    assert "KeyError: 'gone'" in found(replace(GOOD, claims=(claim,)))[ANY]
+    assert "unknown metric 'gone'. Allowed: w, diverged_at." in found(replace(GOOD, claims=(claim,)))[ANY]
+
+
+def test_a_metric_that_looks_at_the_other_runs_is_found():
+    relative = replace(GOOD, metrics=lambda history: {"rel": history["w"][-1] - history["w"][-1].mean()})
+    assert "metric 'rel' of a run is another one when its history is alone" in found(relative)[ANY]
 
 
 def test_a_run_without_an_end_is_given_up_and_nothing_is_wrong_with_it(monkeypatch):

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.initialization import he, normal_init
 from dyntoolkit.engine.layers import MLP
-from dyntoolkit.engine.loop import BLOCK, HEARTBEAT, evenly, train
+from dyntoolkit.engine.loop import BLOCK, HEARTBEAT, evenly, full_batch, train
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam, Momentum, Sgd, adam, momentum, sam, sgd
+from dyntoolkit.errors import InputError
 
 OVERFLOW = 2.0**128  # the first power of two beyond float32
 
@@ -389,3 +390,15 @@ def test_numbers_depend_neither_on_the_recorded_steps_nor_on_how_they_are_pulled
     thread.start()
     thread.join()
     np.testing.assert_array_equal(seen[-1].values["theta"], reference)
+
+
+@pytest.mark.parametrize("record", [(), (10, 5), (0, 3, 3)])
+def test_steps_to_record_increase(record):
+    start = Sgd(torch.zeros(1, 1))
+    with pytest.raises(InputError, match="record takes increasing steps"):
+        next(train(start, lambda state, _: state, full_batch, record, lambda k, state: {}))
+
+
+def test_two_frames_at_least():
+    with pytest.raises(InputError, match="frames takes 2 or more, got 1"):
+        evenly(100, 1)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dyntoolkit.engine.history import Frame
-from dyntoolkit.engine.own_state import in_own_state, own_state
+from dyntoolkit.engine.own_state import in_own_state, one_thread, own_state
 from dyntoolkit.errors import InputError
 
 WORLDS = {
@@ -103,3 +103,14 @@ def test_frames_may_come_from_any_iterator():
 def test_no_frame_at_all_is_said():
     with pytest.raises(InputError, match="simulate of tiny ended without a frame"):
         next(in_own_state(iter(()), "tiny"))
+
+
+def test_one_thread_for_a_while(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    with one_thread():
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    with one_thread():
+        assert torch.get_num_threads() == before

@@ -153,7 +153,7 @@ def described(default):
     [
         (plain, "Wrong.lr has no slider: write it as number(...), choice(...) or switch(...)."),
         (described(number(7.0, 0.0, 1.0)), "Wrong.lr: its default is refused: lr takes a number from 0 to 1, got 7."),
-        (described(number(3, 10, 20)), "Wrong.lr: its default is refused: lr takes a whole number from 10 to 20, got"),
+        (described(number(3, 10, 20)), "Wrong.lr: its default is refused: lr takes a number from 10 to 20, got"),
         (described(number(math.nan, 0, 1)), "Wrong.lr: its default is refused: lr takes a number from 0 to 1, got nan"),
         (described(choice("c", ["a", "b"])), "Wrong.lr: its default is refused: lr takes one of a, b; got 'c'."),
         (described(number(0.5, 1.0, 0.0)), "Wrong.lr: its range must ascend, got 1 to 0."),
@@ -242,3 +242,20 @@ def test_bad_text_gets_the_sentence_too(field, text, sentence):
     with pytest.raises(InputError) as caught:
         Settings().replace(**{field: text})
     assert str(caught.value) == sentence
+
+
+def test_a_number_that_is_annotated_as_a_float_takes_fractions():
+    class Whole(Config):
+        rate: float = number(1, 0, 10)
+        count: int = number(1, 0, 10)
+
+    assert Whole(rate=0.5).rate == 0.5
+    assert type(Whole().rate) is float
+    with pytest.raises(InputError, match="count takes a whole number"):
+        Whole(count=0.5)
+
+
+@pytest.mark.parametrize("default", ["0.15", True, None])
+def test_a_default_that_is_no_number_is_refused(default):
+    with pytest.raises(InputError, match="number takes a number as its default, got"):
+        number(default, 0, 1)

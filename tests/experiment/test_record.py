@@ -174,6 +174,14 @@ def test_the_figure_is_a_plotly_figure_of_the_panels():
         (lambda configs, seeds: [1, 2], "must yield or return frames; it returned list"),
         (lambda configs, seeds: iter(()), "ended without a frame"),
         (lambda configs, seeds: iter((1,)), "must yield frames, as `train` does; got int"),
+        (
+            lambda configs, seeds: iter((Frame(0, 1, None, ONE),)),
+            r"must measure a dict, name -> \(R, ...\); got NoneType",
+        ),
+        (
+            lambda configs, seeds: iter((Frame(0, 1, {"w": ["a"]}, ONE),)),
+            "must measure real numbers, .* got <U1 under 'w'",
+        ),
         (lambda configs, seeds: iter((Frame(0, 1, {"w": 3.0}, ONE),)), r"'w' of \S+ has the shape \(\) at step 0"),
     ],
 )
@@ -203,3 +211,15 @@ def test_metrics_that_are_none_are_said_in_one_sentence(metrics, words):
     broken = replace(TINY, metrics=metrics)
     with pytest.raises(InputError, match=words):
         run_metrics(broken, broken.run())
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"presets": {"fast": {"lr": 0.1}}}, "preset 'fast' of one takes a Preset, got"),
+        ({"claims": "all"}, "claims of one takes a tuple of Claim, got 'all'"),
+    ],
+)
+def test_parts_of_a_record_are_of_their_kind(fields, words):
+    with pytest.raises(InputError, match=words):
+        Experiment("one", TinyConfig, simulate, **fields)
