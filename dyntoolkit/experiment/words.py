@@ -83,5 +83,6 @@ def problem_words(problem: Exception) -> str:
     if isinstance(problem, InputError):
         return str(problem)
     frames = traceback.extract_tb(problem.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    tells = frames and "importlib" not in frames[-1].filename  # Python's own place says nothing of the module's
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if tells else ""
     return f"{type(problem).__name__}: {problem}{place}"

@@ -1,4 +1,5 @@
 import math
+import re
 
 import numpy as np
 import pytest
@@ -122,3 +123,10 @@ def test_divergence_names_runs_steps_and_what_to_lower(config, steps, words):
 def test_a_problem_is_its_sentence_or_its_kind_and_text():
     assert problem_words(InputError("lr takes a number.")) == "lr takes a number."
     assert problem_words(ZeroDivisionError("by zero")) == "ZeroDivisionError: by zero"
+
+
+def test_an_exception_says_where_it_arose():
+    with pytest.raises(ZeroDivisionError) as caught:
+        _ = 1 / 0
+    words = problem_words(caught.value)
+    assert re.fullmatch(r"ZeroDivisionError: division by zero \(test_words\.py, line \d+\)", words)
