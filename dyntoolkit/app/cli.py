@@ -200,12 +200,12 @@ def _train_and_report(
     import torch
 
     from dyntoolkit.app import printout
+    from dyntoolkit.engine.own_state import use_one_thread
     from dyntoolkit.experiment.judging import judge_history, run_metrics, succeeded
     from dyntoolkit.experiment.plan import Plan
     from dyntoolkit.experiment.training import to_the_end
 
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1)  # networks this small lose time with more
+    use_one_thread()
     began = time.perf_counter()
     plan = Plan(experiment, config, seeds, claims)
     history, frames = experiment.start([config] * len(seeds), seeds)

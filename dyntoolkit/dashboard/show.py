@@ -1,12 +1,10 @@
 """`explore`: an experiment in a notebook, live with sliders, or as one picture where nobody is looking."""
 
-import os
 import sys
 import textwrap
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from IPython.display import Image, display
 
 from dyntoolkit.catalog.registry import find
@@ -16,6 +14,7 @@ from dyntoolkit.dashboard.dashboard import Dashboard
 from dyntoolkit.dashboard.parameters import run_seeds
 from dyntoolkit.dashboard.trained_map import TrainedMap
 from dyntoolkit.engine.history import History
+from dyntoolkit.engine.own_state import use_one_thread
 from dyntoolkit.errors import InputError
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.experiment.judging import DIVERGED, Verdict, judge_history, run_metrics
@@ -102,8 +101,7 @@ def explore(
     own, experiment = isinstance(experiment, Experiment), find(experiment)
     config = experiment.configure(preset, **changes)
     seeds = run_seeds(seed, n_seeds)
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1)  # networks this small lose time with more
+    use_one_thread()
     if headless.is_headless():
         return _explore_headless(experiment, config, seeds)
     earlier = live.earlier(experiment.name) if own else None

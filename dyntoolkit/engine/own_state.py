@@ -26,15 +26,20 @@ def own_state() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """A context in which torch computes with one thread, unless OMP_NUM_THREADS says how many.
+def use_one_thread() -> None:
+    """Let torch compute with one thread from now on, unless OMP_NUM_THREADS says how many.
 
     Networks this small lose time with more, and on a busy machine they lose most of it.
     """
-    before = torch.get_num_threads()
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """A context in which the same holds; the number of threads is back afterwards."""
+    before = torch.get_num_threads()
+    use_one_thread()
     try:
         yield
     finally:
