@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from dyntoolkit.engine.batches import full_batch
 from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.initialization import lecun, normal_init
 from dyntoolkit.engine.layers import MLP
@@ -31,7 +32,7 @@ def run_axis(runs: int, steps: int) -> None:
     frames = train(
         state,
         lambda state, _: adam(state, gradients(state.theta)[1], lr),
-        lambda k0, k1: range(k0, k1),
+        full_batch,
         (0, steps),
         lambda k, state: {},
     )

@@ -45,7 +45,7 @@ _HOME = {
     "source": "dashboard.source",
     "train": "engine.loop",
     "evenly": "engine.loop",
-    "full_batch": "engine.loop",
+    "full_batch": "engine.batches",
     "geometrically": "engine.loop",
     "History": "engine.history",
     "MLP": "engine.layers",
@@ -80,11 +80,11 @@ if TYPE_CHECKING:  # "as" says to a type checker that the name is offered
     from dyntoolkit.dashboard.show import explore as explore
     from dyntoolkit.dashboard.show import trained_map as trained_map
     from dyntoolkit.dashboard.source import source as source
+    from dyntoolkit.engine.batches import full_batch as full_batch
     from dyntoolkit.engine.gradient import value_and_grad as value_and_grad
     from dyntoolkit.engine.history import History as History
     from dyntoolkit.engine.layers import MLP as MLP
     from dyntoolkit.engine.loop import evenly as evenly
-    from dyntoolkit.engine.loop import full_batch as full_batch
     from dyntoolkit.engine.loop import geometrically as geometrically
     from dyntoolkit.engine.loop import train as train
     from dyntoolkit.engine.module import Module as Module

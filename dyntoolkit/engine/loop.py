@@ -1,17 +1,17 @@
 """The training loop: a generator of frames, cut by step count and never by the clock."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise, repeat
+from collections.abc import Callable, Generator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
+from dyntoolkit.engine.batches import Batch, unbind
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.errors import InputError
 
 State = TypeVar("State", bound=tuple[Any, ...])  # a NamedTuple of tensors, each with leading run axis R
-Batch = TypeVar("Batch")
 
 HEARTBEAT = 8  # steps between two chances for the consumer to pause or stop
 BLOCK = 250  # steps whose batches are drawn at once
@@ -21,7 +21,7 @@ CHECK = 50  # steps between two tests whether a run has settled
 def train(
     state: State,
     step: Callable[[State, Batch], State],
-    batches: Callable[[int, int], Iterable[Batch]],
+    batches: Callable[[int, int], Batch],
     record: Sequence[int],
     measure: Callable[[int, State], Mapping[str, Array]],
     *,
@@ -35,8 +35,10 @@ def train(
     """Train R runs and yield a Frame at every step of `record`, with heartbeats (no values) in between.
 
     state: a NamedTuple of tensors, each with leading run axis R. step: pure, (state, batch) -> state.
-    batches(k0, k1): the batches of updates k0..k1-1, asked for in order. record: increasing steps, the first one is
-    the step of the given state. measure(k, state): name -> (R, ...) arrays.
+    batches(k0, k1): the batches of updates k0..k1-1 at once, asked for in order: None (each step sees all data), a
+    tensor (k1 - k0, ...), or a (named) tuple of such parts. A step gets the slices that are its own; which parts are
+    None, their shapes and dtypes are the same in all steps. record: increasing steps, the first one is the step of
+    the given state. measure(k, state): name -> (R, ...) arrays.
     start, total: where this phase begins in, and how long is, a simulation of several phases; record counts within
     the phase. diverged: (R,) from an earlier phase. block: most steps whose batches are held at once; no number depends
     on it.
@@ -78,7 +80,7 @@ def train(
             stop = min(target, k + block)
             if settled is not None:
                 stop = min(stop, k - k % check_every + check_every)
-            drawn = list(batches(k, stop))
+            drawn = list(unbind(batches(k, stop), stop - k))
             before = state
             for i, batch in enumerate(drawn, 1):
                 state = step(state, batch)
@@ -126,15 +128,6 @@ def _replay(
         if i % HEARTBEAT == 0:
             yield heartbeat
     return state, left
-
-
-def full_batch(k0: int, k1: int) -> Iterator[None]:
-    """The `batches` of a training whose every step sees all data: k1 - k0 times None.
-
-    >>> list(full_batch(0, 3))
-    [None, None, None]
-    """
-    return repeat(None, k1 - k0)
 
 
 def evenly(steps: int, frames: int, *extra: int) -> tuple[int, ...]:

@@ -10,8 +10,9 @@ import pytest
 from tiny_experiment import TINY, simulate
 
 from dyntoolkit.catalog.run import MOST_RUNS, OWN_NAMES, TOGETHER, run
+from dyntoolkit.engine.batches import full_batch
 from dyntoolkit.engine.history import Frame
-from dyntoolkit.engine.loop import evenly, full_batch, train
+from dyntoolkit.engine.loop import evenly, train
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Sgd, sgd

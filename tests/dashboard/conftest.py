@@ -52,8 +52,8 @@ def simulate(configs: Sequence[TinyConfig], seeds: Sequence[int]) -> Iterator[Fr
     def step(state: TinyState, xi: torch.Tensor) -> TinyState:
         return TinyState(state.w - lr * (state.w + noise * xi))
 
-    def batches(k0: int, k1: int) -> Iterator[torch.Tensor]:
-        return iter(stream.normal(k1 - k0, config.dim).unbind(1))
+    def batches(k0: int, k1: int) -> torch.Tensor:
+        return stream.normal(k1 - k0, config.dim).transpose(0, 1)
 
     def measure(k: int, state: TinyState) -> dict[str, np.ndarray[Any, Any]]:
         return {"norm": state.w.norm(dim=1).numpy()}

@@ -8,10 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dyntoolkit.engine.batches import full_batch
 from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.initialization import he, normal_init
 from dyntoolkit.engine.layers import MLP
-from dyntoolkit.engine.loop import BLOCK, HEARTBEAT, evenly, full_batch, train
+from dyntoolkit.engine.loop import BLOCK, HEARTBEAT, evenly, train
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam, Momentum, Sgd, adam, momentum, sam, sgd
 from dyntoolkit.errors import InputError
@@ -38,7 +39,7 @@ def growing(*lives: int) -> Walk:
 
 def noise_of(runs):
     stream = Stream(tuple(range(runs)), "noise")
-    return lambda k0, k1: stream.normal(k1 - k0, 3).mul(1e-3).unbind(1)
+    return lambda k0, k1: stream.normal(k1 - k0, 3).mul(1e-3).transpose(0, 1)
 
 
 def theta(k, state):
@@ -143,7 +144,7 @@ def test_any_part_of_the_state_that_stops_being_finite_counts():
         return Counting(state.theta + 1, torch.where(updates >= torch.tensor([5, 100]), torch.nan, 1.0), updates)
 
     start = Counting(torch.zeros(2, 1), torch.ones(2), torch.zeros(2, dtype=torch.int64))
-    _, (state, marks) = pulled(train(start, step, lambda k0, k1: range(k0, k1), (0, 9), lambda k, state: {}))
+    _, (state, marks) = pulled(train(start, step, full_batch, (0, 9), lambda k, state: {}))
     assert marks.tolist() == [5, -1]
     assert state.theta[:, 0].tolist() == [4, 9]
     assert state.updates.tolist() == [4, 9]
@@ -351,7 +352,7 @@ def network_frames(rule, seeds, lr, record):
 
     def batches(k0, k1):
         rows, eps = order.indices(len(X), k1 - k0, BATCH), noise.normal(k1 - k0, BATCH, 1)  # (R, K, B), (R, K, B, 1)
-        return [(X[rows[:, i]], Y[rows[:, i]] + 0.1 * eps[:, i]) for i in range(k1 - k0)]
+        return X[rows].transpose(0, 1), (Y[rows] + 0.1 * eps).transpose(0, 1)
 
     start = begin(normal_init(NETWORK, Stream(seeds, "init"), he(NETWORK)))
     return train(start, lambda s, b: update(s, lr, *b), batches, record, lambda k, s: {"theta": s.theta.numpy()})

@@ -107,12 +107,12 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     twice = [each for each in configs for _ in range(2)]
     names = ("lr", "beta1", "beta2", "eps")
     lr, beta1, beta2, eps = (per_run(twice, name, torch.float64) for name in names)  # (2R,) each
-    keep = per_run(configs, "keep_prob", ndim=2)  # (R, 1)
+    keep = per_run(configs, "keep_prob", ndim=3)  # (R, 1, 1)
     masks = Stream(seeds, "mask")
 
-    def batches(k0: int, k1: int) -> Iterator[Tensor]:
+    def batches(k0: int, k1: int) -> Tensor:
         uniform = (masks.uniform(k1 - k0, m) + 1) / 2  # (R, steps, m), in [0, 1)
-        return (torch.where(uniform[:, k] < keep, 1 / keep, 0.0) for k in range(k1 - k0))
+        return torch.where(uniform < keep, 1 / keep, 0.0).transpose(0, 1)
 
     def step(state: Pair, mask: Tensor) -> Pair:
         flat = Adam(*(tensor.flatten(0, 1) for tensor in state))  # 2R networks

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
+from dyntoolkit.engine.batches import full_batch
 from dyntoolkit.engine.history import Array, Frame, History
-from dyntoolkit.engine.loop import evenly, full_batch, train
+from dyntoolkit.engine.loop import evenly, train
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam, Sgd, adam, sgd

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import relu, sin, tanh
 
+from dyntoolkit.engine.batches import full_batch
 from dyntoolkit.engine.history import Array, Frame, History
-from dyntoolkit.engine.loop import full_batch, train
+from dyntoolkit.engine.loop import train
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.experiment import (

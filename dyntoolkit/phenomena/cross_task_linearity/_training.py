@@ -1,6 +1,6 @@
 """Mini-batch SGD with momentum on tables of digits, for N networks of each of R runs in one loop."""
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -105,11 +105,12 @@ def initial(configs: Sequence[Any], seeds: Sequence[int], names: Sequence[str]) 
     return torch.stack([normal_init(model, Stream(seeds, name), stds) for name in names], 1)
 
 
-def minibatches(streams: Sequence[Stream], rows: int, size: int) -> Callable[[int, int], Iterable[torch.Tensor]]:
-    """Indices (R, N, size) into tables of so many rows, with replacement, from one stream per network of a run."""
+def minibatches(streams: Sequence[Stream], rows: int, size: int) -> Callable[[int, int], torch.Tensor]:
+    """Indices (steps, R, N, size) into tables of so many rows, with replacement, from one stream per network."""
 
-    def batches(first: int, last: int) -> Iterable[torch.Tensor]:
-        return torch.stack([stream.indices(rows, last - first, size) for stream in streams], 1).unbind(2)
+    def batches(first: int, last: int) -> torch.Tensor:
+        drawn = [stream.indices(rows, last - first, size) for stream in streams]  # (R, steps, size) each
+        return torch.stack(drawn, 1).movedim(2, 0)
 
     return batches
 

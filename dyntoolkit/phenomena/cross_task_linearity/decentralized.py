@@ -185,10 +185,11 @@ def messages(W: Array) -> Array:
 
 
 class Batch(NamedTuple):
-    """One step of all nodes: rows (R, n, B) of their tables; before it, at the start of a round, mixing (R, n, n)."""
+    """What one step of all nodes sees."""
 
-    rows: Tensor
-    mixing: Tensor | None
+    rows: Tensor  # (R, n, B) of their tables
+    new_round: Tensor  # () whether a round begins with this step, so that nodes average before it
+    mixing: Tensor  # (R, n, n) by which they do; any matrix in other steps
 
 
 def mixed(theta: Tensor, W: Tensor) -> Tensor:
@@ -201,10 +202,9 @@ def make_step(configs: Sequence[Config], table: Table) -> Callable[[Training, Ba
     sgd = sgd_step(network(configs[0]), table, per_run(configs, "lr"), per_run(configs, "momentum"))
 
     def step(state: Training, batch: Batch) -> Training:
-        if batch.mixing is not None:
-            theta = mixed(state.theta, batch.mixing)
-            state = state._replace(theta=theta, velocity=torch.zeros_like(theta))
-        return sgd(state, batch.rows)
+        theta = torch.where(batch.new_round, mixed(state.theta, batch.mixing), state.theta)
+        velocity = torch.where(batch.new_round, 0.0, state.velocity)
+        return sgd(state._replace(theta=theta, velocity=velocity), batch.rows)
 
     return step
 
@@ -251,11 +251,12 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
             values["final_local_acc"] = node_accuracy(mixed(state.theta, W32[-1])).mean(1)
         return values
 
-    def batches(k0: int, k1: int) -> Iterator[Batch]:
+    def batches(k0: int, k1: int) -> Batch:
         rows = index.indices(SHARD, k1 - k0, config.n_nodes, config.batch_size)  # (R, steps, n, B)
-        for k, batch in zip(range(k0, k1), rows.unbind(1), strict=True):
-            new_round = k > 0 and k % config.local_steps == 0
-            yield Batch(batch, W32[k // config.local_steps - 1] if new_round else None)
+        k = torch.arange(k0, k1, dtype=torch.int64)  # (steps,)
+        new_round = (k > 0) & (k % config.local_steps == 0)
+        before = (k // config.local_steps - 1).clamp_min(0)  # the round before; the first has none
+        return Batch(rows.transpose(0, 1), new_round, W32[before])
 
     ends = range(config.local_steps, config.steps + 1, config.local_steps)
     record = sorted({0, *ends[1::2], config.steps})

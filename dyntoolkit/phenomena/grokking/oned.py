@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from dyntoolkit.engine.activations import ACTIVATIONS
+from dyntoolkit.engine.batches import full_batch
 from dyntoolkit.engine.history import Array, Frame, History
 from dyntoolkit.engine.layers import MLP
-from dyntoolkit.engine.loop import full_batch, geometrically, train
+from dyntoolkit.engine.loop import geometrically, train
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam

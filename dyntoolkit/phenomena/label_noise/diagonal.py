@@ -135,7 +135,7 @@ def step(state: State, batch: Batch, lr: Tensor) -> State:
     return State(torch.addcmul(u, u, slope, value=-1), torch.addcmul(v, v, slope))
 
 
-def make_batches(configs: Sequence[Config], seeds: Sequence[int], data: Data) -> Callable[[int, int], Iterator[Batch]]:
+def make_batches(configs: Sequence[Config], seeds: Sequence[int], data: Data) -> Callable[[int, int], Batch]:
     """The batches of updates k0..k1-1: samples drawn with replacement, and a fresh +-noise_std on each label."""
     n, B = configs[0].n_train, configs[0].batch_size
     clean = (data.X @ data.beta.unsqueeze(2)).squeeze(2)  # (R, n)  y = X beta*
@@ -143,10 +143,10 @@ def make_batches(configs: Sequence[Config], seeds: Sequence[int], data: Data) ->
     index, noise = Stream(seeds, "batch"), Stream(seeds, "noise")
     runs = torch.arange(len(seeds), dtype=torch.int64)[:, None, None]  # (R, 1, 1)
 
-    def batches(k0: int, k1: int) -> Iterator[Batch]:
+    def batches(k0: int, k1: int) -> Batch:
         rows = index.indices(n, k1 - k0, B)  # (R, steps, B)
         target = clean[runs, rows] + tau * noise.signs(k1 - k0, B)
-        return map(Batch, data.X[runs, rows].unbind(1), target.unbind(1))
+        return Batch(data.X[runs, rows].transpose(0, 1), target.transpose(0, 1))
 
     return batches
 

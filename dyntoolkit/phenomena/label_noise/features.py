@@ -89,21 +89,22 @@ PRESETS = {
 # ---- Data, model, step ----
 
 
-def selected(losses: Tensor, keep: Sequence[int]) -> Tensor:
-    """1 for the keep[r] samples of smallest loss of run r, 0 for the others, (R, n)."""
+def selected(losses: Tensor, keep: Tensor) -> Tensor:
+    """1 for the keep (R, 1) samples of smallest loss of a run, 0 for the others, (R, n)."""
     rank = losses.argsort(dim=1, stable=True).argsort(dim=1)  # (R, n)
-    return (rank < torch.tensor(keep, dtype=torch.int64).unsqueeze(1)).to(losses.dtype)
+    return (rank < keep).to(losses.dtype)
 
 
-def make_step(configs: Sequence[Config], problem: Problem, labels: Tensor) -> Callable[[State, int], State]:
-    """Update k = 0, 1, ... of gradient descent; a run whose select_step is k drops samples just before it, for good."""
+def make_step(configs: Sequence[Config], problem: Problem, labels: Tensor) -> Callable[[State, Tensor], State]:
+    """Update k () of gradient descent; a run whose select_step is k drops samples just before it, for good."""
     lr = per_run(configs, "lr", ndim=2)  # (R, 1)
     when = per_run(configs, "select_step", torch.int64, ndim=2)  # (R, 1)
-    keep = [c.kept for c in configs]
+    keep = per_run(configs, "kept", torch.int64, ndim=2)  # (R, 1)
+    selects = bool((when > 0).any())
 
-    def step(state: State, k: int) -> State:
-        now = (when == k) & (when > 0)  # (R, 1)
-        if now.any():
+    def step(state: State, k: Tensor) -> State:
+        if selects:
+            now = (when == k) & (when > 0)  # (R, 1)
             f = network.output(problem, problem.y, state.signal, state.noise)  # (R, n)
             state = state._replace(keep=torch.where(now, selected(network.losses(f, labels), keep), state.keep))
         return network.descend(problem, state, labels, lr)
@@ -120,12 +121,15 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     problem, start = network.draw(configs, seeds, power=1)
     labels = torch.where(problem.flipped, -problem.y, problem.y)  # (R, n)
 
+    def updates(k0: int, k1: int) -> Tensor:
+        return torch.arange(k0, k1, dtype=torch.int64)
+
     def values(k: int, state: State) -> dict[str, Array]:
         found = measure(problem, state, start, labels)
         return found if k else {**found, "flipped": problem.flipped.numpy().astype(np.float32)}
 
     record = record_steps(config.steps, 60, config.early_step)
-    return train(start, make_step(configs, problem, labels), range, record, values)
+    return train(start, make_step(configs, problem, labels), updates, record, values)
 
 
 # ---- What is measured, claims ----

@@ -254,7 +254,7 @@ def make_step(configs: Sequence[Config]) -> Callable[[State, Batch], State]:
     return step
 
 
-def make_batches(configs: Sequence[Config], seeds: Sequence[int], data: Data) -> Callable[[int, int], Iterator[Batch]]:
+def make_batches(configs: Sequence[Config], seeds: Sequence[int], data: Data) -> Callable[[int, int], Batch]:
     """The batches of updates k0..k1-1: samples with replacement (or all of them) and +-noise_std on their labels."""
     c = configs[0]
     clean = (data.X @ data.beta.unsqueeze(2)).squeeze(2)  # (R, n)  y = X beta*
@@ -269,7 +269,7 @@ def make_batches(configs: Sequence[Config], seeds: Sequence[int], data: Data) ->
             return values.unsqueeze(1).expand(-1, steps, *values.shape[1:])
         return values[torch.arange(len(values), dtype=torch.int64)[:, None, None], rows]
 
-    def batches(k0: int, k1: int) -> Iterator[Batch]:
+    def batches(k0: int, k1: int) -> Batch:
         steps = k1 - k0
         rows = None if c.batch == c.n_train else index.indices(c.n_train, steps, c.batch)  # (R, steps, B)
         target = take(clean, rows, steps)  # (R, steps, B)
@@ -277,8 +277,8 @@ def make_batches(configs: Sequence[Config], seeds: Sequence[int], data: Data) ->
             signs = noise.signs(steps, c.batch) if fixed is None else take(fixed, rows, steps)
             on = torch.from_numpy(noise_is_on(np.arange(k0, k1), c.noise_period))[:, None]  # (steps, 1)
             target = target + tau * on * signs
-        kick = (kick_std * kicks.signs(steps, c.width)).unbind(1) if kick_std.any() else [None] * steps
-        return map(Batch, take(data.X, rows, steps).unbind(1), target.unbind(1), kick)
+        kick = (kick_std * kicks.signs(steps, c.width)).transpose(0, 1) if kick_std.any() else None
+        return Batch(take(data.X, rows, steps).transpose(0, 1), target.transpose(0, 1), kick)
 
     return batches
 

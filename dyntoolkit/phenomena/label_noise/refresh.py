@@ -4,7 +4,6 @@ After arXiv 2510.17526. The network of `label_noise.features` with relu^2, see `
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import repeat
 
 import torch
 
@@ -71,20 +70,18 @@ def fixed_labels(config: Config, problem: Problem) -> Tensor:
     return torch.where(problem.flipped & (not config.fresh_flips), -problem.y, problem.y)
 
 
-def make_labels(
-    configs: Sequence[Config], seeds: Sequence[int], problem: Problem
-) -> Callable[[int, int], Iterator[Tensor]]:
-    """The training labels (R, n) of updates k0..k1-1: flipped anew with probability flip_rate, or once."""
+def make_labels(configs: Sequence[Config], seeds: Sequence[int], problem: Problem) -> Callable[[int, int], Tensor]:
+    """The training labels (k1 - k0, R, n) of updates k0..k1-1: flipped anew with probability flip_rate, or once."""
     flips = Stream(seeds, "fresh flips")
     fixed = fixed_labels(configs[0], problem)  # (R, n)
     rate = per_run(configs, "flip_rate", ndim=3)  # (R, 1, 1)
 
-    def labels(k0: int, k1: int) -> Iterator[Tensor]:
+    def labels(k0: int, k1: int) -> Tensor:
         if not configs[0].fresh_flips:
-            return repeat(fixed, k1 - k0)
+            return fixed.expand(k1 - k0, -1, -1)
         # uniform on [-1, 1): below 2 flip_rate - 1 with probability flip_rate
         wrong = flips.uniform(k1 - k0, configs[0].n_train) < 2 * rate - 1  # (R, steps, n)
-        return iter(torch.where(wrong, -problem.y, problem.y).unbind(1))
+        return torch.where(wrong, -problem.y, problem.y).transpose(0, 1)
 
     return labels
 

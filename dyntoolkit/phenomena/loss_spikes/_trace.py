@@ -1,17 +1,17 @@
 """Quantities that are measured at every step, carried block by block in frames that come every 50 steps."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
+from dyntoolkit.engine.batches import Batch
 from dyntoolkit.engine.history import Array, Frame, History
 from dyntoolkit.engine.loop import train
 
 State = TypeVar("State", bound=tuple[Any, ...])
 Moment = TypeVar("Moment")
-Batch = TypeVar("Batch")
 BLOCK = 50  # steps between two frames
 
 
@@ -34,7 +34,7 @@ def trace(history: History, name: str) -> Array:
 def traced(
     state: State,
     step: Callable[[State, Batch], State],
-    batches: Callable[[int, int], Iterable[Batch]],
+    batches: Callable[[int, int], Batch],
     steps: int,
     moment: Callable[[State, State], Moment],
     probe: Callable[[Sequence[Moment], int], dict[str, torch.Tensor]],

@@ -103,11 +103,11 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     held_out = validation_windows(len(seeds))  # (R, 32, 33)
     measured = {round(share * config.steps) for share in SHARES}
 
-    def batches(k0: int, k1: int) -> Iterator[Tensor]:
-        return iter(windows(starts[:, k0:k1]).unbind(1))
+    def batches(k0: int, k1: int) -> Tensor:
+        return windows(starts[:, k0:k1]).transpose(0, 1)  # (steps, R, B, 33)
 
     def measure(k: int, state: Adam) -> dict[str, Array]:
-        (batch,) = batches(k, k + 1)  # the batch of the update that comes next
+        batch = batches(k, k + 1)[0]  # the batch of the update that comes next
         read = {"loss": batch, "validation": held_out}
         found = {name: next_token_loss(network, state.theta, at) for name, at in read.items()}  # (R,) each
         if k in measured:

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
+from dyntoolkit.engine.batches import full_batch
 from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.history import Array, Frame, History
-from dyntoolkit.engine.loop import full_batch
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam, adam

@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from dyntoolkit.engine.batches import full_batch
 from dyntoolkit.engine.history import Array, Frame, History
-from dyntoolkit.engine.loop import full_batch
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.update import Sgd, sgd
 from dyntoolkit.experiment import (

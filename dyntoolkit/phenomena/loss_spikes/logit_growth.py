@@ -105,11 +105,11 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     starts = training_starts(seeds, "batches", config.steps + 1, config.batch_size)  # (R, steps + 1, B)
     held_out = validation_windows(len(seeds))  # (R, 32, 33)
 
-    def batches(k0: int, k1: int) -> Iterator[Tensor]:
-        return iter(windows(starts[:, k0:k1]).unbind(1))
+    def batches(k0: int, k1: int) -> Tensor:
+        return windows(starts[:, k0:k1]).transpose(0, 1)  # (steps, R, B, 33)
 
     def measure(k: int, state: Adam) -> dict[str, Array]:
-        (batch,) = batches(k, k + 1)  # the batch of the update that comes next
+        batch = batches(k, k + 1)[0]  # the batch of the update that comes next
         return {
             **attention_measures(network, state.theta, batch, held_out[:, :1]),
             "validation": next_token_loss(network, state.theta, held_out).numpy(),

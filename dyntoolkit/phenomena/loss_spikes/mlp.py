@@ -4,7 +4,7 @@ Bai et al. 2025, "Adaptive preconditioners trigger loss spikes in Adam" (arXiv 2
 v forgets at the rate beta2 per step and the steps grow, until the loss rises along the gradient.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from dyntoolkit.engine import update
+from dyntoolkit.engine.batches import full_batch
 from dyntoolkit.engine.history import Array, Frame, History
-from dyntoolkit.engine.loop import full_batch
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam, AmsGrad
@@ -135,14 +135,14 @@ def make_step(
 
 def make_batches(
     configs: Sequence[Config], seeds: Sequence[int], parameters: int, name: str = "gradient noise"
-) -> Callable[[int, int], Iterable[Tensor | None]]:
-    """The noise on the gradients of updates k0..k1-1, each (R, P), from the stream `name`; None where there is none."""
+) -> Callable[[int, int], Tensor | None]:
+    """The noise on the gradients of updates k0..k1-1, (k1 - k0, R, P), from the stream `name`; None for no noise."""
     std, stream = per_run(configs, "grad_noise_std", torch.float64), Stream(seeds, name)
     if not std.any():
         return full_batch
 
-    def batches(k0: int, k1: int) -> Iterator[Tensor | None]:
-        return iter((std[:, None, None] * stream.normal(k1 - k0, parameters, dtype=torch.float64)).unbind(1))
+    def batches(k0: int, k1: int) -> Tensor:
+        return (std[:, None, None] * stream.normal(k1 - k0, parameters, dtype=torch.float64)).transpose(0, 1)
 
     return batches
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from scipy.signal import find_peaks
 
+from dyntoolkit.engine.batches import full_batch
 from dyntoolkit.engine.history import Array, Frame, History
-from dyntoolkit.engine.loop import full_batch
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.update import Adam, adam
 from dyntoolkit.experiment import (

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from dyntoolkit.engine import update
+from dyntoolkit.engine.batches import unbind
 from dyntoolkit.engine.history import Array, Frame, History
 from dyntoolkit.engine.loop import HEARTBEAT
 from dyntoolkit.engine.per_run import per_run
@@ -263,9 +264,10 @@ def follow(
         square=state.square * carried(state.updates, per_run(configs, "beta2", torch.float64)[own], beta2)
     )
     labels = Data(data.x, data.y[own])
-    batches = make_batches(configs, seeds, state.theta.shape[1], "branch noise")
+    horizon = configs[0].horizon
+    drawn = make_batches(configs, seeds, state.theta.shape[1], "branch noise")(0, horizon)  # (horizon, S, P)
     losses = []
-    for k, noise in enumerate(batches(0, configs[0].horizon), 1):
+    for k, noise in enumerate(unbind(drawn, horizon), 1):
         value, gradient = loss_and_gradient(state.theta, labels)  # (S B,), (S B, P)
         losses.append(value.view(len(configs), -1))  # (S, B)
         gradient = update.clip(gradient if noise is None else gradient + noise[own], limit)

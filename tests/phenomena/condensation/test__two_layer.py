@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
+from dyntoolkit.engine.batches import full_batch
 from dyntoolkit.engine.gradient import value_and_grad
-from dyntoolkit.engine.loop import full_batch, train
+from dyntoolkit.engine.loop import train
 from dyntoolkit.phenomena.condensation import _two_layer as two_layer
 
 X, Y = torch.linspace(-1, 1, 7, dtype=torch.float64), torch.linspace(0, 2, 7, dtype=torch.float64).sin()

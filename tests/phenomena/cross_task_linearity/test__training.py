@@ -74,7 +74,7 @@ def test_the_start_has_a_network_for_every_name_that_is_the_runs_own() -> None:
 
 def test_every_network_has_batches_of_its_own_whoever_trains_beside_it() -> None:
     batches = minibatches([Stream([7, 8], "batch A"), Stream([7, 8], "batch B")], 50, 40)
-    drawn = torch.stack([*batches(0, 3), *batches(3, 10)])  # (steps, R, N, size), in two calls
+    drawn = torch.cat([batches(0, 3), batches(3, 10)])  # (steps, R, N, size), in two calls
     assert drawn.shape == (10, 2, 2, 40)
     for r, seed in enumerate((7, 8)):
         for n, name in enumerate(("batch A", "batch B")):
@@ -117,7 +117,7 @@ def test_a_run_that_stops_being_finite_is_frozen_and_the_others_never_notice() -
             train(
                 state,
                 step,
-                lambda k0, k1: index[k0:k1, runs].unbind(0),
+                lambda k0, k1: index[k0:k1, runs],
                 record,
                 lambda k, state: {"theta": state.theta.numpy(), "loss": loss(state)},
             )

@@ -5,6 +5,7 @@ import pytest
 import torch
 from run_together import run_together
 
+from dyntoolkit.engine.batches import unbind
 from dyntoolkit.phenomena.label_noise import diagonal
 from dyntoolkit.phenomena.label_noise.diagonal import EXPERIMENT, Config, State
 
@@ -13,7 +14,7 @@ SMALL = Config(n_train=20, dim=40, n_nonzero=3, batch_size=3, steps=1000)
 
 def pieces(configs, seeds, steps):
     data = diagonal.draw_data(configs[0], seeds)
-    return data, list(diagonal.make_batches(configs, seeds, data)(0, steps))
+    return data, list(unbind(diagonal.make_batches(configs, seeds, data)(0, steps), steps))
 
 
 def clean(data, x):

@@ -14,7 +14,7 @@ SMALL = Config(n_train=20, dim=50, width=3, steps=100, early_step=10)
 
 def test_the_samples_of_smallest_loss_are_kept():
     losses = torch.tensor([[0.5, 0.1, 0.9, 0.3], [1.0, 1.0, 1.0, 0.2]])
-    assert features.selected(losses, [2, 3]).tolist() == [[0, 1, 0, 1], [1, 1, 0, 1]]
+    assert features.selected(losses, torch.tensor([[2], [3]])).tolist() == [[0, 1, 0, 1], [1, 1, 0, 1]]
 
 
 def test_samples_are_dropped_for_good_just_before_the_update_of_select_step():

@@ -4,6 +4,7 @@ import torch
 from run_together import run_together
 from torch import nn
 
+from dyntoolkit.engine.batches import unbind
 from dyntoolkit.engine.two_layer_linear import forward
 from dyntoolkit.errors import InputError
 from dyntoolkit.figure.panels import Level, Line
@@ -27,7 +28,8 @@ SHORT = {"steps": 500, "width": 16, "dim": 4, "n_train": 40}  # of a preset
 def pieces(configs, seeds, steps):
     """Data, initial state, step function and the first batches of runs."""
     data = draw_data(configs, seeds)
-    return data, initial_state(configs, seeds), make_step(configs), list(make_batches(configs, seeds, data)(0, steps))
+    drawn = unbind(make_batches(configs, seeds, data)(0, steps), steps)
+    return data, initial_state(configs, seeds), make_step(configs), list(drawn)
 
 
 def labels(data):
@@ -88,7 +90,7 @@ def test_noise_goes_on_and_off():
     configs = [SMALL.replace(noise_period=3)]
     data = draw_data(configs, [1])
     draw = make_batches(configs, [1], data)
-    batches = [*draw(0, 4), *draw(4, 9)]
+    batches = [*unbind(draw(0, 4), 4), *unbind(draw(4, 9), 5)]
     on = [bool(((batch.x @ data.beta[:, :, None])[:, :, 0] - batch.target).abs().max() > 1) for batch in batches]
     assert on == [True] * 3 + [False] * 3 + [True] * 3
 

@@ -13,7 +13,7 @@ SMALL = Config(n_train=20, dim=200, width=3, steps=500)
 
 def labels_of(config, steps=2000):
     problem, _ = _signal_noise.draw([config, config], [1, 2], 2)
-    return problem, torch.stack(list(refresh.make_labels([config] * 2, [1, 2], problem)(0, steps)))  # (steps, R, n)
+    return problem, refresh.make_labels([config] * 2, [1, 2], problem)(0, steps)  # (steps, R, n)
 
 
 def test_labels_are_flipped_anew_in_every_step_with_the_given_probability():

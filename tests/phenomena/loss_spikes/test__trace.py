@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
+from dyntoolkit.engine.batches import full_batch
 from dyntoolkit.engine.history import History
-from dyntoolkit.engine.loop import full_batch
 from dyntoolkit.engine.update import Sgd
 from dyntoolkit.phenomena.loss_spikes._trace import trace, traced
 

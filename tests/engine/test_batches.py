@@ -1,0 +1,71 @@
+"""Blocks of batches and their slices."""
+
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from dyntoolkit.engine.batches import full_batch, unbind
+from dyntoolkit.errors import InputError
+
+BLOCK = torch.arange(24).view(3, 2, 4)
+
+
+class Sample(NamedTuple):
+    x: torch.Tensor
+    kick: torch.Tensor | None
+
+
+def test_no_batch_is_none_in_every_step():
+    assert list(unbind(full_batch(4, 7), 3)) == [None] * 3
+
+
+def test_a_tensor_gives_its_slices_without_copying_them():
+    slices = list(unbind(BLOCK.transpose(0, 1), 2))
+    assert len(slices) == 2
+    for i, part in enumerate(slices):
+        assert torch.equal(part, BLOCK[:, i])
+        assert part.stride() == BLOCK[:, i].stride()
+        assert part.data_ptr() == BLOCK[:, i].data_ptr()
+
+
+def test_a_tensor_of_steps_gives_numbers_without_axes():
+    assert [(k.shape, int(k)) for k in unbind(torch.arange(5, 8), 3)] == [((), 5), ((), 6), ((), 7)]
+
+
+@pytest.mark.parametrize("kick", [None, torch.arange(3)])
+def test_a_tuple_stays_of_its_kind_and_keeps_what_is_none(kick):
+    for kind in (Sample, lambda *parts: parts):
+        block = kind(BLOCK, kick)
+        batches = list(unbind(block, 3))
+        assert len(batches) == 3
+        for k, batch in enumerate(batches):
+            assert type(batch) is type(block)
+            assert torch.equal(batch[0], BLOCK[k])
+            assert batch[1] is None if kick is None else int(batch[1]) == k
+
+
+def test_tuples_may_hold_tuples_or_nothing():
+    first, *others = unbind((Sample(BLOCK, None), (), None), 3)
+    assert torch.equal(first[0].x, BLOCK[0])
+    assert first[1:] == ((), None)
+    assert len(others) == 2
+    assert list(unbind((), 3)) == [()] * 3
+
+
+@pytest.mark.parametrize(
+    ("block", "told"),
+    [
+        (BLOCK, r"first axis is the 2 steps, got shape \(3, 2, 4\)"),
+        ((None, BLOCK), r"first axis is the 2 steps, got shape \(3, 2, 4\)"),
+        (torch.tensor(2), r"first axis is the 2 steps, got shape \(\)"),
+        ([BLOCK, BLOCK], "all steps at once, got list"),
+        (iter([BLOCK, BLOCK]), "all steps at once, got list_iterator"),
+        (Sample(BLOCK[:2], 0.5), "all steps at once, got float"),
+        (range(2), "all steps at once, got range"),
+    ],
+)
+def test_what_is_no_block_of_so_many_steps_is_refused_before_the_first(block, told):
+    with pytest.raises(InputError, match=told) as refused:
+        unbind(block, 2)
+    assert refused.value.field == "batches"
