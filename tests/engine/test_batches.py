@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from dyntoolkit.engine.batches import full_batch, unbind
+from dyntoolkit.engine.loop import train
+from dyntoolkit.engine.update import Sgd
 from dyntoolkit.errors import InputError
 
 BLOCK = torch.arange(24).view(3, 2, 4)
@@ -69,3 +71,10 @@ def test_what_is_no_block_of_so_many_steps_is_refused_before_the_first(block, to
     with pytest.raises(InputError, match=told) as refused:
         unbind(block, 2)
     assert refused.value.field == "batches"
+
+
+def test_a_training_refuses_batches_that_come_one_by_one():
+    frames = train(Sgd(torch.ones(1, 1)), lambda state, _: state, lambda k0, k1: range(k0, k1), (0, 5), lambda k, s: {})
+    next(frames)
+    with pytest.raises(InputError, match="all steps at once, got range"):
+        next(frames)
