@@ -53,3 +53,11 @@ def parts_of(batch: Any) -> list[torch.Tensor]:
     if isinstance(batch, tuple):
         return [tensor for part in batch for tensor in parts_of(part)]
     return [] if batch is None else [batch]
+
+
+def taken(batch: Any, first: int, last: int) -> Any:
+    """The batches of the steps first..last-1 among those of many steps."""
+    if isinstance(batch, tuple):
+        kind = getattr(type(batch), "_make", type(batch))
+        return kind([taken(part, first, last) for part in batch])
+    return None if batch is None else batch[first:last]

@@ -31,6 +31,7 @@ class Frame:
     values: name -> array with leading run axis (R, ...). Empty: a heartbeat, work went on but nothing was measured.
     diverged: (R,) the step at which a run stopped being finite, -1 for a healthy run.
     asks: whoever pulls the frames may now act, by `send` with the name of an action in place of `next`.
+    engine: what did the updates so far, "xla", "recorded" or "eager"; "" where none was done, or by none of these.
     """
 
     step: int
@@ -38,6 +39,7 @@ class Frame:
     values: Mapping[str, Array]
     diverged: Array
     asks: bool = False
+    engine: str = ""
 
 
 class History:

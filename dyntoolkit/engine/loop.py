@@ -1,21 +1,26 @@
-"""The training loop: a generator of frames, cut by step count and never by the clock."""
+"""The training loop: a generator of frames, which come at steps that are counted, never by the clock."""
 
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 
-from dyntoolkit.engine.batches import Batch, unbind
+from dyntoolkit.engine.batches import Batch
+from dyntoolkit.engine.choice import choose
+from dyntoolkit.engine.engines import Engine, select
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.errors import InputError
 
 State = TypeVar("State", bound=tuple[Any, ...])  # a NamedTuple of tensors, each with leading run axis R
 
-HEARTBEAT = 8  # steps between two chances for the consumer to pause or stop
 BLOCK = 250  # steps whose batches are drawn at once
 CHECK = 50  # steps between two tests whether a run has settled
+DENSE = 4  # where at least every fourth step is recorded, all states of a block are kept
+DENSE_BLOCK, KEPT = 50, 2**26  # most steps of such a block, and bytes of its states (64 MB)
+SLICE = 0.025  # seconds, about, between two chances for the consumer to pause or stop
 
 
 def train(
@@ -47,6 +52,8 @@ def train(
     step of that, -1 for a run that has not settled.
     Returns the end state and the divergence steps, so phases chain with `yield from`.
 
+    The operators of the step are recorded where they can be, and repeated without Python (see `engine.choice`). No
+    number depends on how many updates are done between two heartbeats.
     A run that stops being finite is frozen at its last finite state and marked with the step at which it left; the
     others go on; once none is left to train, the remaining frames come without training. Checking every step would
     cost a third of a small network's speed, so a block of steps is checked at its end, and replayed step by step
@@ -68,66 +75,124 @@ def train(
     if not len(record) or any(later <= step for step, later in pairwise(record)):
         raise InputError(f"record takes increasing steps, one at least, got {tuple(record)[:10]}.", "record")
     end = start + record[-1] if total is None else total
+    updates = record[-1] - record[0]
+    dense = updates <= DENSE * (len(record) - 1)
+    if dense:
+        block = max(1, min(block, DENSE_BLOCK, KEPT // sum(leaf.nbytes for leaf in state)))
+    engine: Engine | None = None
 
-    def measured(k: int) -> Frame:
+    def frame(k: int, values: Mapping[str, Array]) -> Frame:
+        seen = np.where(marks > start + k, -1, marks)  # a block is done before its states are measured
+        return Frame(start + k, end, values, seen, engine="" if engine is None else engine.name)
+
+    def measured(k: int, state: State) -> Frame:
         values = measure(k, state)
-        return Frame(start + k, end, values if settled is None else {**values, "settled_at": goals}, marks)
+        return frame(k, values if settled is None else {**values, "settled_at": goals})
 
-    k = record[0]
-    yield measured(k)
-    for target in record[1:]:
-        while k < target and (training := (marks < 0) & (goals < 0)).any():
-            stop = min(target, k + block)
-            if settled is not None:
-                stop = min(stop, k - k % check_every + check_every)
-            drawn = list(unbind(batches(k, stop), stop - k))
-            before = state
-            for i, batch in enumerate(drawn, 1):
-                state = step(state, batch)
-                if (k + i) % HEARTBEAT == 0 and k + i < target:  # the step of `target` belongs to the measured frame
-                    yield Frame(start + k + i, end, {}, marks)
-            lost = ~_finite(state) & training
-            if lost.any():
-                heartbeat = Frame(start + min(stop, target - 1), end, {}, marks)
-                state, left = yield from _replay(before, step, drawn, lost, heartbeat)
-                marks = np.where(left > 0, start + k + left, marks)
-            if not training.all():
-                state = _select(torch.from_numpy(training), state, before)
-            k = stop
-            if settled is not None and k % check_every == 0:
-                goals = np.where(training & (marks < 0) & settled(state), start + k, goals)
-        k = target
-        yield measured(k)
+    k, waiting, pace = record[0], list(record[:0:-1]), _Pace()  # waiting: steps to be recorded, the next one last
+    yield measured(k, state)
+    while waiting and (training := (marks < 0) & (goals < 0)).any():
+        stop = min(k + block, record[-1] if dense else waiting[-1])
+        if settled is not None:
+            stop = min(stop, k - k % check_every + check_every)
+        batch, steps = batches(k, stop), stop - k
+        if engine is None:
+            choice = choose(step, state, batch, steps, updates=updates, room=block, every=dense)
+            engine = yield from _meanwhile(choice, frame(k, {}))
+            native = engine.enter(state)
+        before, drawn = native, engine.load(batch, steps)
+        native, states = yield from _block(engine, before, drawn, steps, dense, pace, partial(frame, values={}), k)
+        lost = training & ~engine.finite(native)
+        if lost.any():
+            native, states, left = yield from _replay(engine, before, drawn, steps, dense, lost, frame(k, {}))
+            marks = np.where(left > 0, start + k + left, marks)
+        if not training.all():
+            native = engine.select(training, native, before)
+            states = [select(training, each, engine.leave(before)) for each in states]
+        if settled is not None and stop % check_every == 0:
+            goals = np.where(training & (marks < 0) & settled(engine.leave(native)), start + stop, goals)
+        at = k
+        while waiting and waiting[-1] <= stop:
+            at = waiting.pop()
+            yield measured(at, states[at - k - 1] if dense else engine.leave(native))
+        if at < stop:
+            yield frame(stop, {})
+        k = stop
+    state = state if engine is None else engine.leave(native)
+    while waiting:
+        yield measured(waiting.pop(), state)
     return state, marks
 
 
-def _finite(state: tuple[torch.Tensor, ...]) -> Array:
-    """(R,) whether every number of a run is finite."""
-    finite = torch.stack([torch.isfinite(t).flatten(1).all(1) if t.ndim > 1 else torch.isfinite(t) for t in state])
-    return finite.all(0).numpy()
+class _Pace:
+    """How many updates to do between two heartbeats, from how long they took so far."""
+
+    def __init__(self) -> None:
+        self.steps = 8
+
+    def learn(self, steps: int, seconds: float) -> None:
+        """Aim at SLICE, and become faster by steps: the first updates of a program may be slower than the next."""
+        self.steps = max(1, min(4 * self.steps, int(steps * SLICE / max(seconds, 1e-9))))
 
 
-def _select(mask: torch.Tensor, yes: State, no: State) -> State:
-    """Run by run, `yes` where mask (R,), else `no`."""
-    chosen = [torch.where(mask.view(-1, *[1] * (a.ndim - 1)), a, b) for a, b in zip(yes, no, strict=True)]
-    return type(yes)(*chosen)  # a NamedTuple of the same kind
+def _meanwhile(choice: Generator[None, None, Engine], heartbeat: Frame) -> Generator[Frame, None, Engine]:
+    """The engine that is chosen, with a heartbeat whenever that takes a while."""
+    while True:
+        try:
+            next(choice)
+        except StopIteration as chosen:
+            engine: Engine = chosen.value
+            return engine
+        yield heartbeat
+
+
+def _block(
+    engine: Engine,
+    native: Any,
+    drawn: Any,
+    steps: int,
+    dense: bool,
+    pace: _Pace,
+    heartbeat: Callable[[int], Frame],
+    k: int,
+) -> Generator[Frame, None, tuple[Any, list[Any]]]:
+    """Do a block of updates from step k on; returns the native state and, if dense, the states after each update."""
+    states: list[Any] = []
+    done = 0
+    while done < steps:
+        first, done = done, min(done + pace.steps, steps)
+        begin = time.perf_counter()
+        if dense:
+            native, found = engine.states(native, drawn, first, done)
+            states += found
+        else:
+            native = engine.advance(native, drawn, first, done)
+        pace.learn(done - first, time.perf_counter() - begin)
+        if done < steps:
+            yield heartbeat(k + done)
+    return native, states
 
 
 def _replay(
-    state: State, step: Callable[[State, Batch], State], block: Sequence[Batch], lost: Array, heartbeat: Frame
-) -> Generator[Frame, None, tuple[State, Array]]:
-    """The block again, freezing each lost run before the step that breaks it.
+    engine: Engine, native: Any, drawn: Any, steps: int, dense: bool, lost: Array, heartbeat: Frame
+) -> Generator[Frame, None, tuple[Any, list[Any], Array]]:
+    """The block again, update by update, freezing each lost run before the one that breaks it.
 
-    Returns the state and the steps of the block that broke the lost runs, (R,), counted from 1; 0 for the others.
+    Returns as `_block` does, and the updates that broke the lost runs, (R,), counted from 1; 0 for the others.
     """
     left = np.zeros(len(lost), dtype=np.int64)
-    for i, batch in enumerate(block, 1):
-        after = step(state, batch)
-        left[(left == 0) & lost & ~_finite(after)] = i
-        state = _select(torch.from_numpy(left == 0), after, state)
-        if i % HEARTBEAT == 0:
+    states = []
+    begin = time.perf_counter()
+    for i in range(steps):
+        after = engine.advance(native, drawn, i, i + 1)
+        left[(left == 0) & lost & ~engine.finite(after)] = i + 1
+        native = engine.select(left == 0, after, native) if left.any() else after
+        if dense:
+            states.append(engine.leave(native))
+        if time.perf_counter() - begin > SLICE:
+            begin = time.perf_counter()
             yield heartbeat
-    return state, left
+    return native, states, left
 
 
 def evenly(steps: int, frames: int, *extra: int) -> tuple[int, ...]:

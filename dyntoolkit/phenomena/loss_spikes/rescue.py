@@ -11,9 +11,8 @@ import numpy as np
 import torch
 
 from dyntoolkit.engine import update
-from dyntoolkit.engine.batches import unbind
 from dyntoolkit.engine.history import Array, Frame, History
-from dyntoolkit.engine.loop import HEARTBEAT
+from dyntoolkit.engine.loop import train
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.update import AmsGrad
 from dyntoolkit.experiment import Actions, Claim, Control, Experiment, Preset, at_least, at_most, number
@@ -32,7 +31,7 @@ from dyntoolkit.figure.panels import (
     Panel,
     median_line,
 )
-from dyntoolkit.phenomena._sines import Data, draw_data, hessian, loss_and_gradient
+from dyntoolkit.phenomena._sines import Data, draw_data, hessian, loss, loss_and_gradient
 from dyntoolkit.phenomena.loss_spikes import _spikes as spikes
 from dyntoolkit.phenomena.loss_spikes import mlp
 from dyntoolkit.phenomena.loss_spikes._trace import trace, traced
@@ -263,20 +262,23 @@ def follow(
     state = state._replace(
         square=state.square * carried(state.updates, per_run(configs, "beta2", torch.float64)[own], beta2)
     )
-    labels = Data(data.x, data.y[own])
-    horizon = configs[0].horizon
-    drawn = make_batches(configs, seeds, state.theta.shape[1], "branch noise")(0, horizon)  # (horizon, S, P)
+    labels, of_row = Data(data.x, data.y[own]), torch.tensor(own, dtype=torch.int64)
+    batches = make_batches(configs, seeds, state.theta.shape[1], "branch noise")
     losses = []
-    for k, noise in enumerate(unbind(drawn, horizon), 1):
-        value, gradient = loss_and_gradient(state.theta, labels)  # (S B,), (S B, P)
-        losses.append(value.view(len(configs), -1))  # (S, B)
-        gradient = update.clip(gradient if noise is None else gradient + noise[own], limit)
+
+    def step(state: State, noise: Tensor | None) -> State:
+        gradient = loss_and_gradient(state.theta, labels)[1]  # (S B, P)
+        gradient = update.clip(gradient if noise is None else gradient + noise[of_row], limit)
         if isinstance(state, AmsGrad):
-            state = update.amsgrad(state, gradient, lr, beta1, beta2, eps)
-        else:
-            state = update.adam(state, gradient, lr, beta1, beta2, eps)
-        if k % HEARTBEAT == 0:
-            yield heartbeat
+            return update.amsgrad(state, gradient, lr, beta1, beta2, eps)
+        return update.adam(state, gradient, lr, beta1, beta2, eps)
+
+    def measure(_: int, state: State) -> dict[str, Array]:
+        losses.append(loss(state.theta, labels).view(len(configs), -1))  # (S, B)
+        return {}
+
+    for frame in train(state, step, batches, range(configs[0].horizon), measure):
+        yield replace(heartbeat, engine=frame.engine)
     return torch.stack(losses, dim=2).numpy()
 
 

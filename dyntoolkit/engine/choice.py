@@ -1,0 +1,242 @@
+"""Which engine trains: the best one that a step allows, or the one that was asked for.
+
+The choice depends on the structure of the step and on what is installed, never on a clock or on numbers.
+"""
+
+import importlib.util
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dyntoolkit.engine.batches import taken, unbind
+from dyntoolkit.engine.engines import Eager, Engine, Recorded, Step
+from dyntoolkit.engine.program_cache import ProgramCache
+from dyntoolkit.engine.record import Recording, RecordingError, record
+from dyntoolkit.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from dyntoolkit.engine.xla import Program
+
+ENGINES = ("xla", "recorded", "eager")
+DEVICES = ("cpu", "cuda")
+FEW = 100  # updates below which a training is not worth a program
+GLANCE = 0.03  # seconds between two heartbeats while a program compiles
+MOST = 128  # programs in memory
+CLOSE = 0.05  # part of what a step changes; Adam makes of rounding in a vanishing gradient a step as large as any
+
+_log = logging.getLogger(__name__)
+
+
+# ---- What was asked for ----
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The engine that trainings are to use, None for the best one that they can, and the device."""
+
+    engine: str | None = None
+    device: str = "cpu"
+
+
+BEST = Asked()
+_ASKED: ContextVar[Asked] = ContextVar("asked")
+
+
+def check_asked(engine: str | None, device: str = "cpu") -> Asked:
+    """An engine and a device; InputError for an unknown one, and for one that this machine does not have."""
+    if engine is not None and engine not in ENGINES:
+        raise unknown("engine", engine, ENGINES)
+    if device not in DEVICES:
+        raise unknown("device", device, DEVICES)
+    if engine == "xla" and not _has_jax():
+        raise InputError("engine: xla needs JAX, which is not installed here: pip install jax.", "engine")
+    if device == "cuda" and engine == "eager":
+        raise InputError(
+            "device: an eager step runs on the CPU, where its tensors are; leave the engine out.", "device"
+        )
+    if device == "cuda" and not (_has_jax() and _jax_has_gpu()) and not torch.cuda.is_available():
+        raise InputError("device: cuda needs a GPU and a JAX or torch that is built for it; there is none.", "device")
+    return Asked(engine, device)
+
+
+@contextmanager
+def asking(asked: Asked) -> Iterator[None]:
+    """A context in which trainings use this engine and device."""
+    token = _ASKED.set(asked)
+    try:
+        yield
+    finally:
+        _ASKED.reset(token)
+
+
+def _has_jax() -> bool:
+    return importlib.util.find_spec("jax") is not None
+
+
+def _jax_has_gpu() -> bool:
+    import jax
+
+    return any(device.platform in ("gpu", "cuda") for device in jax.devices())
+
+
+# ---- The choice ----
+
+
+def choose(
+    step: Step, state: Any, batches: Any, steps: int, *, updates: int, room: int, every: bool
+) -> Generator[None, None, Engine]:
+    """The engine of one training; yields from time to time while a program compiles.
+
+    batches: those of the first `steps` updates. updates: of the whole training. room: most updates of a block. every:
+    whether all states of a block are wanted.
+    Raises InputError where what was asked for cannot be had.
+    """
+    asked = _ASKED.get(BEST)
+    if asked.engine == "eager" or (asked == BEST and updates < FEW):
+        return Eager(step)
+    try:
+        recording, here = _recorded(step, state, taken(batches, 0, min(2, steps)), min(2, steps))
+        others = taken(batches, min(1, steps - 1), min(3, steps))  # what the check is to see
+        count = min(3, steps) - min(1, steps - 1)
+        if _xla_wanted(asked):
+            try:
+                return (yield from _xla(step, recording, here, others, count, room, every, asked.device))
+            except RecordingError as reason:
+                if asked.engine == "xla":
+                    raise
+                _say_once(f"a training goes on in torch, operator by operator: {reason}.")
+        engine = Recorded(recording, type(state), asked.device)
+        _check(engine, step, here, others, count)
+        return engine
+    except RecordingError as reason:
+        if asked != BEST:
+            raise InputError(f"engine: this training runs in Python only: {reason}.", "engine") from reason
+        _say_once(f"a training goes on in Python, step by step: {reason}.")
+        return Eager(step)
+
+
+def _xla_wanted(asked: Asked) -> bool:
+    """Whether XLA is to be tried: not excluded, installed, and there for the device."""
+    return asked.engine != "recorded" and _has_jax() and (asked.device == "cpu" or _jax_has_gpu())
+
+
+def _recorded(step: Step, state: Any, batches: Any, steps: int) -> tuple[Recording, Any]:
+    """The recorded step, and the state after it.
+
+    It is recorded twice, with other numbers: RecordingError if the two differ, for then Python does something else in
+    each step, such as to count or to draw numbers. batches: of one or two steps.
+    """
+    first, *others = unbind(batches, steps)
+    recording, here = record(step, state, first)
+    again, _ = record(step, here, others[0] if others else first)
+    pairs = zip(recording.held.values(), again.held.values(), strict=False)
+    if recording.key != again.key or not all(_same(a, b) for a, b in pairs):
+        raise RecordingError("it does not do the same in each step")
+    return recording, here
+
+
+def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether two tensors of one shape hold the same numbers; NaN is the same as NaN."""
+    if (a.data_ptr(), a.stride()) == (b.data_ptr(), b.stride()):
+        return True
+    return bool(((a == b) | ((a != a) & (b != b))).all())
+
+
+# ---- Programs of XLA ----
+
+_PROGRAMS: "OrderedDict[tuple[object, ...], Future[Program]]" = OrderedDict()  # the one used last at the end
+_CHECKED: set[tuple[object, ...]] = set()
+_LOCK = threading.Lock()  # held while these are looked at
+_COMPILING = threading.Lock()  # held by the one thread that compiles: two at once would take twice as long
+
+
+def _xla(
+    step: Step, recording: Recording, here: Any, batches: Any, steps: int, room: int, every: bool, device: str
+) -> Generator[None, None, Engine]:
+    """The engine that runs this recording, once its program is there and has been checked.
+
+    Raises RecordingError where an operator has no rule, XLA cannot compile the step, or gives other numbers.
+    """
+    key = (recording.key, room, every, device)
+    program = _program(key, recording, device, room, every)
+    while not program.done():
+        wait([program], GLANCE)
+        yield
+    from dyntoolkit.engine.xla import Xla  # it is loaded by now
+
+    engine = Xla(type(here), recording, program.result())
+    if key not in _CHECKED:
+        _check(engine, step, here, batches, steps)
+        _CHECKED.add(key)
+    return engine
+
+
+def _program(key: tuple[object, ...], recording: Recording, device: str, room: int, every: bool) -> "Future[Program]":
+    """The program of this key: known, or to come from a thread that loads JAX and compiles it."""
+    with _LOCK:
+        if key not in _PROGRAMS:
+            _PROGRAMS[key] = Future()
+            arguments = (_PROGRAMS[key], recording, device, room, every)
+            threading.Thread(target=_build, args=arguments, name="compile", daemon=True).start()
+            if len(_PROGRAMS) > MOST:
+                _PROGRAMS.popitem(last=False)
+        _PROGRAMS.move_to_end(key)
+        return _PROGRAMS[key]
+
+
+def _build(future: "Future[Program]", recording: Recording, device: str, room: int, every: bool) -> None:
+    try:
+        with _COMPILING:
+            from dyntoolkit.engine.xla import Program
+
+            future.set_result(Program(recording, device, room, every=every, cache=ProgramCache()))
+    except RecordingError as reason:
+        future.set_exception(reason)
+    except Exception as problem:  # of JAX, on a step of anybody: it is trained without
+        future.set_exception(RecordingError(f"XLA refuses it: {type(problem).__name__}: {problem}"))
+
+
+# ---- Trust ----
+
+
+def _check(engine: Engine, step: Step, state: Any, batches: Any, steps: int) -> None:
+    """RecordingError unless the engine does with these updates what the step itself does."""
+    expected = state
+    for batch in unbind(batches, steps):
+        expected = step(expected, batch)
+    got = engine.leave(engine.advance(engine.enter(state), engine.load(batches, steps), 0, steps))
+    names = getattr(state, "_fields", range(len(state)))
+    for name, before, right, found in zip(names, state, expected, got, strict=True):
+        if not (_same(right, found) if engine.name == "recorded" else _close(before, right, found)):
+            raise RecordingError(f"{engine.name} gives other numbers than the step itself for {name}")
+
+
+def _close(before: torch.Tensor, right: torch.Tensor, found: torch.Tensor) -> bool:
+    """Whether a leaf (R, ...) differs, in each run, by no more than rounding and a small part of its change."""
+    if not right.is_floating_point():
+        return _same(right, found)
+    before, right64, found = (leaf.double().reshape(len(leaf), -1) for leaf in (before, right, found))  # (R, N)
+    agree = (right64 == found) | ~(right64.isfinite() | found.isfinite())
+    difference = torch.where(agree, 0, found - right64).norm(dim=1)  # (R,)
+    changed = torch.where(agree, 0, right64 - before).norm(dim=1)
+    rounding = 16 * torch.finfo(right.dtype).eps * torch.where(agree, 0, right64).norm(dim=1)
+    return bool((difference <= CLOSE * changed + rounding).all())
+
+
+def _say_once(reason: str) -> None:
+    with _LOCK:
+        if reason in _SAID:
+            return
+        _SAID.add(reason)
+    _log.warning("%s", reason)
+
+
+_SAID: set[str] = set()

@@ -1,0 +1,267 @@
+"""One eager training step as a list of aten operators, which other engines repeat without Python or autograd."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch._ops import OpOverload
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from dyntoolkit.engine.batches import parts_of
+
+Tensor = torch.Tensor
+
+# what gives numbers to Python without an operator that a dispatch mode would see
+_NUMBERS = {getattr(Tensor, name): f".{name}()" for name in ("numpy", "tolist", "__array__", "__dlpack__")}
+_NAMES = {"_local_scalar_dense": ".item(), or a tensor as a condition,", "equal": "torch.equal", "nonzero": "nonzero"}
+_DEPENDS = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+_DROPPED = ("device", "layout", "pin_memory", "non_blocking")  # keywords that belong to where a step is repeated
+
+
+class RecordingError(Exception):
+    """Why a step cannot be recorded, as a sentence; such a step is trained eagerly."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Stands for a tensor among the arguments of an operator."""
+
+    at: int
+
+
+@dataclass(frozen=True)
+class Line:
+    """One call of an operator.
+
+    places: where its results go, None for one that is undefined; sizes: how many numbers each of them has. several:
+    whether it returns a list of tensors.
+    """
+
+    operator: OpOverload
+    args: tuple[Any, ...]
+    keywords: dict[str, Any]
+    places: tuple[int | None, ...]
+    sizes: tuple[int, ...]
+    several: bool
+
+    @cached_property
+    def reads(self) -> frozenset[int]:
+        """The places of all tensors among the arguments."""
+        return frozenset(_places([self.args, list(self.keywords.values())]))
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A step as straight-line code: lines, in order, that compute its outputs from its inputs and what it holds.
+
+    inputs: places of the leaves of the state, then of the parts of the batch. held: place -> a tensor that the step
+    did not make, such as data and hyperparameters. outputs: places of the leaves of the next state. shapes: what
+    inputs and held tensors look like, in that order.
+    """
+
+    lines: tuple[Line, ...]
+    inputs: tuple[int, ...]
+    held: dict[int, Tensor]
+    outputs: tuple[int, ...]
+    shapes: tuple[tuple[tuple[int, ...], torch.dtype], ...]
+
+    @cached_property
+    def key(self) -> str:
+        """The same for recordings that differ in nothing but the numbers of their inputs and held tensors."""
+        lines = [(str(line.operator), line.args, line.keywords, line.places) for line in self.lines]
+        text = repr((lines, self.inputs, tuple(self.held), self.outputs, self.shapes))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @cached_property
+    def once_and_every(self) -> tuple[list[Line], list[Line]]:
+        """The lines that read nothing but held tensors, so that once is enough; and the lines of every step.
+
+        A line whose result is larger than what it reads stays with the step: to expand is cheap, to hold is not.
+        """
+        sizes = {at: tensor.numel() for at, tensor in self.held.items()}
+        once: list[Line] = []
+        every: list[Line] = []
+        for line in self.lines:
+            fixed = line.reads <= sizes.keys()
+            if fixed and max(line.sizes, default=0) <= max((sizes[at] for at in line.reads), default=1):
+                sizes |= {at: size for at, size in zip(line.places, line.sizes, strict=True) if at is not None}
+                once.append(line)
+            else:
+                every.append(line)
+        return once, every
+
+
+def record(step: Callable[[Any, Any], Any], state: Any, batch: Any) -> tuple[Recording, Any]:
+    """The operators of step(state, batch), and the state that it gives.
+
+    state: a NamedTuple of tensors; its leaves may share memory. batch: None, a tensor, or a tuple of such.
+    Raises RecordingError for a step that cannot be repeated without Python: one that makes Python depend on numbers
+    (`.item()`, a tensor as a condition, `.numpy()`), draws random numbers, writes into what it was given, or fails.
+    """
+    state = type(state)(*(leaf.detach().clone() for leaf in state))  # two names of one tensor would be one input
+    recorder = _Recorder([*state, *parts_of(batch)])
+    try:
+        with _NoNumbers(), recorder:
+            after = step(state, batch)
+        outputs = tuple(recorder.place(leaf) for leaf in after)
+    except RecordingError:
+        raise
+    except Exception as problem:  # of anybody's code: trained eagerly, it says itself what is wrong
+        raise RecordingError(f"it raised {type(problem).__name__} while it was recorded: {problem}") from problem
+    if type(after) is not type(state) or any(_look(a) != _look(b) for a, b in zip(after, state, strict=True)):
+        raise RecordingError("its next state has other shapes or dtypes than the state")
+    return recorder.recording(outputs), after
+
+
+class _NoNumbers(TorchFunctionMode):
+    """Refuses what takes numbers out of a tensor behind the back of a dispatch mode."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if function in _NUMBERS:
+            raise RecordingError(f"{_NUMBERS[function]} makes Python depend on numbers")
+        return function(*args, **(kwargs or {}))
+
+
+class _Recorder(TorchDispatchMode):
+    """Notes each operator; a tensor that nobody made while it looked on is held by the step."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else the first use imports torch._dynamo, which takes more than a second
+
+    def __init__(self, inputs: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.lines: list[Line] = []
+        self.held: dict[int, Tensor] = {}
+        self.alive: list[Tensor] = []  # all tensors seen, so that no id is given twice
+        self.at: dict[int, int] = {}  # id of a tensor -> its place
+        self.sharing: dict[int, list[int]] = {}  # memory -> the places that lie in it
+        self.stale: dict[int, str] = {}  # places whose memory somebody has written to since, and who
+        self.inputs = tuple(self.new(tensor) for tensor in inputs)
+        self.read_only = {_memory(tensor) for tensor in inputs}  # memory of what the step was given or holds
+
+    def new(self, tensor: Tensor) -> int:
+        """A place for a tensor not seen before."""
+        self.alive.append(tensor)
+        place = len(self.alive) - 1
+        self.at[id(tensor)] = place
+        self.sharing.setdefault(_memory(tensor), []).append(place)
+        return place
+
+    def place(self, tensor: Tensor) -> int:
+        """Where a tensor that is read comes from."""
+        if id(tensor) not in self.at:
+            self.at[id(tensor)] = self._unseen(tensor)
+        place = self.at[id(tensor)]
+        if place in self.stale:
+            raise RecordingError(f"{self.stale[place]} writes into a tensor of which views are read afterwards")
+        return place
+
+    def _unseen(self, tensor: Tensor) -> int:
+        """The place of a tensor that no operator gave: another name of one that it did, or held by the step."""
+        sharing = self.sharing.get(_memory(tensor), [])
+        for place in sharing:
+            if _lies(self.alive[place]) == _lies(tensor):
+                self.alive.append(tensor)
+                return place
+        if sharing and not any(place in self.held for place in sharing):
+            raise RecordingError("it reads a view that no operator made")
+        place = self.new(tensor)
+        self.held[place] = tensor.detach()
+        self.read_only.add(_memory(tensor))
+        return place
+
+    def __torch_dispatch__(
+        self, operator: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = operator.overloadpacket.__name__
+        by_index = operator is torch.ops.aten.index.Tensor and not any(_is_mask(index) for index in args[1])
+        if _DEPENDS & set(operator.tags) and not by_index:  # with a mask, its result's shape depends on numbers
+            raise RecordingError(f"{_NAMES.get(name, name)} makes Python depend on numbers")
+        if torch.Tag.nondeterministic_seeded in operator.tags:
+            raise RecordingError(f"{name} draws random numbers: let `batches` draw them, from a Stream")
+        given = self._noted(args), {key: self._noted(value) for key, value in kwargs.items() if key not in _DROPPED}
+        written = [args[k] for k, argument in enumerate(operator._schema.arguments[: len(args)]) if _writes(argument)]
+        out = operator(*args, **kwargs)
+        if written or operator._schema.is_mutable:
+            return self._written(operator, name, given, written, out)
+        results = list(out) if isinstance(out, list | tuple) else [out]
+        self._note(operator, given, results, several=isinstance(out, list | tuple))
+        return out
+
+    def _noted(self, value: Any) -> Any:
+        """An argument with places for its tensors."""
+        if isinstance(value, Tensor):
+            return Place(self.place(value))
+        if isinstance(value, list | tuple):
+            return [self._noted(each) for each in value]
+        return value
+
+    def _note(self, operator: OpOverload, given: tuple[Any, Any], results: Sequence[Any], *, several: bool) -> None:
+        places = tuple(None if result is None else self.new(result) for result in results)
+        sizes = tuple(0 if result is None else result.numel() for result in results)
+        self.lines.append(Line(operator, tuple(given[0]), given[1], places, sizes, several))
+
+    def _written(
+        self, operator: OpOverload, name: str, given: tuple[Any, Any], written: Sequence[Tensor], out: Any
+    ) -> Any:
+        """Note an operator in place as its functional form, whose result takes the place of what was written to."""
+        functional = getattr(getattr(torch.ops.aten, name.removesuffix("_"), None), operator._overloadname, None)
+        if not name.endswith("_") or functional is None or len(written) != 1:
+            raise RecordingError(f"{name} writes in place, and has no form that does not")
+        (target,) = written
+        if _memory(target) in self.read_only:
+            raise RecordingError(f"{name} writes into what the step was given")
+        for other in self.sharing[_memory(target)]:
+            self.stale[other] = name
+        self.sharing[_memory(target)] = []
+        self._note(functional, given, [target], several=False)
+        return out
+
+    def recording(self, outputs: tuple[int, ...]) -> Recording:
+        """What was noted, without the lines on which no output depends."""
+        needed = set(outputs)
+        lines: list[Line] = []
+        for line in reversed(self.lines):
+            if needed & set(line.places):
+                lines.append(line)
+                needed |= line.reads
+        held = {place: tensor for place, tensor in self.held.items() if place in needed}
+        shapes = tuple(_look(tensor) for tensor in (*(self.alive[place] for place in self.inputs), *held.values()))
+        return Recording(tuple(lines[::-1]), self.inputs, held, outputs, shapes)
+
+
+def _places(value: Any) -> Iterator[int]:
+    if isinstance(value, Place):
+        yield value.at
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _places(each)
+
+
+def _look(tensor: Tensor) -> tuple[tuple[int, ...], torch.dtype]:
+    return tuple(tensor.shape), tensor.dtype
+
+
+def _memory(tensor: Tensor) -> int:
+    """A number for the memory in which a tensor lies; views of it have the same one."""
+    return tensor.untyped_storage()._cdata
+
+
+def _lies(tensor: Tensor) -> tuple[Any, ...]:
+    return tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
+
+
+def _is_mask(index: Tensor | None) -> bool:
+    return index is not None and index.dtype in (torch.bool, torch.uint8)
+
+
+def _writes(argument: Any) -> bool:
+    return argument.alias_info is not None and argument.alias_info.is_write

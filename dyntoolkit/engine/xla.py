@@ -1,0 +1,209 @@
+"""Recorded steps as programs of XLA, which do whole blocks of them without Python. Loads JAX: import it late."""
+
+import hashlib
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from jax.experimental import serialize_executable
+
+from dyntoolkit.engine import rules
+from dyntoolkit.engine.batches import parts_of
+from dyntoolkit.engine.history import Array
+from dyntoolkit.engine.program_cache import ProgramCache
+from dyntoolkit.engine.record import Line, Place, Recording, RecordingError
+
+Tensor = torch.Tensor
+Arrays = list[Any]  # of JAX
+
+# networks this small lose time with more threads, and no number shall depend on how many a machine has
+OPTIONS: Mapping[str, dict[str, Any]] = {"cpu": {"xla_cpu_multi_thread_eigen": False}, "gpu": {}}  # by platform
+
+
+class Native(NamedTuple):
+    """A state on XLA's side: its leaves, and (R,) whether all numbers of a run are finite."""
+
+    leaves: Arrays
+    finite: Any
+
+
+class Program:
+    """A recorded step that can be done any number of times within a block of at most `room` steps.
+
+    every: whether all states of a block are kept. The program runs on `device`, "cpu" or "cuda".
+    """
+
+    def __init__(self, recording: Recording, device: str, room: int, *, every: bool, cache: ProgramCache) -> None:
+        missing = sorted({str(line.operator) for line in recording.lines} - set(map(str, rules.RULES)))
+        if missing:
+            raise RecordingError(f"there is no rule for {', '.join(missing)}")
+        self.device = jax.devices(device)[0]
+        self.room, self.every = room, every
+        with jax.enable_x64(True), jax.default_device(self.device):
+            self.call = _compiled(recording, self.device, room, every, cache)
+
+
+class Xla:
+    """The engine that runs a Program on the numbers of one training."""
+
+    name = "xla"
+
+    def __init__(self, kind: type, recording: Recording, program: Program) -> None:
+        self.kind = kind
+        self.program = program
+        self.held = [self._array(tensor) for tensor in recording.held.values()]
+        self.kept: Arrays = []
+
+    def enter(self, state: Any) -> Native:
+        """A state (a NamedTuple of tensors), copied."""
+        return Native([self._array(leaf) for leaf in state], np.ones(len(state[0]), dtype=bool))
+
+    def leave(self, native: Native) -> Any:
+        """The state as torch's, copied."""
+        return self.kind(*(torch.from_numpy(np.array(leaf)) for leaf in native.leaves))
+
+    def load(self, batch: Any, steps: int) -> Arrays:
+        """The batches of a block, filled up with zeros to as many as the program takes."""
+        return [self._block(tensor, steps) for tensor in parts_of(batch)]
+
+    def advance(self, native: Native, drawn: Arrays, first: int, last: int) -> Native:
+        """The state after the updates first..last-1 of the block."""
+        program = self.program
+        with jax.enable_x64(True), jax.default_device(program.device):
+            if program.every and not self.kept:
+                self.kept = [jnp.zeros((program.room, *leaf.shape), leaf.dtype) for leaf in native.leaves]
+            bounds = np.int32(first), np.int32(last)
+            leaves, finite, self.kept = program.call(self.held, native.leaves, drawn, self.kept, *bounds)
+        return Native(leaves, jax.block_until_ready(finite))
+
+    def states(self, native: Native, drawn: Arrays, first: int, last: int) -> tuple[Native, list[Any]]:
+        """The same, and the states after each of these updates, as torch's."""
+        native = self.advance(native, drawn, first, last)
+        leaves = [torch.from_numpy(np.asarray(kept)[first:last].copy()) for kept in self.kept]  # (steps, R, ...) each
+        return native, [self.kind(*state) for state in zip(*leaves, strict=True)]
+
+    def finite(self, native: Native) -> Array:
+        """(R,) whether every number of a run is finite."""
+        return np.asarray(native.finite)
+
+    def select(self, mask: Array, yes: Native, no: Native) -> Native:
+        """Run by run, `yes` where mask (R,), else `no`."""
+        pairs = [(np.asarray(a), np.asarray(b)) for a, b in zip(yes.leaves, no.leaves, strict=True)]
+        chosen = [np.where(mask.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in pairs]
+        finite = np.where(mask, np.asarray(yes.finite), np.asarray(no.finite))
+        return Native([jax.device_put(leaf, self.program.device) for leaf in chosen], finite)
+
+    def _array(self, tensor: Tensor) -> Any:
+        with jax.enable_x64(True):
+            return jax.device_put(tensor.detach().numpy(), self.program.device, may_alias=False)
+
+    def _block(self, tensor: Tensor, steps: int) -> Any:
+        values = np.ascontiguousarray(tensor.detach().numpy())
+        if steps < self.program.room:
+            filled = np.zeros((self.program.room, *values.shape[1:]), values.dtype)
+            filled[:steps] = values
+            values = filled
+        with jax.enable_x64(True):
+            return jax.device_put(values, self.program.device)
+
+
+def _block(recording: Recording, *, every: bool) -> Callable[..., tuple[Arrays, Any, Arrays]]:
+    """(held, state, batches (room, ...), kept (room, ...), first, last) -> state, finite (R,), kept."""
+    once, always = recording.once_and_every
+
+    def block(held: Arrays, state: Arrays, drawn: Arrays, kept: Arrays, first: Any, last: Any) -> Any:
+        fixed = _done(once, dict(zip(recording.held, held, strict=True)))
+
+        def one(i: Any, carry: tuple[Arrays, Arrays]) -> tuple[Arrays, Arrays]:
+            state, kept = carry
+            batch = [jax.lax.dynamic_index_in_dim(array, i, 0, keepdims=False) for array in drawn]
+            values = _done(always, fixed | dict(zip(recording.inputs, [*state, *batch], strict=True)))
+            state = [values[at] for at in recording.outputs]
+            if every:
+                kept = [jax.lax.dynamic_update_index_in_dim(a, b, i, 0) for a, b in zip(kept, state, strict=True)]
+            return state, kept
+
+        state, kept = jax.lax.fori_loop(first, last, one, (state, kept))
+        finite = [jnp.isfinite(leaf).reshape(len(leaf), -1).all(1) for leaf in state]  # (R,) each
+        return state, jnp.stack(finite).all(0), kept
+
+    return block
+
+
+def _done(lines: Sequence[Line], values: dict[int, Any]) -> dict[int, Any]:
+    """The values of all places once these lines are done."""
+    values = dict(values)
+
+    def of(value: Any) -> Any:
+        if isinstance(value, Place):
+            return values[value.at]
+        return [of(each) for each in value] if isinstance(value, list) else value
+
+    for line in lines:
+        keywords = {name: of(value) for name, value in line.keywords.items() if name not in ("layout", "memory_format")}
+        result = rules.RULES[line.operator](*map(of, line.args), **keywords)
+        values.update(zip(line.places, result if line.several else [result], strict=True))
+    return values
+
+
+def _compiled(recording: Recording, device: Any, room: int, every: bool, cache: ProgramCache) -> Callable[..., Any]:
+    """The program of a block: from the disk if it is there, else compiled and left there."""
+    sharding = jax.sharding.SingleDeviceSharding(device)
+
+    def looks(shape: tuple[int, ...], dtype: torch.dtype) -> Any:
+        return jax.ShapeDtypeStruct(shape, rules.DTYPES[dtype], sharding=sharding)
+
+    leaves = len(recording.outputs)
+    state, rest = recording.shapes[:leaves], recording.shapes[leaves:]
+    drawn, held = rest[: len(recording.inputs) - leaves], rest[len(recording.inputs) - leaves :]
+    number = looks((), torch.int32)
+    given = (
+        [looks(*each) for each in held],
+        [looks(*each) for each in state],
+        [looks((room, *shape), dtype) for shape, dtype in drawn],
+        [looks((room, *shape), dtype) for shape, dtype in state] if every else [],
+        number,
+        number,
+    )
+    key = hashlib.sha256(repr((recording.key, room, every, _machine(device))).encode()).hexdigest()
+    taken = jax.tree.structure((given, {}))
+    returned = jax.tree.structure((given[1], 0, given[3]))
+    stored = cache.get(key)
+    if stored is not None:
+        loaded = _loaded(stored, taken, returned, device)
+        if loaded is not None:
+            return loaded
+    program = jax.jit(_block(recording, every=every), donate_argnums=3).lower(*given).compile(OPTIONS[device.platform])
+    cache.put(key, serialize_executable.serialize(program)[0])
+    return program
+
+
+def _loaded(stored: bytes, taken: Any, returned: Any, device: Any) -> Callable[..., Any] | None:
+    """A program from the disk; None for one that this JAX cannot load."""
+    try:
+        program: Callable[..., Any] = serialize_executable.deserialize_and_load(
+            stored, taken, returned, backend=device.client, execution_devices=[device]
+        )
+    except Exception:  # whatever a foreign file makes JAX raise, compiling anew is the answer
+        return None
+    return program
+
+
+@cache
+def _machine(device: Any) -> str:
+    """What a program depends on, apart from the step: the versions, our own code, the processor."""
+    own = b"".join(Path(file).read_bytes() for file in (__file__, rules.__file__))
+    flags = Path("/proc/cpuinfo")
+    features = (
+        next((line for line in flags.read_text().splitlines() if line.startswith(("flags", "Features"))), "")
+        if flags.exists()
+        else platform.processor()
+    )
+    text = (jax.__version__, jax.lib.__version__, torch.__version__, platform.machine(), features, device.device_kind)
+    return repr(text) + hashlib.sha256(own).hexdigest()
