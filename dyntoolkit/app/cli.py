@@ -112,6 +112,10 @@ def _run_options(run: argparse.ArgumentParser) -> None:
         metavar="ID",
         help="judge these claims (or: all) with their controls, sweeps and presets, and train what that takes",
     )
+    run.add_argument(
+        "--engine", metavar="ENGINE", help="xla, recorded or eager (default: the best that the step allows)"
+    )
+    run.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu (default) or cuda, a GPU")
     run.add_argument("--out", metavar="FILE.nc", help="write all curves to this netCDF file")
     run.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
@@ -154,8 +158,10 @@ def lab_command(options: argparse.Namespace) -> int:
 def run_command(options: argparse.Namespace) -> int:
     """`dyntoolkit run`: train, save, judge, print."""
     from dyntoolkit.catalog.registry import load_one
+    from dyntoolkit.engine.choice import asking, check_asked
     from dyntoolkit.experiment.claims import select
 
+    asked = check_asked(options.engine, options.device)
     experiment = load_one(options.name)
     config = experiment.configure(options.preset, **dict(map(_assignment, options.set)))
     seeds = _seeds(options)
@@ -164,7 +170,8 @@ def run_command(options: argparse.Namespace) -> int:
         _check_out(Path(options.out))
     for sentence in config.warnings():
         print(f"dyntoolkit: note: {sentence}", file=sys.stderr)
-    return _train_and_report(options, experiment, config, seeds, claims)
+    with asking(asked):
+        return _train_and_report(options, experiment, config, seeds, claims)
 
 
 def _assignment(text: str) -> tuple[str, str]:
@@ -233,7 +240,8 @@ def _train_and_report(
     own = run_metrics(experiment, history)
     if options.json:
         preset = options.preset or next(iter(experiment.presets))
-        document = printout.run_document(preset, history, seconds, own, verdicts, torch.get_num_threads())
+        threads = torch.get_num_threads()
+        document = printout.run_document(preset, history, seconds, own, verdicts, threads, options.device)
         print(json.dumps(document, allow_nan=False))
     else:
         print(printout.heading(history, seconds))

@@ -36,6 +36,7 @@ def run_document(
     metrics: Mapping[str, Array],
     verdicts: Iterable[Verdict],
     threads: int,
+    device: str,
 ) -> dict[str, Any]:
     """Everything about a run that a program may want; plain values, no NaN (null for "never" and for diverged runs)."""
     return {
@@ -50,7 +51,7 @@ def run_document(
             "torch": version("torch"),
             "numpy": version("numpy"),
         },
-        "engine": {"mode": "eager", "device": "cpu", "threads": threads},
+        "engine": {"mode": history.engine, "device": device, "threads": threads},
         "diverged": [int(step) if step >= 0 else None for step in history.diverged],
         "claims": [_claim(verdict) for verdict in verdicts],
         "metrics": {name: _plain(array.tolist()) for name, array in metrics.items() if name != DIVERGED},
@@ -87,8 +88,8 @@ def _plain(values: Iterable[float]) -> list[float | None]:
 
 
 def heading(history: History, seconds: float) -> str:
-    """What was trained, how long it took, and which runs diverged."""
-    line = f"{history.experiment}, {seeds_words(history.seeds)}, {seconds:.1f} s"
+    """What was trained, how long it took, by which engine, and which runs diverged."""
+    line = f"{history.experiment}, {seeds_words(history.seeds)}, {seconds:.1f} s, engine {history.engine}"
     lost = [
         f"seed {seed} at step {step}" for seed, step in zip(history.seeds, history.diverged, strict=True) if step >= 0
     ]

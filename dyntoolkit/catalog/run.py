@@ -4,11 +4,12 @@ import itertools
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from dyntoolkit.catalog.registry import find
+from dyntoolkit.engine.choice import asking, check_asked
 from dyntoolkit.engine.history import Array, History
 from dyntoolkit.engine.own_state import one_thread
 from dyntoolkit.engine.streams import check_seeds
@@ -25,15 +26,33 @@ MOST_RUNS = 10_000
 OWN_NAMES = ("step", "metric", "metrics", "diverged_at")  # of every data set; a quantity of that name gets another one
 
 Course = tuple[Array, Array]  # steps (T,) and values (T, ...) of one quantity in one run
-Gone = set[str]  # names of quantities that were thinned
 
 
-def run(experiment: str | Experiment, preset: str | None = None, *, seeds: Any = 1, **settings: Any) -> "xr.Dataset":
+class _Trained(NamedTuple):
+    """What was recorded and the metrics of every cell (setting, seed)."""
+
+    courses: dict[tuple[int, int], dict[str, Course]]
+    metrics: dict[tuple[int, int], dict[str, float]]
+    thinned: set[str]  # quantities with fewer rows than were recorded
+    engines: set[str]
+
+
+def run(
+    experiment: str | Experiment,
+    preset: str | None = None,
+    *,
+    seeds: Any = 1,
+    engine: str | None = None,
+    device: str = "cpu",
+    **settings: Any,
+) -> "xr.Dataset":
     """Train every combination of the given settings for every seed, and return what was recorded.
 
     experiment: its name, or the object. preset: what the other settings are taken from (default: the first one).
     seeds: how many (0, 1, ...), or a list of them. settings: fields of the experiment's Config; a list, tuple, range or
     array of values becomes a dimension of that name, a single value is one for all runs.
+
+    engine: "xla", "recorded" or "eager" (default: the best that the step allows). device: "cpu", or "cuda" for a GPU.
 
     Each recorded quantity is a variable with the dimensions (listed fields..., "seed", "step", ...), NaN where it was
     not measured at a step. `metrics` has the dimensions (listed fields..., "seed", "metric") and is NaN for a diverged
@@ -48,7 +67,7 @@ def run(experiment: str | Experiment, preset: str | None = None, *, seeds: Any =
     >>> dict(runs["w2"].sizes)
     {'noise_std': 2, 'seed': 2, 'step': 121}
     """
-    experiment = find(experiment)
+    experiment, asked = find(experiment), check_asked(engine, device)
     for name in ("seed", "n_seeds"):
         if name in settings:
             raise InputError(f"run takes seeds=, how many or a list of them; it knows no {name}.", name)
@@ -64,10 +83,10 @@ def run(experiment: str | Experiment, preset: str | None = None, *, seeds: Any =
     ]
     _check_differ(listed, grid)
     cells = {(c, s): (config, seed) for c, config in enumerate(grid) for s, seed in enumerate(all_seeds)}
-    with one_thread():
-        courses, metrics, thinned = _train(experiment, cells)
+    with one_thread(), asking(asked):
+        trained = _train(experiment, cells)
     coords = {name: [getattr(config, name) for config in _along(grid, listed, k)] for k, name in enumerate(listed)}
-    return _dataset(experiment, coords | {"seed": list(all_seeds)}, grid, courses, metrics, thinned)
+    return _dataset(experiment, coords | {"seed": list(all_seeds)}, grid, trained)
 
 
 def _seeds(seeds: Any) -> tuple[int, ...]:
@@ -109,34 +128,33 @@ def _along(grid: Sequence[Config], listed: Mapping[str, Sequence[Any]], k: int) 
     return [grid[j * stride] for j in range(sizes[k])]
 
 
-def _train(
-    experiment: Experiment, cells: Mapping[tuple[int, int], tuple[Config, int]]
-) -> tuple[dict[tuple[int, int], dict[str, Course]], dict[tuple[int, int], dict[str, float]], Gone]:
-    """What was recorded and the metrics of every cell (setting, seed), and the quantities that had to be thinned."""
+def _train(experiment: Experiment, cells: Mapping[tuple[int, int], tuple[Config, int]]) -> _Trained:
+    """Train all cells, as many together as can be."""
     places: dict[tuple[Config, int], tuple[int, int]] = {run: cell for cell, run in cells.items()}
     batches = [
         group[first : first + TOGETHER] for group in loops(cells.values()) for first in range(0, len(group), TOGETHER)
     ]
-    courses: dict[tuple[int, int], dict[str, Course]] = {}
-    metrics: dict[tuple[int, int], dict[str, float]] = {}
-    thinned: Gone = set()
+    trained = _Trained({}, {}, set(), set())
     for batch in batches:
         history = to_the_end(*experiment.start([config for config, _ in batch], [seed for _, seed in batch]))
         found = run_metrics(experiment, history)
         quantities, gone = _within(history, MEMORY * len(batch) / len(cells))
-        thinned |= gone
+        trained.thinned.update(gone)
+        trained.engines.update(history.engine.split(", "))
         for r, run_ in enumerate(batch):
-            courses[places[run_]] = {name: (steps, values[:, r]) for name, (steps, values) in quantities.items()}
-            metrics[places[run_]] = {name: float(array[r]) for name, array in found.items()}
-    return courses, metrics, thinned
+            trained.courses[places[run_]] = {
+                name: (steps, values[:, r]) for name, (steps, values) in quantities.items()
+            }
+            trained.metrics[places[run_]] = {name: float(array[r]) for name, array in found.items()}
+    return trained
 
 
-def _within(history: History, share: float) -> tuple[dict[str, Course], Gone]:
+def _within(history: History, share: float) -> tuple[dict[str, Course], set[str]]:
     """All quantities of a history, name -> steps (T,) and float64 values (T, R, ...), thinned to `share` bytes.
 
     Also the names of those that were.
     """
-    gone: Gone = set()
+    gone: set[str] = set()
     rows = {name: _newest(history, name) for name in history.names()}
     sizes = {name: 8 * values.size for name, (_, values) in rows.items()}
     while sum(sizes.values()) > share and max(len(rows[name][0]) for name in rows) > 2:
@@ -160,13 +178,12 @@ def _dataset(
     experiment: Experiment,
     coords: Mapping[str, Sequence[Any]],
     grid: Sequence[Config],
-    courses: Mapping[tuple[int, int], Mapping[str, Course]],
-    metrics: Mapping[tuple[int, int], Mapping[str, float]],
-    thinned: Gone,
+    trained: _Trained,
 ) -> "xr.Dataset":
     """The grid's runs as one xarray.Dataset."""
     import xarray as xr  # takes a while to load, and only this needs it
 
+    courses, metrics, thinned, engines = trained
     sizes = tuple(len(values) for values in coords.values())
     variables: dict[str, Any] = {}
     for name in _in_order(courses.values()):
@@ -190,6 +207,7 @@ def _dataset(
     variables["diverged_at"] = (tuple(coords), lost.reshape(sizes))
     dataset = xr.Dataset(variables).assign_coords({name: list(values) for name, values in coords.items()})
     dataset.attrs["experiment"] = experiment.name
+    dataset.attrs["engine"] = ", ".join(sorted(engines))
     shared = {name: value for name, value in grid[0].asdict().items() if name not in coords}
     dataset.attrs["config"] = json.dumps(shared)
     return dataset

@@ -67,6 +67,11 @@ def check_asked(engine: str | None, device: str = "cpu") -> Asked:
     return Asked(engine, device)
 
 
+def current() -> Asked:
+    """What trainings use here."""
+    return _ASKED.get(BEST)
+
+
 @contextmanager
 def asking(asked: Asked) -> Iterator[None]:
     """A context in which trainings use this engine and device."""
@@ -99,7 +104,7 @@ def choose(
     whether all states of a block are wanted.
     Raises InputError where what was asked for cannot be had.
     """
-    asked = _ASKED.get(BEST)
+    asked = current()
     if asked.engine == "eager" or (asked == BEST and updates < FEW):
         return Eager(step)
     try:

@@ -64,6 +64,7 @@ class History:
         self.step = 0
         self.total = 0
         self.diverged: Array = np.full(len(self.seeds), -1)
+        self.engines: tuple[str, ...] = ()
         self._rows: dict[str, list[Array]] = {}
         self._steps: dict[str, list[int]] = {}
         self._bytes = 0  # of all rows
@@ -92,6 +93,14 @@ class History:
         return self.total > 0 and self.step >= self.total
 
     @property
+    def engine(self) -> str:
+        """What trained: "xla", "recorded" or "eager"; several, joined by commas, where phases differ.
+
+        "eager" too where a simulation has a loop of its own.
+        """
+        return ", ".join(self.engines) or "eager"
+
+    @property
     def nbytes(self) -> int:
         """Bytes that all rows take."""
         return self._bytes
@@ -115,6 +124,8 @@ class History:
         rows = {name: self._row(name, frame.step, value) for name, value in values.items()}
         with _TAKING:
             self.step, self.total, self.diverged = frame.step, frame.total, frame.diverged
+            if frame.engine and frame.engine not in self.engines:
+                self.engines += (frame.engine,)
             for name, row in rows.items():
                 self._take(name, frame.step, row)
             while self._bytes > MEMORY and self._thin_largest():
@@ -196,6 +207,7 @@ class History:
         r = range(len(self.seeds))[r]
         alone = History(self.experiment, self.configs[r : r + 1], self.seeds[r : r + 1])
         alone.step, alone.total, alone.diverged = self.step, self.total, self.diverged[r : r + 1]
+        alone.engines = self.engines
         alone._rows = {name: [row[r : r + 1] for row in rows] for name, rows in self._rows.items()}
         alone._steps = {name: list(steps) for name, steps in self._steps.items()}
         alone._bytes = sum(row.nbytes for rows in alone._rows.values() for row in rows)
@@ -220,5 +232,6 @@ class History:
         dataset["diverged_at"] = ("run", np.array(self.diverged, dtype=np.int64))
         dataset.attrs["experiment"] = self.experiment
         dataset.attrs["configs"] = json.dumps([dataclasses.asdict(config) for config in self.configs])
+        dataset.attrs["engine"] = self.engine
         dataset.attrs["finished"] = int(self.done)
         return dataset

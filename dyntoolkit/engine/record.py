@@ -128,7 +128,7 @@ class _NoNumbers(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes each operator; a tensor that nobody made while it looked on is held by the step."""
 
     @classmethod
@@ -136,7 +136,7 @@ class _Recorder(TorchDispatchMode):
         return False  # else the first use imports torch._dynamo, which takes more than a second
 
     def __init__(self, inputs: Sequence[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.lines: list[Line] = []
         self.held: dict[int, Tensor] = {}
         self.alive: list[Tensor] = []  # all tensors seen, so that no id is given twice
@@ -252,7 +252,7 @@ def _look(tensor: Tensor) -> tuple[tuple[int, ...], torch.dtype]:
 
 def _memory(tensor: Tensor) -> int:
     """A number for the memory in which a tensor lies; views of it have the same one."""
-    return tensor.untyped_storage()._cdata
+    return int(tensor.untyped_storage()._cdata)
 
 
 def _lies(tensor: Tensor) -> tuple[Any, ...]:

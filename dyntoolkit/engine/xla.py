@@ -4,6 +4,7 @@ import hashlib
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,7 +81,7 @@ class Xla:
                 self.kept = [jnp.zeros((program.room, *leaf.shape), leaf.dtype) for leaf in native.leaves]
             bounds = np.int32(first), np.int32(last)
             leaves, finite, self.kept = program.call(self.held, native.leaves, drawn, self.kept, *bounds)
-        return Native(leaves, jax.block_until_ready(finite))
+        return Native(leaves, finite.block_until_ready())
 
     def states(self, native: Native, drawn: Arrays, first: int, last: int) -> tuple[Native, list[Any]]:
         """The same, and the states after each of these updates, as torch's."""
@@ -148,7 +149,8 @@ def _done(lines: Sequence[Line], values: dict[int, Any]) -> dict[int, Any]:
     for line in lines:
         keywords = {name: of(value) for name, value in line.keywords.items() if name not in ("layout", "memory_format")}
         result = rules.RULES[line.operator](*map(of, line.args), **keywords)
-        values.update(zip(line.places, result if line.several else [result], strict=True))
+        results = result if line.several else [result]
+        values |= {at: each for at, each in zip(line.places, results, strict=True) if at is not None}
     return values
 
 
@@ -157,7 +159,7 @@ def _compiled(recording: Recording, device: Any, room: int, every: bool, cache: 
     sharding = jax.sharding.SingleDeviceSharding(device)
 
     def looks(shape: tuple[int, ...], dtype: torch.dtype) -> Any:
-        return jax.ShapeDtypeStruct(shape, rules.DTYPES[dtype], sharding=sharding)
+        return jax.ShapeDtypeStruct(shape, rules.DTYPES[dtype], sharding=sharding)  # type: ignore[no-untyped-call]
 
     leaves = len(recording.outputs)
     state, rest = recording.shapes[:leaves], recording.shapes[leaves:]
@@ -205,5 +207,5 @@ def _machine(device: Any) -> str:
         if flags.exists()
         else platform.processor()
     )
-    text = (jax.__version__, jax.lib.__version__, torch.__version__, platform.machine(), features, device.device_kind)
+    text = (jax.__version__, version("jaxlib"), torch.__version__, platform.machine(), features, device.device_kind)
     return repr(text) + hashlib.sha256(own).hexdigest()

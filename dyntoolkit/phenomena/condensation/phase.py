@@ -156,7 +156,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
             frame = next(frames)
             while not frame.values:
                 if before is not None:
-                    yield Frame(before.step, before.total, {}, before.diverged)
+                    yield replace(before, values={})
                 frame = next(frames)
             now.append(frame)
         before = _merged(now, shape)
@@ -170,7 +170,7 @@ def _merged(widths: Sequence[Frame], shape: tuple[int, int]) -> Frame:
     for name in ("loss", "distance"):
         values[name] = np.where(marks < 0, values[name], np.nan).astype(np.float64)
     lost = (marks >= 0).all((1, 2))
-    return Frame(widths[0].step, widths[0].total, values, np.where(lost, marks.max((1, 2)), -1))
+    return replace(widths[-1], values=values, diverged=np.where(lost, marks.max((1, 2)), -1))
 
 
 def simulate_first(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]:

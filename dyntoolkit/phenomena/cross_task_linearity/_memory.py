@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from threading import Lock
 
+from dyntoolkit.engine.choice import current
 from dyntoolkit.engine.history import Frame
 
 
@@ -19,7 +20,8 @@ class Memory:
         self._kept: OrderedDict[Hashable, tuple[list[Frame], int]] = OrderedDict()  # the newest last
 
     def frames(self, key: Hashable, train: Callable[[], Iterator[Frame]]) -> Iterator[Frame]:
-        """The frames remembered under `key`; else those of `train()`, remembered once it is through."""
+        """The frames that the present engine left under `key`; else those of `train()`, remembered once it is through."""
+        key = key, current()  # another engine gives other roundings
         with self._lock:
             known = self._kept.get(key)
             if known is not None:

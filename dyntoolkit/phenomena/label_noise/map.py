@@ -5,6 +5,7 @@ weights up to scale.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -144,7 +145,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
             values = {name: np.where(marks < 0, value, np.nan) for name, value in values.items()}
             quiet = np.array([config.noise_stds == 0 for config in configs])[:, :, None]  # (R, n_noise_std, 1)
             values["flow_align"] = np.where(quiet, rest[:, None], values["flow_align"])
-        yield Frame(frame.step, frame.total, values, np.where(lost, marks.max((1, 2)), -1))
+        yield replace(frame, values=values, diverged=np.where(lost, marks.max((1, 2)), -1))
 
 
 # ---- What is measured, claims ----

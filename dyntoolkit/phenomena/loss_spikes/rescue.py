@@ -190,9 +190,9 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Generator[Frame
         diverged, known = frame.diverged, len(alarms.found[0])
         action = yield replace(frame, asks=known > seen)
         if action is not None:
-            beat = Frame(frame.step, total, {}, diverged)
+            beat = replace(frame, values={})
             values = yield from try_out(action, configs, seeds, data, alarms.found[0][seen], beat)
-            yield Frame(frame.step, total, values, diverged)
+            yield replace(frame, values=values)
         seen = known
     healthy = [alarms.found[r] if diverged[r] < 0 else [] for r in range(len(seeds))]
     heartbeat = Frame(config.steps, total, {}, diverged)
