@@ -149,7 +149,9 @@ def _recorded(step: Step, state: Any, batches: Any, steps: int) -> tuple[Recordi
 
 
 def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
-    """Whether two tensors of one shape hold the same numbers; NaN is the same as NaN."""
+    """Whether two tensors of one shape hold the same numbers of one dtype; NaN is the same as NaN."""
+    if a.dtype != b.dtype:
+        return False
     if (a.data_ptr(), a.stride()) == (b.data_ptr(), b.stride()):
         return True
     return bool(((a == b) | ((a != a) & (b != b))).all())
@@ -217,7 +219,10 @@ def _check(engine: Engine, step: Step, state: Any, batches: Any, steps: int) -> 
     expected = state
     for batch in unbind(batches, steps):
         expected = step(expected, batch)
-    got = engine.leave(engine.advance(engine.enter(state), engine.load(batches, steps), 0, steps))
+    try:
+        got = engine.leave(engine.advance(engine.enter(state), engine.load(batches, steps), 0, steps))
+    except Exception as problem:  # the step itself has done it without
+        raise RecordingError(f"{engine.name} fails: {type(problem).__name__}: {problem}") from problem
     names = getattr(state, "_fields", range(len(state)))
     for name, before, right, found in zip(names, state, expected, got, strict=True):
         if not (_same(right, found) if engine.name == "recorded" else _close(before, right, found)):

@@ -22,7 +22,7 @@ class Engine(Protocol):
         """The native form of a state, a NamedTuple of tensors."""
 
     def leave(self, native: Any) -> Any:
-        """A state of tensors that nobody writes to any more."""
+        """A state of tensors of their own: nobody else reads them or writes to them."""
 
     def load(self, batch: Any, steps: int) -> Any:
         """The batches of a block of so many steps, for `advance`."""
@@ -53,8 +53,8 @@ class Eager:
         return state
 
     def leave(self, native: Any) -> Any:
-        """The state itself."""
-        return native
+        """The state, copied."""
+        return type(native)(*(leaf.detach().clone() for leaf in native))
 
     def load(self, batch: Any, steps: int) -> list[Any]:
         """One batch for each step."""
@@ -99,8 +99,8 @@ class Recorded(Eager):
         return state if self.device == "cpu" else type(state)(*(leaf.to(self.device) for leaf in state))
 
     def leave(self, native: Any) -> Any:
-        """The state on the CPU."""
-        return native if self.device == "cpu" else type(native)(*(leaf.cpu() for leaf in native))
+        """The state on the CPU, copied."""
+        return super().leave(native if self.device == "cpu" else type(native)(*(leaf.cpu() for leaf in native)))
 
     def load(self, batch: Any, steps: int) -> list[Any]:
         """The tensors of each step's batch, on the device."""

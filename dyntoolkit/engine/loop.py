@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from dyntoolkit.engine.batches import Batch
+from dyntoolkit.engine.batches import Batch, look
 from dyntoolkit.engine.choice import choose
 from dyntoolkit.engine.engines import Engine, select
 from dyntoolkit.engine.history import Array, Frame
@@ -87,7 +87,8 @@ def train(
 
     def measured(k: int, state: State) -> Frame:
         values = measure(k, state)
-        return frame(k, values if settled is None else {**values, "settled_at": goals})
+        settled_at = np.where(goals > start + k, -1, goals)
+        return frame(k, values if settled is None else {**values, "settled_at": settled_at})
 
     k, waiting, pace = record[0], list(record[:0:-1]), _Pace()  # waiting: steps to be recorded, the next one last
     yield measured(k, state)
@@ -96,10 +97,15 @@ def train(
         if settled is not None:
             stop = min(stop, k - k % check_every + check_every)
         batch, steps = batches(k, stop), stop - k
+        found = look(batch, steps)
         if engine is None:
+            expected = found
             choice = choose(step, state, batch, steps, updates=updates, room=block, every=dense)
             engine = yield from _meanwhile(choice, frame(k, {}))
             native = engine.enter(state)
+        elif found != expected:
+            got = f"{found} from step {k} on, after {expected}"
+            raise InputError(f"batches gives the same parts, shapes and dtypes in all steps, got {got}.", "batches")
         before, drawn = native, engine.load(batch, steps)
         native, states = yield from _block(engine, before, drawn, steps, dense, pace, partial(frame, values={}), k)
         lost = training & ~engine.finite(native)
@@ -108,7 +114,8 @@ def train(
             marks = np.where(left > 0, start + k + left, marks)
         if not training.all():
             native = engine.select(training, native, before)
-            states = [select(training, each, engine.leave(before)) for each in states]
+            frozen = engine.leave(before)
+            states = [select(training, each, frozen) for each in states]
         if settled is not None and stop % check_every == 0:
             goals = np.where(training & (marks < 0) & settled(engine.leave(native)), start + stop, goals)
         at = k

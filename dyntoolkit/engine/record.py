@@ -11,14 +11,19 @@ from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dyntoolkit.engine.batches import parts_of
+from dyntoolkit.engine.batches import mapped, parts_of
 
 Tensor = torch.Tensor
 
 # what gives numbers to Python without an operator that a dispatch mode would see
 _NUMBERS = {getattr(Tensor, name): f".{name}()" for name in ("numpy", "tolist", "__array__", "__dlpack__")}
-_NAMES = {"_local_scalar_dense": ".item(), or a tensor as a condition,", "equal": "torch.equal", "nonzero": "nonzero"}
+_NAMES = {
+    "_local_scalar_dense": ".item(), or a tensor as a condition,",
+    "equal": "torch.equal",
+    "index": "a mask as an index",
+}
 _DEPENDS = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+_BY_MEMORY = {"as_strided", "as_strided_", "as_strided_copy", "as_strided_scatter", "_reshape_alias", "resize_", "set_"}
 _DROPPED = ("device", "layout", "pin_memory", "non_blocking")  # keywords that belong to where a step is repeated
 
 
@@ -102,7 +107,8 @@ def record(step: Callable[[Any, Any], Any], state: Any, batch: Any) -> tuple[Rec
     Raises RecordingError for a step that cannot be repeated without Python: one that makes Python depend on numbers
     (`.item()`, a tensor as a condition, `.numpy()`), draws random numbers, writes into what it was given, or fails.
     """
-    state = type(state)(*(leaf.detach().clone() for leaf in state))  # two names of one tensor would be one input
+    # two names of one tensor would be one input; and a batch may lie in the memory of a tensor that the step holds
+    state, batch = type(state)(*map(_copied, state)), mapped(_copied, batch)
     recorder = _Recorder([*state, *parts_of(batch)])
     try:
         with _NoNumbers(), recorder:
@@ -187,14 +193,24 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise RecordingError(f"{_NAMES.get(name, name)} makes Python depend on numbers")
         if torch.Tag.nondeterministic_seeded in operator.tags:
             raise RecordingError(f"{name} draws random numbers: let `batches` draw them, from a Stream")
+        if name in _BY_MEMORY:
+            raise RecordingError(f"{name} depends on how a tensor lies in memory")
         given = self._noted(args), {key: self._noted(value) for key, value in kwargs.items() if key not in _DROPPED}
-        written = [args[k] for k, argument in enumerate(operator._schema.arguments[: len(args)]) if _writes(argument)]
+        if operator._schema.is_mutable:
+            return self._written(operator, name, args, kwargs, given)
         out = operator(*args, **kwargs)
-        if written or operator._schema.is_mutable:
-            return self._written(operator, name, given, written, out)
+        if operator is torch.ops.aten.lift_fresh.default:
+            self._fresh(args[0])
         results = list(out) if isinstance(out, list | tuple) else [out]
         self._note(operator, given, results, several=isinstance(out, list | tuple))
         return out
+
+    def _fresh(self, tensor: Tensor) -> None:
+        """What the step has just made of Python's numbers, as torch.tensor does: it may write into that."""
+        place = self.at[id(tensor)]
+        if place in self.held:
+            self.held[place] = _copied(tensor)
+            self.read_only.discard(_memory(tensor))
 
     def _noted(self, value: Any) -> Any:
         """An argument with places for its tensors."""
@@ -210,19 +226,25 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.lines.append(Line(operator, tuple(given[0]), given[1], places, sizes, several))
 
     def _written(
-        self, operator: OpOverload, name: str, given: tuple[Any, Any], written: Sequence[Tensor], out: Any
+        self, operator: OpOverload, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], given: tuple[Any, Any]
     ) -> Any:
         """Note an operator in place as its functional form, whose result takes the place of what was written to."""
         functional = getattr(getattr(torch.ops.aten, name.removesuffix("_"), None), operator._overloadname, None)
-        if not name.endswith("_") or functional is None or len(written) != 1:
+        written = [args[k] for k, argument in enumerate(operator._schema.arguments[: len(args)]) if _writes(argument)]
+        if not name.endswith("_") or functional is None or len(written) != 1 or not isinstance(written[0], Tensor):
             raise RecordingError(f"{name} writes in place, and has no form that does not")
         (target,) = written
         if _memory(target) in self.read_only:
             raise RecordingError(f"{name} writes into what the step was given")
+        result = functional(*args, **kwargs)
+        out = operator(*args, **kwargs)
         for other in self.sharing[_memory(target)]:
             self.stale[other] = name
         self.sharing[_memory(target)] = []
-        self._note(functional, given, [target], several=False)
+        self._note(functional, given, [result if result.dtype != target.dtype else target], several=False)
+        if result.dtype != target.dtype:  # in place, it is cast to what is there
+            place = Place(self.at[id(result)])
+            self._note(torch.ops.aten._to_copy.default, ((place,), {"dtype": target.dtype}), [target], several=False)
         return out
 
     def recording(self, outputs: tuple[int, ...]) -> Recording:
@@ -236,6 +258,10 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         held = {place: tensor for place, tensor in self.held.items() if place in needed}
         shapes = tuple(_look(tensor) for tensor in (*(self.alive[place] for place in self.inputs), *held.values()))
         return Recording(tuple(lines[::-1]), self.inputs, held, outputs, shapes)
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone()
 
 
 def _places(value: Any) -> Iterator[int]:

@@ -44,6 +44,8 @@ class Program:
         missing = sorted({str(line.operator) for line in recording.lines} - set(map(str, rules.RULES)))
         if missing:
             raise RecordingError(f"there is no rule for {', '.join(missing)}")
+        if torch.bfloat16 in (dtype for _, dtype in recording.shapes):
+            raise RecordingError("numpy, by which numbers go to XLA, knows no bfloat16")
         self.device = jax.devices(device)[0]
         self.room, self.every = room, every
         with jax.enable_x64(True), jax.default_device(self.device):
@@ -98,7 +100,8 @@ class Xla:
         pairs = [(np.asarray(a), np.asarray(b)) for a, b in zip(yes.leaves, no.leaves, strict=True)]
         chosen = [np.where(mask.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in pairs]
         finite = np.where(mask, np.asarray(yes.finite), np.asarray(no.finite))
-        return Native([jax.device_put(leaf, self.program.device) for leaf in chosen], finite)
+        with jax.enable_x64(True):
+            return Native([jax.device_put(leaf, self.program.device) for leaf in chosen], finite)
 
     def _array(self, tensor: Tensor) -> Any:
         with jax.enable_x64(True):
