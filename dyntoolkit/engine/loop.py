@@ -110,7 +110,8 @@ def train(
         native, states = yield from _block(engine, before, drawn, steps, dense, pace, partial(frame, values={}), k)
         lost = training & ~engine.finite(native)
         if lost.any():
-            native, states, left = yield from _replay(engine, before, drawn, steps, dense, lost, frame(k, {}))
+            late = frame(k if dense else stop - 1, {})  # after the heartbeats so far, before the next measured frame
+            native, states, left = yield from _replay(engine, before, drawn, steps, dense, lost, late)
             marks = np.where(left > 0, start + k + left, marks)
         if not training.all():
             native = engine.select(training, native, before)
@@ -176,7 +177,7 @@ def _block(
             native = engine.advance(native, drawn, first, done)
         pace.learn(done - first, time.perf_counter() - begin)
         if done < steps:
-            yield heartbeat(k + done)
+            yield heartbeat(k if dense else k + done)  # if dense, the frames of this block are still to come
     return native, states
 
 
