@@ -13,6 +13,7 @@ endif
 .PHONY: serve lab quick test lint types format notebooks
 
 serve: $(READY)  ## the gallery as dashboards in the browser; ARGS="--port 9000" passes options on
+	$(BIN)/dyntoolkit warm
 	$(BIN)/dyntoolkit serve $(ARGS)
 
 lab: $(READY)  ## the notebooks in JupyterLab

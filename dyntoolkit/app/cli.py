@@ -1,4 +1,4 @@
-"""The command line: list, run, serve, lab.
+"""The command line: list, run, serve, warm, lab.
 
 Exit codes of `run`: 0 every expected claim holds, 1 not, 2 bad input, 130 stopped by Ctrl-C.
 """
@@ -86,6 +86,11 @@ def parser() -> Parser:
     serve.add_argument("--token", help="what a visitor must know; made up if the host is not this machine")
     serve.set_defaults(command=serve_command)
 
+    warm = commands.add_parser(
+        "warm", help="compile what the default settings train with, so that nobody waits for it", allow_abbrev=False
+    )
+    warm.set_defaults(command=warm_command)
+
     lab = commands.add_parser("lab", help="the notebooks in JupyterLab", allow_abbrev=False)
     lab.add_argument("--port", type=_port, default=8888, help="default 8888")
     lab.add_argument("--no-browser", action="store_true", help="do not open a browser")
@@ -146,6 +151,22 @@ def serve_command(options: argparse.Namespace) -> int:
     from dyntoolkit.app.serve import serve
 
     return serve(port=options.port, host=options.host, browser=not options.no_browser, token=options.token)
+
+
+def warm_command(options: argparse.Namespace) -> int:
+    """`dyntoolkit warm`."""
+    from dyntoolkit.app.warm import warm
+    from dyntoolkit.engine.choice import has_jax
+
+    if not has_jax():
+        print("dyntoolkit: JAX is not installed here, so there is nothing to compile.", file=sys.stderr)
+        return 0
+    seconds = 0.0
+    for name, took in warm():
+        seconds += took
+        print(f"{name}: {took:.1f} s", flush=True)
+    print(f"Everything is compiled{f', in {seconds:.0f} s' if seconds else ''}.")
+    return 0
 
 
 def lab_command(options: argparse.Namespace) -> int:

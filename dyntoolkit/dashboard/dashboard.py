@@ -21,6 +21,7 @@ from dyntoolkit.dashboard.presets import Presets
 from dyntoolkit.dashboard.runner import Job, Progress, Runner, State
 from dyntoolkit.dashboard.sliders import SliderPanel
 from dyntoolkit.dashboard.trained_map import TrainedMap
+from dyntoolkit.engine.choice import preload
 from dyntoolkit.engine.history import History
 from dyntoolkit.errors import InputError
 from dyntoolkit.experiment import Experiment
@@ -47,6 +48,7 @@ class Dashboard:
         n_seeds: int = 1,
         earlier: "Dashboard | None" = None,
     ) -> None:
+        preload()
         self.experiment = experiment
         self.first: Any = experiment.configure() if config is None else config  # what it was asked for
         self._start = (seed, n_seeds)

@@ -3,8 +3,10 @@
 The choice depends on the structure of the step and on what is installed, never on a clock or on numbers.
 """
 
+import importlib
 import importlib.util
 import logging
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Generator, Iterator
@@ -56,13 +58,13 @@ def check_asked(engine: str | None, device: str = "cpu") -> Asked:
         raise unknown("engine", engine, ENGINES)
     if device not in DEVICES:
         raise unknown("device", device, DEVICES)
-    if engine == "xla" and not _has_jax():
+    if engine == "xla" and not has_jax():
         raise InputError("engine: xla needs JAX, which is not installed here: pip install jax.", "engine")
     if device == "cuda" and engine == "eager":
         raise InputError(
             "device: an eager step runs on the CPU, where its tensors are; leave the engine out.", "device"
         )
-    if device == "cuda" and not (_has_jax() and _jax_has_gpu()) and not torch.cuda.is_available():
+    if device == "cuda" and not (has_jax() and _jax_has_gpu()) and not torch.cuda.is_available():
         raise InputError("device: cuda needs a GPU and a JAX or torch that is built for it; there is none.", "device")
     return Asked(engine, device)
 
@@ -82,7 +84,17 @@ def asking(asked: Asked) -> Iterator[None]:
         _ASKED.reset(token)
 
 
-def _has_jax() -> bool:
+def preload() -> None:
+    """Load JAX in a thread, which takes most of a second, so that the first training need not wait for it.
+
+    Not before a fork: what is forked while another thread runs may hang.
+    """
+    if has_jax() and "dyntoolkit.engine.xla" not in sys.modules:
+        threading.Thread(target=importlib.import_module, args=("dyntoolkit.engine.xla",), daemon=True).start()
+
+
+def has_jax() -> bool:
+    """Whether JAX is installed."""
     return importlib.util.find_spec("jax") is not None
 
 
@@ -130,7 +142,7 @@ def choose(
 
 def _xla_wanted(asked: Asked) -> bool:
     """Whether XLA is to be tried: not excluded, installed, and there for the device."""
-    return asked.engine != "recorded" and _has_jax() and (asked.device == "cpu" or _jax_has_gpu())
+    return asked.engine != "recorded" and has_jax() and (asked.device == "cpu" or _jax_has_gpu())
 
 
 def _recorded(step: Step, state: Any, batches: Any, steps: int) -> tuple[Recording, Any]:

@@ -176,7 +176,7 @@ def _compiled(recording: Recording, device: Any, room: int, every: bool, cache: 
         number,
         number,
     )
-    key = hashlib.sha256(repr((recording.key, room, every, _machine(device))).encode()).hexdigest()
+    key = hashlib.sha256(repr((recording.key, room, every, machine(device.platform))).encode()).hexdigest()
     taken = jax.tree.structure((given, {}))
     returned = jax.tree.structure((given[1], 0, given[3]))
     stored = cache.get(key)
@@ -201,8 +201,9 @@ def _loaded(stored: bytes, taken: Any, returned: Any, device: Any) -> Callable[.
 
 
 @cache
-def _machine(device: Any) -> str:
-    """What a program depends on, apart from the step: the versions, our own code, the processor."""
+def machine(kind: str) -> str:
+    """What programs for "cpu" or "cuda" depend on, apart from the step: the versions, our own code, the processor."""
+    device = jax.devices(kind)[0]
     own = b"".join(Path(file).read_bytes() for file in (__file__, rules.__file__))
     flags = Path("/proc/cpuinfo")
     features = (

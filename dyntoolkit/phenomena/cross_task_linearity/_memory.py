@@ -20,7 +20,7 @@ class Memory:
         self._kept: OrderedDict[Hashable, tuple[list[Frame], int]] = OrderedDict()  # the newest last
 
     def frames(self, key: Hashable, train: Callable[[], Iterator[Frame]]) -> Iterator[Frame]:
-        """The frames that the present engine left under `key`; else those of `train()`, remembered once it is through."""
+        """The frames that this engine left under `key`; else those of `train()`, remembered once it is through."""
         key = key, current()  # another engine gives other roundings
         with self._lock:
             known = self._kept.get(key)
