@@ -1,9 +1,10 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 from torch import nn
 
+from dyntoolkit.engine.choice import Asked, asking
 from dyntoolkit.engine.layers import MLP
 
 
@@ -44,3 +45,12 @@ class Twin(nn.Module):
 @pytest.fixture
 def twin() -> Callable[[MLP, torch.Tensor], Twin]:
     return Twin
+
+
+@pytest.fixture(params=["eager", "recorded", "xla"])
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The name of the engine that all trainings of the test use; the test runs once with each."""
+    if request.param == "xla":
+        pytest.importorskip("jax")
+    with asking(Asked(request.param)):
+        yield request.param
