@@ -50,7 +50,5 @@ def twin() -> Callable[[MLP, torch.Tensor], Twin]:
 @pytest.fixture(params=["eager", "recorded", "xla"])
 def engine(request: pytest.FixtureRequest) -> Iterator[str]:
     """The name of the engine that all trainings of the test use; the test runs once with each."""
-    if request.param == "xla":
-        pytest.importorskip("jax")
     with asking(Asked(request.param)):
         yield request.param
