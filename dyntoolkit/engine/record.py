@@ -201,6 +201,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         out = operator(*args, **kwargs)
         if operator is torch.ops.aten.lift_fresh.default:
             self._fresh(args[0])
+        if isinstance(out, bool | int):
+            return out  # about shapes; what depends on numbers was refused above
         results = list(out) if isinstance(out, list | tuple) else [out]
         self._note(operator, given, results, several=isinstance(out, list | tuple))
         return out
@@ -261,7 +263,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _copied(tensor: Tensor) -> Tensor:
-    return tensor.detach().clone()
+    return tensor.detach().clone(memory_format=torch.contiguous_format)
 
 
 def _places(value: Any) -> Iterator[int]:
