@@ -225,6 +225,13 @@ def test_undefined_results_have_no_place():
     assert_equal(walked(recording, Sgd(THETA)), after)
 
 
+def test_what_is_held_needs_no_gradient():
+    weight = nn.Parameter(OTHER.clone())
+    recording, _ = record(of(lambda theta: theta * weight.detach() + weight.sum().detach()), Sgd(THETA), None)
+    assert [held.requires_grad for held in recording.held.values()] == [False]
+    assert torch.equal(*recording.held.values(), weight)
+
+
 # ---- Keys ----
 
 
@@ -321,6 +328,12 @@ def viewed(theta):
     return y.view(2, 3)
 
 
+def renamed(theta):
+    x = theta * 1
+    x += OTHER
+    return x.data * 2  # another name of what x is now
+
+
 def scattered(theta):
     x = torch.zeros(2, 3)
     return x.scatter_add_(1, torch.tensor([[0, 0, 1], [2, 2, 2]]), theta).index_add_(0, ROWS, theta)
@@ -386,6 +399,7 @@ ALLOWED = [
     summed,
     cast,
     viewed,
+    renamed,
     scattered,
     gathered,
     differentiated,
