@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,20 @@ def measure(folder: Path, seeds: Sequence[int], names: Sequence[str]) -> None:
             print(f"  {experiment.name}: {time.perf_counter() - began:.1f} s", file=sys.stderr, flush=True)
 
 
+def _eagerly() -> AbstractContextManager[None]:
+    """A context in which steps train as they stand; revisions without engines know nothing else."""
+    try:
+        from dyntoolkit.engine.choice import Asked, asking
+    except ModuleNotFoundError:
+        return nullcontext()
+    return asking(Asked("eager"))
+
+
 def _measured(experiment: Any, seeds: Sequence[int]) -> dict[str, Any]:
     """All of one experiment, by what any revision offers: its default run, as plain arrays."""
     try:
-        history = experiment.run(experiment.configure(), seeds)
+        with _eagerly():
+            history = experiment.run(experiment.configure(), seeds)
         found = {"diverged": np.asarray(history.diverged)}
         found |= {f"metric {name}": np.asarray(value) for name, value in experiment.metrics(history).items()}
         found |= {f"steps of {name}": history.at(name) for name in history.names()}

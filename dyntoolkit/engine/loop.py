@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from dyntoolkit.engine.batches import Batch, look
-from dyntoolkit.engine.choice import choose
-from dyntoolkit.engine.engines import Engine, select
+from dyntoolkit.engine.choice import choose, current
+from dyntoolkit.engine.engines import Eager, Engine, select
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.errors import InputError
 
@@ -20,6 +20,7 @@ BLOCK = 250  # steps whose batches are drawn at once
 CHECK = 50  # steps between two tests whether a run has settled
 DENSE = 4  # where at least every fourth step is recorded, all states of a block are kept
 DENSE_BLOCK, KEPT = 50, 2**26  # most steps of such a block, and bytes of its states (64 MB)
+LEAD, LEAD_NUMBERS = 400, 2**22  # most updates before the second frame is seen, and these times the state's size
 SLICE = 0.025  # seconds, about, between two chances for the consumer to pause or stop
 
 
@@ -53,7 +54,8 @@ def train(
     Returns the end state and the divergence steps, so phases chain with `yield from`.
 
     The operators of the step are recorded where they can be, and repeated without Python (see `engine.choice`). No
-    number depends on how many updates are done between two heartbeats.
+    number depends on how many updates are done between two heartbeats. If it takes only a few, the step itself does the
+    updates up to the second frame, in any case, so that there is something to see while a program compiles.
     A run that stops being finite is frozen at its last finite state and marked with the step at which it left; the
     others go on; once none is left to train, the remaining frames come without training. Checking every step would
     cost a third of a small network's speed, so a block of steps is checked at its end, and replayed step by step
@@ -79,11 +81,14 @@ def train(
     dense = updates <= DENSE * (len(record) - 1)
     if dense:
         block = max(1, min(block, DENSE_BLOCK, KEPT // sum(leaf.nbytes for leaf in state)))
-    engine: Engine | None = None
+    lead = record[0] + _lead(state, record, block, dense)
+    choice: _Choice | None = None
+    engine: Engine = Eager(step)
 
     def frame(k: int, values: Mapping[str, Array]) -> Frame:
         seen = np.where(marks > start + k, -1, marks)  # a block is done before its states are measured
-        return Frame(start + k, end, values, seen, engine="" if engine is None else engine.name)
+        name = choice.engine.name if choice and choice.engine else ""
+        return Frame(start + k, end, values, seen, engine=name)
 
     def measured(k: int, state: State) -> Frame:
         values = measure(k, state)
@@ -98,12 +103,15 @@ def train(
             stop = min(stop, k - k % check_every + check_every)
         batch, steps = batches(k, stop), stop - k
         found = look(batch, steps)
-        if engine is None:
-            expected = found
-            choice = choose(step, state, batch, steps, updates=updates, room=block, every=dense)
-            engine = yield from _meanwhile(choice, frame(k, {}))
-            native = engine.enter(state)
-        elif found != expected:
+        if choice is None:
+            expected, native = found, state
+            choice = _Choice(choose(step, state, batch, steps, updates=updates, room=block, every=dense))
+        if k >= lead and engine is not choice.engine:
+            while choice.engine is None:
+                yield frame(k, {})
+                choice.glance()
+            native, engine = choice.engine.enter(engine.leave(native)), choice.engine
+        if found != expected:
             got = f"{found} from step {k} on, after {expected}"
             raise InputError(f"batches gives the same parts, shapes and dtypes in all steps, got {got}.", "batches")
         before, drawn = native, engine.load(batch, steps)
@@ -126,7 +134,7 @@ def train(
         if at < stop:
             yield frame(stop, {})
         k = stop
-    state = state if engine is None else engine.leave(native)
+    state = state if choice is None else engine.leave(native)
     while waiting:
         yield measured(waiting.pop(), state)
     return state, marks
@@ -143,15 +151,28 @@ class _Pace:
         self.steps = max(1, min(4 * self.steps, int(steps * SLICE / max(seconds, 1e-9))))
 
 
-def _meanwhile(choice: Generator[None, None, Engine], heartbeat: Frame) -> Generator[Frame, None, Engine]:
-    """The engine that is chosen, with a heartbeat whenever that takes a while."""
-    while True:
+def _lead(state: tuple[Any, ...], record: Sequence[int], block: int, dense: bool) -> int:
+    """How many updates the step itself does before the engine takes over; 0 where they might take long."""
+    whole = record[-1] - record[0]
+    updates = block if dense else record[min(1, len(record) - 1)] - record[0]
+    few = updates < whole and updates <= LEAD and updates * sum(leaf.numel() for leaf in state) <= LEAD_NUMBERS
+    return updates if few and current().device == "cpu" else 0
+
+
+class _Choice:
+    """The choice of an engine, which begins at once and may go on in another thread. engine: None until it is made."""
+
+    def __init__(self, choosing: Generator[None, None, Engine]) -> None:
+        self.choosing = choosing
+        self.engine: Engine | None = None
+        self.glance()
+
+    def glance(self) -> None:
+        """Go on with it, for a moment."""
         try:
-            next(choice)
-        except StopIteration as chosen:
-            engine: Engine = chosen.value
-            return engine
-        yield heartbeat
+            next(self.choosing)
+        except StopIteration as end:
+            self.engine = end.value
 
 
 def _block(
