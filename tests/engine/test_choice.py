@@ -1,0 +1,546 @@
+"""Which engine trains, what is said about it, and that nobody else notices."""
+
+import logging
+import os
+import threading
+import time
+from collections import OrderedDict
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from dyntoolkit.engine import choice, rules, xla
+from dyntoolkit.engine.batches import full_batch
+from dyntoolkit.engine.choice import BEST, FEW, Asked, asking, check_asked, current
+from dyntoolkit.engine.loop import train
+from dyntoolkit.engine.update import Adam, Sgd, adam
+from dyntoolkit.errors import InputError
+
+aten = torch.ops.aten
+THETA = torch.sin(torch.arange(1.0, 7.0)).view(2, 3)
+ENGINES = ("eager", "recorded", "xla")
+
+
+def pull(state, seconds=0.9):
+    return state.theta * seconds + 0.1 * torch.tanh(state.theta)
+
+
+def step(state, _):
+    """The step of most trainings here."""
+    return Sgd(pull(state))
+
+
+def training(step=step, record=(0, 2 * FEW), batches=full_batch, state=None):
+    start = Sgd(THETA) if state is None else state
+    return train(start, step, batches, record, lambda k, state: {"theta": state.theta.numpy()})
+
+
+def ended(frames):
+    """The last frame."""
+    for frame in frames:
+        last = frame
+    return last
+
+
+def naive(step=step, steps=2 * FEW, state=None):
+    state = Sgd(THETA) if state is None else state
+    for _ in range(steps):
+        state = step(state, None)
+    return state.theta.numpy()
+
+
+@pytest.fixture
+def fresh(monkeypatch, tmp_path):
+    """No program is known, on disk neither, and nothing has been said."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(choice, "_PROGRAMS", OrderedDict())
+    monkeypatch.setattr(choice, "_CHECKED", set())
+    monkeypatch.setattr(choice, "_SAID", set())
+    return tmp_path / "dyntoolkit" / "programs"
+
+
+def said(caplog):
+    return [record.getMessage() for record in caplog.records if record.name == choice.__name__]
+
+
+# ---- What was asked for ----
+
+
+def test_without_a_word_trainings_use_the_best_engine():
+    assert current() == BEST == Asked(None, "cpu")
+
+
+def test_what_was_asked_for_holds_within_the_context_and_in_this_thread():
+    others = []
+    with asking(Asked("eager")):
+        with asking(Asked("recorded")):
+            assert current() == Asked("recorded")
+        assert current() == Asked("eager")
+        thread = threading.Thread(target=lambda: others.append(current()))
+        thread.start()
+        thread.join()
+    assert current() == BEST
+    assert others == [BEST]
+    with pytest.raises(ZeroDivisionError), asking(Asked("eager")):
+        raise ZeroDivisionError
+    assert current() == BEST
+
+
+@pytest.mark.parametrize("engine", [None, *ENGINES])
+def test_engines_that_there_are_can_be_asked_for(engine):
+    assert check_asked(engine) == Asked(engine, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (("xlaa",), r"unknown engine 'xlaa'. Did you mean 'xla'\? Allowed: xla, recorded, eager."),
+        (("jax",), "unknown engine 'jax'. Allowed: xla, recorded, eager."),
+        ((None, "tpu"), "unknown device 'tpu'.* Allowed: cpu, cuda."),
+        (("eager", "cuda"), "an eager step runs on the CPU, where its tensors are; leave the engine out."),
+        ((None, "cuda"), "device: cuda needs a GPU and a JAX or torch that is built for it; there is none."),
+        (("recorded", "cuda"), "device: cuda needs a GPU and a JAX or torch that is built for it; there is none."),
+    ],
+)
+def test_what_cannot_be_had_is_said(asked, told, monkeypatch):
+    monkeypatch.setattr(choice, "_jax_has_gpu", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match=told):
+        check_asked(*asked)
+
+
+def test_a_gpu_may_be_there_for_either(monkeypatch):
+    for jax_has, torch_has in ((True, False), (False, True)):
+        monkeypatch.setattr(choice, "_jax_has_gpu", lambda jax_has=jax_has: jax_has)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda torch_has=torch_has: torch_has)
+        assert check_asked(None, "cuda") == Asked(None, "cuda")
+
+
+def test_whether_a_gpu_is_there_is_asked_of_jax():
+    assert choice._jax_has_gpu() == any(device.platform == "gpu" for device in jax.devices())
+
+
+def test_xla_cannot_be_asked_for_without_jax(monkeypatch):
+    assert choice.has_jax()
+    monkeypatch.setattr(choice, "has_jax", lambda: False)
+    with pytest.raises(InputError, match=r"xla needs JAX, which is not installed here: pip install jax\.") as refused:
+        check_asked("xla")
+    assert refused.value.field == "engine"
+    assert check_asked("recorded") == Asked("recorded")
+
+
+# ---- The choice ----
+
+
+@pytest.mark.parametrize(("updates", "engine"), [(FEW - 1, "eager"), (FEW, "xla")])
+def test_a_training_of_few_updates_is_not_worth_a_program(updates, engine):
+    assert ended(training(record=(0, updates))).engine == engine
+    assert ended(training(record=(500, 500 + updates))).engine == engine
+
+
+@pytest.mark.parametrize("updates", [1, 3, 2 * FEW])
+def test_the_engine_that_was_asked_for_is_used_in_any_case(engine, updates):
+    last = ended(training(record=(0, updates)))
+    assert last.engine == engine
+    np.testing.assert_allclose(last.values["theta"], naive(steps=updates), rtol=1e-5)
+
+
+def test_where_nothing_trains_there_is_no_engine():
+    assert [frame.engine for frame in training(record=(0,))] == [""]
+
+
+def test_without_jax_the_operators_are_repeated_by_torch(monkeypatch, caplog):
+    monkeypatch.setattr(choice, "has_jax", lambda: False)
+    monkeypatch.setattr(choice, "_xla", None)
+    last = ended(training())
+    assert last.engine == "recorded"
+    np.testing.assert_array_equal(last.values["theta"], naive())
+    assert said(caplog) == []
+
+
+def test_jax_is_loaded_ahead_where_it_is_installed(monkeypatch):
+    loaded = []
+    monkeypatch.setattr(choice.importlib, "import_module", loaded.append)
+    monkeypatch.delitem(choice.sys.modules, "dyntoolkit.engine.xla")
+    with monkeypatch.context() as patch:
+        patch.setattr(choice, "has_jax", lambda: False)
+        choice.preload()
+    choice.preload()
+    end = time.monotonic() + 5
+    while not loaded and time.monotonic() < end:
+        time.sleep(0.01)
+    assert loaded == ["dyntoolkit.engine.xla"]
+
+
+def test_where_an_operator_has_no_rule_torch_repeats_the_step_and_it_is_said_once(fresh, monkeypatch, caplog):
+    monkeypatch.delitem(rules.RULES, aten.tanh.default)
+    for _ in range(2):
+        last = ended(training())
+        assert last.engine == "recorded"
+        np.testing.assert_array_equal(last.values["theta"], naive())
+    assert said(caplog) == [
+        "a training goes on in torch, operator by operator: there is no rule for aten.tanh.default."
+    ]
+
+
+def test_xla_that_was_asked_for_is_refused_where_an_operator_has_no_rule(fresh, monkeypatch):
+    monkeypatch.delitem(rules.RULES, aten.tanh.default)
+    with asking(Asked("xla")), pytest.raises(InputError, match=r"there is no rule for aten.tanh.default\.$") as refused:
+        ended(training())
+    assert refused.value.field == "engine"
+
+
+WRONG = {
+    "numbers": lambda x: jnp.tanh(x) * 1.5,
+    "one run": lambda x: jnp.tanh(x).at[1, 0].add(0.5),
+    "not a number": lambda x: jnp.tanh(x) * jnp.nan,
+    "shape": lambda x: jnp.tanh(x)[:, :2],
+    "dtype": lambda x: jnp.tanh(x).astype(jnp.float64),
+    "raises": lambda x: 1 / 0,
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_rule_is_found_and_not_used(fresh, monkeypatch, caplog, wrong):
+    monkeypatch.setitem(rules.RULES, aten.tanh.default, WRONG[wrong])
+    for _ in range(2):
+        last = ended(training())
+        assert last.engine == "recorded"
+        np.testing.assert_array_equal(last.values["theta"], naive())
+    (message,) = said(caplog)
+    assert message.startswith("a training goes on in torch, operator by operator: ")
+    assert ("xla gives other numbers than the step itself for theta" in message) == (
+        wrong in ("numbers", "one run", "not a number")
+    )
+
+
+def test_the_check_sees_an_update_of_any_leaf(fresh, monkeypatch, caplog):
+    monkeypatch.setitem(rules.RULES, aten.lerp.Tensor, lambda x, y, weight: x)
+    gradient = torch.ones(2, 3)
+    last = ended(training(lambda s, _: adam(s, gradient, 0.1), state=Adam.start(THETA)))
+    assert last.engine == "recorded"
+    assert "for theta" in said(caplog)[0] or "for mean" in said(caplog)[0]
+
+
+def test_programs_that_were_checked_are_not_checked_again(fresh, monkeypatch):
+    ended(training())
+    monkeypatch.setattr(choice, "_check", None)
+    assert ended(training(state=Sgd(THETA / 2))).engine == "xla"
+
+
+@pytest.mark.parametrize("engine", ["recorded", "xla"])
+def test_an_engine_that_fails_is_not_used(fresh, monkeypatch, caplog, engine):
+    kind = xla.Xla if engine == "xla" else choice.Recorded
+    monkeypatch.setattr(choice, "has_jax", lambda: engine == "xla")
+    monkeypatch.setattr(kind, "load", lambda *_: 1 / 0)
+    last = ended(training())
+    assert last.engine == ("recorded" if engine == "xla" else "eager")
+    np.testing.assert_array_equal(last.values["theta"], naive())
+    assert f"{engine} fails: ZeroDivisionError: division by zero" in said(caplog)[0]
+
+
+# ---- Steps that cannot be recorded ----
+
+
+class Counting:
+    """A step that does something else at each call."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, state, _):
+        self.calls += 1
+        return Sgd(state.theta + self.calls)
+
+
+class Drawing:
+    """A step that draws its numbers by numpy, each time into an array of its own or always into the same."""
+
+    def __init__(self, *, again):
+        self.generator = np.random.default_rng(3)
+        self.buffer = np.empty((2, 3), dtype=np.float32) if again else None
+
+    def __call__(self, state, _):
+        noise = self.generator.random((2, 3), dtype=np.float32, out=self.buffer)
+        return Sgd(state.theta + torch.from_numpy(noise))
+
+
+@pytest.mark.parametrize("make", [Counting, lambda: Drawing(again=False), lambda: Drawing(again=True)])
+@pytest.mark.parametrize("record", [(0, 2 * FEW), (0, 1, 2 * FEW)])  # the first block has many steps, or one
+def test_a_step_that_is_never_the_same_trains_in_python(caplog, monkeypatch, make, record):
+    monkeypatch.setattr(choice, "_SAID", set())
+    last = ended(training(make(), record))
+    assert last.engine == "eager"
+    (message,) = said(caplog)
+    assert message.startswith("a training goes on in Python, step by step: ")
+    assert "it does not do the same in each step" in message or "gives other numbers than the step itself" in message
+
+
+def test_a_step_that_counts_is_told_from_one_that_does_not():
+    with pytest.raises(choice.RecordingError, match="it does not do the same in each step"):
+        choice._recorded(Counting(), Sgd(THETA), None, 2)
+    with pytest.raises(choice.RecordingError, match="it does not do the same in each step"):
+        choice._recorded(Drawing(again=False), Sgd(THETA), None, 1)
+    structures = iter([step, lambda state, _: Sgd(-state.theta)])
+    with pytest.raises(choice.RecordingError, match="it does not do the same in each step"):
+        choice._recorded(lambda state, _: next(structures)(state, None), Sgd(THETA), None, 1)
+    recording, after = choice._recorded(step, Sgd(THETA), None, 2)
+    assert torch.equal(after.theta, step(Sgd(THETA), None).theta)
+    assert recording.key
+
+
+def test_numbers_that_are_no_numbers_are_the_same():
+    held = torch.tensor([[1.0], [torch.nan]])
+    recording, _ = choice._recorded(lambda state, _: Sgd(state.theta * held.clone()), Sgd(THETA), None, 1)
+    assert recording.lines
+
+
+def test_a_step_that_asks_for_numbers_trains_in_python_and_it_is_said_once(caplog, monkeypatch):
+    monkeypatch.setattr(choice, "_SAID", set())
+
+    def asking_step(state, _):
+        return Sgd(state.theta * (0.9 if state.theta.sum() > 0 else 0.8))
+
+    for _ in range(2):
+        last = ended(training(asking_step))
+        assert last.engine == "eager"
+        np.testing.assert_array_equal(last.values["theta"], naive(asking_step))
+    reason = ".item(), or a tensor as a condition, makes Python depend on numbers"
+    assert said(caplog) == [f"a training goes on in Python, step by step: {reason}."]
+
+
+@pytest.mark.parametrize("engine", ["recorded", "xla"])
+def test_an_engine_that_was_asked_for_is_refused_for_such_a_step(engine):
+    frames = training(lambda state, _: Sgd(state.theta * state.theta.sum().item()), (0, 5))
+    told = r"engine: this training runs in Python only: \.item\(\), or a tensor as a condition, makes Python depend on"
+    with asking(Asked(engine)), pytest.raises(InputError, match=told) as refused:
+        ended(frames)
+    assert refused.value.field == "engine"
+
+
+@pytest.mark.parametrize("good", [0, 1, 2, 3, 120])
+def test_an_error_of_the_step_reaches_who_trains(good):
+    """Whether it comes while the step is recorded, while it is checked or later."""
+    calls = []
+
+    def failing(state, _):
+        if len(calls) == good:
+            raise ZeroDivisionError("of its own")
+        calls.append(1)
+        return Sgd(state.theta * state.theta.sum().sign().item() if good == 120 else state.theta)
+
+    with pytest.raises(ZeroDivisionError, match="of its own"):
+        ended(training(failing))
+
+
+def test_a_step_that_fails_only_while_it_is_recorded_trains_in_python(caplog, monkeypatch):
+    monkeypatch.setattr(choice, "_SAID", set())
+
+    def shy(state, _):
+        if torch.overrides._get_current_function_mode_stack():
+            raise ZeroDivisionError("looked at")
+        return step(state, None)
+
+    last = ended(training(shy))
+    assert last.engine == "eager"
+    np.testing.assert_array_equal(last.values["theta"], naive())
+    assert "it raised ZeroDivisionError while it was recorded: looked at" in said(caplog)[0]
+
+
+def test_nothing_is_drawn_from_torch_for_a_step_that_cannot_be_recorded():
+    def noisy(state, _):
+        return Sgd(state.theta + torch.randn(2, 3))
+
+    torch.manual_seed(1)
+    last = ended(training(noisy))
+    torch.manual_seed(1)
+    np.testing.assert_array_equal(last.values["theta"], naive(noisy))
+
+
+# ---- How much a program may differ ----
+
+
+@pytest.mark.parametrize(
+    ("found", "close"),
+    [
+        ([1.1, 1.0], True),
+        ([1.1 + 1e-6, 1.0], True),  # rounding
+        ([1.1 + 1e-4, 1.0 + 1e-7], True),  # a small part of the change
+        ([1.12, 1.0], False),
+        ([1.1, 1.0 + 1e-3], False),  # where nothing changes, nothing may differ
+        ([1.0, 1.0], False),  # no update
+        ([torch.nan, 1.0], False),
+        ([torch.inf, 1.0], False),
+    ],
+)
+def test_a_program_may_differ_in_rounding_and_in_a_small_part_of_what_changes(found, close):
+    before, right = torch.tensor([[1.0], [1.0]]), torch.tensor([[1.1], [1.0]])  # only the first run changes
+    assert choice._close(before, right, torch.tensor(found).view(2, 1)) == close
+
+
+def test_what_is_not_finite_is_the_same_if_it_is_so_in_both():
+    before = torch.ones(1, 3)
+    for right, found, close in (
+        ([torch.nan, torch.inf, 2.0], [torch.nan, torch.inf, 2.0], True),
+        ([torch.nan, torch.inf, 2.0], [torch.inf, torch.nan, 2.0], True),
+        ([torch.nan, torch.inf, 2.0], [torch.nan, torch.inf, 3.0], False),
+        ([torch.nan, 2.0, 2.0], [1.0, 2.0, 2.0], False),
+    ):
+        assert choice._close(before, torch.tensor([right]), torch.tensor([found])) == close
+
+
+def test_whole_numbers_and_truth_are_exact():
+    for right in (torch.tensor([3, 2**40]), torch.tensor([True, False])):
+        assert choice._close(right, right, right.clone())
+        assert not choice._close(right, right, right.roll(1))
+    assert not choice._close(torch.tensor([3]), torch.tensor([3]), torch.tensor([3], dtype=torch.int32))
+
+
+# ---- While a program compiles ----
+
+
+@pytest.fixture
+def slow(fresh, monkeypatch):
+    """Programs that take half a second, and how often one was made."""
+    made, build = [], xla.Program.__init__
+
+    def slowly(*args, **options):
+        made.append(1)
+        time.sleep(0.5)
+        build(*args, **options)
+
+    monkeypatch.setattr(xla.Program, "__init__", slowly)
+    return made
+
+
+def test_heartbeats_come_while_a_program_compiles(slow):
+    frames = list(training())
+    beats = [frame for frame in frames if frame.step == 0 and not frame.values]
+    assert 5 <= len(beats) <= 0.5 / choice.GLANCE + 5
+    assert {frame.engine for frame in beats} == {""}
+    assert frames[-1].engine == "xla"
+    assert len(slow) == 1
+
+
+def test_a_training_may_be_left_while_its_program_compiles(slow):
+    frames = training()
+    assert [next(frames).step for _ in range(3)] == [0, 0, 0]
+    frames.close()
+    assert ended(training()).engine == "xla"  # the next one finds it
+    assert len(slow) == 1
+
+
+def test_two_threads_that_train_one_step_compile_once(slow):
+    lasts, barrier = [], threading.Barrier(2)
+
+    def work(scale):
+        barrier.wait()
+        lasts.append((scale, ended(training(state=Sgd(scale * THETA)))))
+
+    threads = [threading.Thread(target=work, args=(scale,)) for scale in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(slow) == 1
+    for scale, last in lasts:
+        assert last.engine == "xla"
+        np.testing.assert_allclose(last.values["theta"], naive(state=Sgd(scale * THETA)), rtol=1e-5)
+
+
+def test_other_steps_compile_one_after_the_other(slow, monkeypatch):
+    at_once, most, lock = [0], [0], threading.Lock()
+    build = xla.Program.__init__
+
+    def watched(*args, **options):
+        with lock:
+            at_once[0] += 1
+            most[0] = max(most[0], at_once[0])
+        try:
+            build(*args, **options)
+        finally:
+            with lock:
+                at_once[0] -= 1
+
+    monkeypatch.setattr(xla.Program, "__init__", watched)
+    steps = [
+        lambda state, _, rate=rate: Sgd(pull(state, rate)) for rate in (0.8, 0.7)
+    ]  # a number makes another program
+    threads = [threading.Thread(target=lambda step=step: ended(training(step))) for step in steps]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1]
+    assert len(slow) == 2
+
+
+def test_programs_that_were_not_used_for_long_are_forgotten(fresh, monkeypatch):
+    monkeypatch.setattr(choice, "MOST", 2)
+    made = []
+    monkeypatch.setattr(xla, "Program", lambda recording, *_, **__: made.append(recording.key) or recording.key)
+    keys = {
+        rate: choice._recorded(lambda state, _, rate=rate: Sgd(pull(state, rate)), Sgd(THETA), None, 1)[0]
+        for rate in (0.6, 0.7, 0.8)
+    }
+    for rate in (0.6, 0.7, 0.6, 0.8, 0.6, 0.7):
+        recording = keys[rate]
+        assert choice._program((recording.key,), recording, "cpu", 5, False).result(10) == recording.key
+    assert made == [keys[rate].key for rate in (0.6, 0.7, 0.8, 0.7)]
+
+
+# ---- Nobody else notices ----
+
+
+def test_the_readers_jax_is_as_it_was():
+    before, flags = dict(jax.config.values), os.environ.get("XLA_FLAGS")
+    default = jnp.ones(1).devices()
+    assert ended(training()).engine == "xla"
+    frames = training(record=(0, 50, 2 * FEW), state=Adam.start(THETA), step=lambda s, _: adam(s, s.theta, 0.1))
+    for _ in frames:
+        assert not jax.config.jax_enable_x64
+        assert jnp.arange(3).dtype == jnp.int32
+        with pytest.warns(UserWarning, match="float64 requested in ones is not available"):
+            assert jnp.ones(1, jnp.float64).dtype == jnp.float32
+        assert jnp.ones(1).devices() == default
+    assert dict(jax.config.values) == before
+    assert os.environ.get("XLA_FLAGS") == flags
+
+
+def test_a_reader_with_other_settings_of_jax_gets_the_same_numbers():
+    reference = ended(training()).values["theta"]
+    with jax.enable_x64(True), jax.default_matmul_precision("bfloat16"):
+        last = ended(training())
+    assert last.engine == "xla"
+    np.testing.assert_array_equal(last.values["theta"], reference)
+
+
+def test_another_default_dtype_of_torch_trains_rightly(fresh):
+    def with_constants(state, _):
+        return Sgd((state.theta * torch.full((3,), 0.3)).float())
+
+    torch.set_default_dtype(torch.float64)
+    try:
+        last = ended(training(with_constants))
+        expected = naive(with_constants)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    np.testing.assert_allclose(last.values["theta"], expected, rtol=1e-5, atol=1e-30)
+
+
+def test_modes_of_torch_are_as_they_were():
+    for mode in (torch.no_grad, torch.enable_grad):
+        with mode():
+            before = torch.is_grad_enabled()
+            for _ in training():
+                assert torch.is_grad_enabled() == before
+            assert not torch.overrides._get_current_function_mode_stack()
+
+
+def test_nothing_is_said_where_all_is_well(caplog):
+    with caplog.at_level(logging.WARNING):
+        ended(training())
+    assert caplog.records == []
