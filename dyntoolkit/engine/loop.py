@@ -87,8 +87,8 @@ def train(
 
     def frame(k: int, values: Mapping[str, Array]) -> Frame:
         seen = np.where(marks > start + k, -1, marks)  # a block is done before its states are measured
-        name = choice.engine.name if choice and choice.engine else ""
-        return Frame(start + k, end, values, seen, engine=name)
+        taken_over = choice is not None and engine is choice.engine  # when it was chosen is up to the clock
+        return Frame(start + k, end, values, seen, engine=engine.name if taken_over else "")
 
     def measured(k: int, state: State) -> Frame:
         values = measure(k, state)

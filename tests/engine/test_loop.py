@@ -67,6 +67,12 @@ def pulled(frames):
             return seen, stop.value
 
 
+def without_waits(frames):
+    """All but the heartbeats that came while XLA compiled."""
+    pairs = zip([None, *frames], frames, strict=False)
+    return [f for before, f in pairs if f.values or before is None or f.step > before.step]
+
+
 def alone(start, r, noise, steps):
     """Run r by itself: theta (K, 3) before and after each update while finite, and the step that breaks it or -1."""
     state = Walk(*(t[r : r + 1] for t in start))
@@ -87,7 +93,7 @@ def assert_same(engine, found, expected):
 
 def test_frames_come_at_the_recorded_steps_with_heartbeats_between(steady, engine):
     frames, (state, marks) = pulled(train(growing(0, 0), walk, noise_of(2), (0, 3, 20, 40), theta))
-    frames = [f for f in frames if f.step or f.values]  # XLA's program took a while
+    frames = without_waits(frames)
     assert [(f.step, bool(f.values)) for f in frames] == [
         (0, True),
         (3, True),
@@ -99,18 +105,65 @@ def test_frames_come_at_the_recorded_steps_with_heartbeats_between(steady, engin
         (40, True),  # never a heartbeat at a measured step
     ]
     assert {f.total for f in frames} == {40}
-    assert [f.engine for f in frames] == ["", *[engine] * 7]
+    assert [f.engine for f in frames] == ["", "", *[engine] * 6]  # the first updates are those of the step itself
     assert marks.tolist() == [-1, -1]
     np.testing.assert_array_equal(frames[-1].values["theta"], state.theta)
 
 
 def test_where_each_step_is_recorded_heartbeats_come_before_the_frames_of_their_block(steady, engine):
     frames, _ = pulled(train(growing(0), walk, noise_of(1), range(61), theta))
-    frames = [f for f in frames if f.step or f.values]
-    measured = [f.step for f in frames if f.values]
-    assert measured == list(range(61))
-    assert [f.step for f in frames if not f.values] == [50]  # and those of the first block, at its beginning
+    assert [f.step for f in frames if f.values] == list(range(61))
+    beats = [f.step for f in frames if not f.values]
+    assert beats[:6] == [0] * 6  # of the first 50 updates
+    assert beats[6:] == [50] * len(beats[6:])
     assert [f.step for f in frames] == sorted(f.step for f in frames)
+
+
+@pytest.mark.parametrize(
+    ("record", "led"),
+    [
+        ((0, 30, 200), 30),
+        ((100, 130, 300), 130),
+        ((0, loop.LEAD, 1000), loop.LEAD),
+        ((0, loop.LEAD + 1, 1000), 0),  # this would take too long
+        ((0, 200), 0),  # and here nothing would be left
+        (range(200), loop.DENSE_BLOCK),
+        (range(loop.DENSE_BLOCK + 1), 0),
+    ],
+)
+def test_the_step_itself_does_the_first_updates_if_they_are_few(engine, record, led):
+    frames, _ = pulled(train(growing(0), walk, noise_of(1), record, theta))
+    state, engines = growing(0), {}
+    for k, noise in enumerate(noise_of(1)(0, record[-1] - record[0]), record[0] + 1):
+        state = walk(state, noise)
+        engines[k] = state.theta if k <= led else None
+    for f in frames:
+        if f.values and f.step > record[0]:
+            assert f.engine == ("" if f.step <= led else engine)
+            if f.step <= led:
+                np.testing.assert_array_equal(f.values["theta"], engines[f.step])
+
+
+def test_the_step_itself_does_none_where_a_state_is_large(engine, monkeypatch):
+    monkeypatch.setattr(loop, "LEAD_NUMBERS", 4 * 30)  # growing(0) holds 4 numbers
+    for record, led in (((0, 30, 200), True), ((0, 31, 200), False)):
+        frames, _ = pulled(train(growing(0), walk, noise_of(1), record, theta))
+        (second,) = [f for f in frames if f.values and f.step == record[1]]
+        assert (second.engine == "") == led
+
+
+def test_a_phase_may_begin_at_another_step_than_zero(engine):
+    asked, draws = [], noise_of(1)
+
+    def batches(k0, k1):
+        asked.append((k0, k1))
+        return draws(k0, k1)
+
+    frames, (state, _) = pulled(train(growing(0), walk, batches, range(1000, 1041), theta, start=500, total=2000))
+    assert asked == [(1000, 1040)]  # a block, for each of its steps is recorded
+    assert [f.step for f in frames if f.values] == list(range(1500, 1541))
+    (expected,) = alone(growing(0), 0, noise_of(1)(0, 40), 40)[0][-1:]
+    assert_same(engine, state.theta[0], expected)
 
 
 def test_heartbeats_come_more_often_where_an_update_takes_long():
@@ -514,6 +567,8 @@ RECORDS = ((0, 1, 7, 30, 31, STEPS), range(STEPS + 1), range(0, STEPS + 1, 2), r
 
 
 def test_numbers_depend_neither_on_the_recorded_steps_nor_on_blocks_nor_on_the_pace(engine, monkeypatch):
+    monkeypatch.setattr(loop, "LEAD", 0)  # updates of the step itself have other roundings than XLA's
+
     def thetas(record, pace, block=BLOCK):
         monkeypatch.setattr(loop._Pace, "learn", lambda self, steps, seconds: setattr(self, "steps", pace))
         frames, _ = pulled(network_frames("adam", SEEDS[:2], LR[:2], record, block=block))
