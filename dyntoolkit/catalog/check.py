@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from dyntoolkit.catalog.registry import find
+from dyntoolkit.engine.choice import Asked, asking
 from dyntoolkit.engine.history import History
 from dyntoolkit.engine.own_state import one_thread
 from dyntoolkit.errors import InputError, whole_number
@@ -187,7 +188,8 @@ def _check_any(experiment: Experiment, most: Mapping[str, float], examples: int)
             config = _simplest(experiment, config)
             raise Broken(f"{_differing(config)}: {_breaks(experiment, config)}")
 
-    try_settings()
+    with asking(Asked("eager")):  # sizes of all kinds, each of which would have to be compiled
+        try_settings()
 
 
 def _breaks(experiment: Experiment, config: Config) -> str:
