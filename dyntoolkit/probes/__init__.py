@@ -29,9 +29,10 @@ from dyntoolkit.probes.gaussian_filter import (
     squared_bandwidth,
     squared_distances,
 )
-from dyntoolkit.probes.gradient_curvature import gradient_curvature, hessian_product
+from dyntoolkit.probes.gradient_curvature import gradient_curvature, hessian_product, loss_gradient_product
 from dyntoolkit.probes.inertia import inertia
 from dyntoolkit.probes.kernel_regression import kernel_regression
+from dyntoolkit.probes.largest_eigenvalue import largest_eigenvalue
 from dyntoolkit.probes.linearity import (
     Linearity,
     cosine_distance,
@@ -89,8 +90,10 @@ __all__ = [
     "kernel_change",
     "kernel_regression",
     "largest",
+    "largest_eigenvalue",
     "linear_ntk",
     "log_slope",
+    "loss_gradient_product",
     "matrix_alignment",
     "merge_cheapest",
     "merge_random",

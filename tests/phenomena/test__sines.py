@@ -3,7 +3,16 @@
 import numpy as np
 import torch
 
-from dyntoolkit.phenomena._sines import Data, draw_data, hessian, initial_theta, loss, loss_and_gradient
+from dyntoolkit.phenomena._sines import (
+    Data,
+    draw_data,
+    hessian,
+    initial_theta,
+    loss,
+    loss_and_gradient,
+    loss_gradient_hessian,
+    loss_gradient_product,
+)
 from dyntoolkit.phenomena.loss_spikes.mlp import Config
 
 CONFIGS = [Config(width=6, n_train=20, noise_std=0.3), Config(width=6, n_train=20, init_scale=2.0)]
@@ -31,6 +40,18 @@ def test_gradient_and_hessian_agree_with_autograd():
         torch.testing.assert_close(values[r], one(theta[r]))
         torch.testing.assert_close(gradients[r], torch.func.grad(one)(theta[r]))
         torch.testing.assert_close(full[r], torch.func.hessian(one)(theta[r]))
+
+
+def test_what_is_taken_at_once_is_what_is_taken_one_by_one():
+    data, theta = draw_data(CONFIGS, SEEDS), torch.stack([initial_theta(CONFIGS, SEEDS)] * 3)  # (T, R, P)
+    theta = theta * torch.tensor([1.0, 0.5, 2.0], dtype=torch.float64)[:, None, None]
+    full, u = hessian(theta, data), torch.cos(torch.arange(theta.numel(), dtype=torch.float64)).view_as(theta)
+    values, gradients = loss_and_gradient(theta, data)
+    *found, again = loss_gradient_hessian(theta, data)
+    assert all(map(torch.equal, (*found, again), (values, gradients, full)))
+    *found, product = loss_gradient_product(theta, data)
+    assert all(map(torch.equal, found, (values, gradients)))
+    torch.testing.assert_close(product(u), (full @ u.unsqueeze(-1)).squeeze(-1), rtol=1e-12, atol=1e-12)
 
 
 def test_steps_may_be_stacked_in_front_of_the_runs():

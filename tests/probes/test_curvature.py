@@ -6,7 +6,7 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from dyntoolkit.engine.layers import MLP
-from dyntoolkit.probes.gradient_curvature import gradient_curvature, hessian_product
+from dyntoolkit.probes.gradient_curvature import gradient_curvature, hessian_product, loss_gradient_product
 from dyntoolkit.probes.preconditioned_sharpness import momentum_factor, preconditioned_sharpness
 from dyntoolkit.probes.sharpness import sharpness
 
@@ -48,6 +48,17 @@ def test_preconditioned_sharpness_is_the_largest_eigenvalue_of_d_h():
 def test_hessian_product_is_the_product_with_the_dense_hessian():
     v = torch.cos(torch.arange(THETA.numel(), dtype=torch.float64)).view_as(THETA)
     torch.testing.assert_close(hessian_product(loss, THETA)(v), (hessians() @ v.unsqueeze(2)).squeeze(2))
+
+
+def test_the_product_comes_with_loss_and_gradient_in_any_thread_mode():
+    v = torch.cos(torch.arange(THETA.numel(), dtype=torch.float64)).view_as(THETA)
+    with torch.no_grad():
+        value, gradient, product = loss_gradient_product(loss, THETA)
+        Hv = product(v)
+        assert torch.equal(product(v), Hv)  # as often as wanted
+    torch.testing.assert_close(value, loss(THETA))
+    torch.testing.assert_close(gradient, torch.func.grad(lambda theta: loss(theta).sum())(THETA))
+    assert not any(each.requires_grad for each in (value, gradient, Hv))
 
 
 def test_gradient_curvature_is_the_quotient_of_the_recipe():

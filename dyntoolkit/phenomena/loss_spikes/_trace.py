@@ -1,6 +1,6 @@
 """Quantities that are measured at every step, carried block by block in frames that come every 50 steps."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,7 +11,6 @@ from dyntoolkit.engine.history import Array, Frame, History
 from dyntoolkit.engine.loop import train
 
 State = TypeVar("State", bound=tuple[Any, ...])
-Moment = TypeVar("Moment")
 BLOCK = 50  # steps between two frames
 
 
@@ -36,28 +35,25 @@ def traced(
     step: Callable[[State, Batch], State],
     batches: Callable[[int, int], Batch],
     steps: int,
-    moment: Callable[[State, State], Moment],
-    probe: Callable[[Sequence[Moment], int], dict[str, torch.Tensor]],
+    probe: Callable[[State, State, int], dict[str, torch.Tensor]],
     *,
     total: int | None = None,
 ) -> Iterator[Frame]:
     """Train, and every BLOCK steps let the probe measure all of them at once.
 
-    moment(before, after): what the probe needs of one update. probe(moments, index of the first): name -> (T, R).
-    total: updates of the whole simulation, where this is not all of it.
+    probe(before, after, index of the first): name -> (T, R) for T updates, with the states before and after each of
+    them, leaves (T, R, ...). total: updates of the whole simulation, where this is not all of it.
     """
-    moments: list[Moment] = []
-    before = state
+    path: list[State] = []  # the states that have not been measured yet, and the last one that has
 
     def measure(k: int, state: State) -> dict[str, Array]:
-        nonlocal before
-        if k > 0:
-            moments.append(moment(before, state))
-        before = state
-        if not moments or (k % BLOCK and k < steps):
+        path.append(state)
+        if k == 0 or (k % BLOCK and k < steps):
             return {}
-        measured = probe(moments, k - len(moments))
-        moments.clear()
+        leaves = [torch.stack(list(column)) for column in zip(*path, strict=True)]  # (T + 1, R, ...) each
+        before, after = type(state)(*(leaf[:-1] for leaf in leaves)), type(state)(*(leaf[1:] for leaf in leaves))
+        del path[:-1]
+        measured = probe(before, after, k - len(before[0]))
         return {name: padded(values) for name, values in measured.items()}
 
     return train(state, step, batches, range(steps + 1), measure, total=total)

@@ -37,7 +37,7 @@ from dyntoolkit.phenomena.loss_spikes._panels import STEP, gradient_and_memory, 
 from dyntoolkit.phenomena.loss_spikes._spikes import TEN, THREE
 from dyntoolkit.phenomena.loss_spikes._theory import forgetting
 from dyntoolkit.phenomena.loss_spikes._trace import trace, traced
-from dyntoolkit.probes.gradient_curvature import gradient_curvature, hessian_product
+from dyntoolkit.probes.gradient_curvature import gradient_curvature, loss_gradient_product
 from dyntoolkit.probes.preconditioned_sharpness import momentum_factor
 
 Tensor = torch.Tensor
@@ -109,33 +109,20 @@ def loss(theta: Tensor, data: Data) -> Tensor:
     return error.square().mean((1, 2))
 
 
-class Moment(NamedTuple):
-    """What the probe needs of one step: the weights before it, and the bias-corrected v that it used, both (R, P)."""
-
-    theta: Tensor
-    v: Tensor
-
-
 def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]:
     """Train R networks; a frame every 50 steps with the values at each of these steps, (R, 50) float64 (see `trace`).
 
     Names as in `curvatures`. Training and curvature are computed in float32.
     """
     data = load_data(configs[0].n_train)
-    names = ("lr", "beta1", "beta2", "eps")
-    columns = (per_run(configs, name, torch.float64) for name in names)
-    lr, beta1, beta2, eps = columns  # (R,)
+    lr, beta1, beta2, eps = (per_run(configs, name, torch.float64) for name in ("lr", "beta1", "beta2", "eps"))
     gradient = value_and_grad(partial(loss, data=data))
 
     def step(state: Adam, _: None) -> Adam:
         return adam(state, gradient(state.theta)[1], lr, beta1, beta2, eps)
 
-    def moment(before: Adam, after: Adam) -> Moment:
-        # v_hat = v_n/(1 - beta2^n)
-        return Moment(before.theta, after.square / (1 - beta2**after.updates).unsqueeze(1).float())
-
     start = Adam.start(initial_theta(configs[0], seeds))
-    return traced(start, step, full_batch, configs[0].steps, moment, partial(curvatures, configs, data))
+    return traced(start, step, full_batch, configs[0].steps, partial(curvatures, configs, data))
 
 
 # ---- What is measured, claims ----
@@ -144,39 +131,37 @@ HELD = 2**22  # hidden activations that one product with the Hessian may hold at
 SKIP = 150  # steps at the start in which neither bumps nor alarms count
 
 
-def curvatures(configs: Sequence[Config], data: Data, moments: Sequence[Moment], first: int) -> dict[str, Tensor]:
+def curvatures(configs: Sequence[Config], data: Data, before: Adam, after: Adam, first: int) -> dict[str, Tensor]:
     """What is measured at every step, each (T, R) float64.
 
     loss; gradient_norm = |g|; root_v = mean over parameters of sqrt(v); along_gradient = mu g^T D H g / g^T g, whose
     stability limit is 2/lr.
     """
     runs = len(configs)
+    beta1, beta2, eps = (per_run(configs, name, torch.float64) for name in ("beta1", "beta2", "eps"))
+    # v_hat = v_n/(1 - beta2^n)
+    v = after.square / (1 - beta2**after.updates).unsqueeze(-1).float()  # (T, R, P)
+    D = 1 / (v.sqrt() + eps.float().unsqueeze(1))  # (T, R, P)
     rows = max(1, HELD // (configs[0].n_train * configs[0].width))  # rows of weights in one product
-    theta, v = (torch.split(torch.cat(list(column)), rows) for column in zip(*moments, strict=True))  # (N, P)
-    added = per_run(configs, "eps", torch.float64).float().repeat(len(moments)).unsqueeze(1)  # (T R, 1)
-    parts = [along_gradient(*part, data) for part in zip(theta, v, torch.split(added, rows), strict=True)]
+    chunks = zip(*(torch.split(each.flatten(0, 1), rows) for each in (before.theta, D)), strict=True)
+    parts = [along_gradient(theta, preconditioner, data) for theta, preconditioner in chunks]
     value, norm, curvature = (torch.cat(column).double().view(-1, runs) for column in zip(*parts, strict=True))
     # mu_i = (1 - beta1)/((1 + beta1)(1 - beta1^n)), n = i + 1
-    updates = torch.arange(first + 1, first + 1 + len(moments), dtype=torch.float64).unsqueeze(1)  # (T, 1)
-    mu = momentum_factor(per_run(configs, "beta1", torch.float64), updates)  # (T, R)
+    updates = torch.arange(first + 1, first + 1 + len(v), dtype=torch.float64).unsqueeze(1)  # (T, 1)
+    mu = momentum_factor(beta1, updates)  # (T, R)
     return {
         "loss": value,
         "gradient_norm": norm,
-        "root_v": torch.cat([part.sqrt().mean(1) for part in v]).double().view(-1, runs),
+        "root_v": v.sqrt().mean(2).double(),
         "along_gradient": mu * curvature,
     }
 
 
-def along_gradient(theta: Tensor, v: Tensor, eps: Tensor, data: Data) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss, gradient norm and g . H(D g)/g . g with D = 1/(sqrt(v) + eps), all (N,), of N rows of weights.
-
-    theta, v: (N, P). eps: (N, 1).
-    """
-    at_data = partial(loss, data=data)
-    value, g = value_and_grad(at_data)(theta)  # (N,), (N, P)
+def along_gradient(theta: Tensor, preconditioner: Tensor, data: Data) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss, gradient norm and g . H(D g)/g . g, all (N,), of N rows of weights theta and diagonals D, both (N, P)."""
+    value, g, product = loss_gradient_product(partial(loss, data=data), theta)  # (N,), (N, P)
     # g^T D H g = g . (H (D g)), one product with the Hessian
-    curvature = gradient_curvature(hessian_product(at_data, theta), g, 1 / (v.sqrt() + eps))
-    return value, torch.linalg.vector_norm(g, dim=1), curvature
+    return value, torch.linalg.vector_norm(g, dim=1), gradient_curvature(product, g, preconditioner)
 
 
 def metrics(history: History) -> dict[str, Array]:

@@ -79,15 +79,15 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
         g = loss_and_gradient(state.theta, data)[1]  # (R, P)
         return sgd(state, g, lr)
 
-    def probe(thetas: Sequence[torch.Tensor], first: int) -> dict[str, torch.Tensor]:
-        theta = torch.stack(list(thetas))  # (T, R, P)
+    def probe(before: Sgd, after: Sgd, first: int) -> dict[str, torch.Tensor]:
+        theta = before.theta  # (T, R, P)
         sharp = torch.full(theta.shape[:2], torch.nan, dtype=torch.float64)  # (T, R)
         chosen = slice(-first % EVERY, None, EVERY)
         sharp[chosen] = sharpness(hessian(theta[chosen], data))
         return {"loss": loss(theta, data), "sharpness": sharp}
 
     start = Sgd(initial_theta(configs, seeds))
-    return traced(start, step, full_batch, configs[0].steps, lambda before, after: before.theta, probe)
+    return traced(start, step, full_batch, configs[0].steps, probe)
 
 
 # ---- What is measured, claims ----

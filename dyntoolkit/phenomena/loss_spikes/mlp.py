@@ -6,7 +6,6 @@ v forgets at the rate beta2 per step and the steps grow, until the loss rises al
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -36,7 +35,7 @@ from dyntoolkit.experiment import (
     switch,
 )
 from dyntoolkit.figure.panels import BLUE, GREEN, ORANGE, PURPLE, SKY, Axis, Level, Panel, Spans, median_line
-from dyntoolkit.phenomena._sines import Data, draw_data, hessian, initial_theta, loss_and_gradient
+from dyntoolkit.phenomena._sines import Data, draw_data, initial_theta, loss, loss_and_gradient, loss_gradient_hessian
 from dyntoolkit.phenomena.loss_spikes import _spikes as spikes
 from dyntoolkit.phenomena.loss_spikes._panels import (
     STEP,
@@ -163,62 +162,47 @@ def simulate_untraced(configs: Sequence[Config], seeds: Sequence[int]) -> Iterat
     return _train(configs, seeds, data, make_step(configs, data), partial(losses_only, data))
 
 
-class Moment(NamedTuple):
-    """What the probes need of one step: the weights before it, and v as the step uses it, both (R, P)."""
-
-    theta: Tensor
-    v: Tensor
-
-
 def _train(
     configs: Sequence[Config],
     seeds: Sequence[int],
     data: Data,
     step: Callable[[State, Tensor | None], State],
-    probe: Callable[[Sequence[Moment], int], dict[str, Tensor]],
+    probe: Callable[[State, State, int], dict[str, Tensor]],
 ) -> Iterator[Frame]:
     """The loss at index i belongs to the weights before update i + 1, whose v holds the gradient of that very step."""
-    state, beta2 = initial_state(configs, seeds), per_run(configs, "beta2", torch.float64)
-    batches = make_batches(configs, seeds, state.theta.shape[1])
-
-    def moment(before: State, after: State) -> Moment:
-        return Moment(before.theta, corrected(after, beta2))
-
-    return traced(state, step, batches, configs[0].steps, moment, probe)
+    state = initial_state(configs, seeds)
+    return traced(state, step, make_batches(configs, seeds, state.theta.shape[1]), configs[0].steps, probe)
 
 
 # ---- What is measured, claims ----
 
 
 def corrected(state: State, beta2: Tensor) -> Tensor:
-    """v as the denominator of the newest step used it, corrected for its bias, (R, P)."""
+    """v as the denominator of the newest step used it, corrected for its bias, (..., R, P)."""
     if isinstance(state, AmsGrad):
         return state.peak
     # v_hat = v_n/(1 - beta2^n)
-    return state.square / (1 - beta2**state.updates).unsqueeze(1)
+    return state.square / (1 - beta2**state.updates).unsqueeze(-1)
 
 
-def losses_only(data: Data, moments: Sequence[Moment], first: int) -> dict[str, Tensor]:
+def losses_only(data: Data, before: State, after: State, first: int) -> dict[str, Tensor]:
     """The loss at every step, (T, R)."""
-    theta = torch.stack([moment.theta for moment in moments])  # (T, R, P)
-    return {"loss": loss_and_gradient(theta, data)[0]}
+    return {"loss": loss(before.theta, data)}
 
 
-def curvatures(configs: Sequence[Config], data: Data, moments: Sequence[Moment], first: int) -> dict[str, Tensor]:
+def curvatures(configs: Sequence[Config], data: Data, before: State, after: State, first: int) -> dict[str, Tensor]:
     """Loss, gradient norm, mean sqrt(v) and the three curvatures at every step, each (T, R).
 
     sharpness: lambda_max(H). preconditioned: mu lambda_max(D^1/2 H D^1/2). along_gradient: mu g^T D H g / g^T g, with
     D = 1/(sqrt(v) + eps) and the factor mu of the momentum. The stability limit of all three is 2/lr.
     """
-    theta, v = (torch.stack(list(column)) for column in zip(*moments, strict=True))  # (T, R, P)
-    beta1 = per_run(configs, "beta1", torch.float64)
-    eps = per_run(configs, "eps", torch.float64)
-    losses, g = loss_and_gradient(theta, data)
-    H = hessian(theta, data)  # (T, R, P, P)
+    beta1, beta2, eps = (per_run(configs, name, torch.float64) for name in ("beta1", "beta2", "eps"))
+    v = corrected(after, beta2)  # (T, R, P)
+    losses, g, H = loss_gradient_hessian(before.theta, data)  # (T, R), (T, R, P), (T, R, P, P)
     # D_i = diag(1/(sqrt(v_hat_n) + eps)), which already contains g_i
     D = 1 / (v.sqrt() + eps.unsqueeze(1))  # (T, R, P)
     # mu_i = (1 - beta1)/((1 + beta1)(1 - beta1^n)), n = i + 1
-    updates = torch.arange(first + 1, first + 1 + len(moments), dtype=torch.float64).unsqueeze(1)  # (T, 1)
+    updates = torch.arange(first + 1, first + 1 + len(v), dtype=torch.float64).unsqueeze(1)  # (T, 1)
     mu = momentum_factor(beta1, updates)  # (T, R)
     return {
         "loss": losses,
@@ -227,7 +211,7 @@ def curvatures(configs: Sequence[Config], data: Data, moments: Sequence[Moment],
         "sharpness": sharpness(H),
         "preconditioned": mu * preconditioned_sharpness(H, D),
         # lambda_grad_i = mu_i g^T D H g / g^T g
-        "along_gradient": mu * gradient_curvature(lambda u: (H @ u.unsqueeze(-1)).squeeze(-1), g, D),
+        "along_gradient": mu * gradient_curvature(lambda u: (u.unsqueeze(-2) @ H).squeeze(-2), g, D),
     }
 
 

@@ -74,13 +74,6 @@ PRESETS = {
 # ---- Data, model, step ----
 
 
-class Moment(NamedTuple):
-    """One update: theta before it and the bias-corrected v that it used, both (R,)."""
-
-    theta: torch.Tensor
-    v: torch.Tensor
-
-
 def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]:
     """Adam from theta0; nothing is random, so the seed has no effect.
 
@@ -95,18 +88,15 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
         g = h.unsqueeze(1) * state.theta  # (R, 1)
         return adam(state, g, lr, beta1, beta2, eps)
 
-    def moment(before: Adam, after: Adam) -> Moment:
-        return Moment(before.theta[:, 0], after.square[:, 0] / (1 - beta2**after.updates))
-
-    def probe(moments: Sequence[Moment], first: int) -> dict[str, torch.Tensor]:
-        theta, v = (torch.stack(list(column)) for column in zip(*moments, strict=True))  # (T, R)
+    def probe(before: Adam, after: Adam, first: int) -> dict[str, torch.Tensor]:
+        theta, v = before.theta[..., 0], after.square[..., 0] / (1 - beta2**after.updates)  # (T, R)
         updates = torch.arange(first + 1, first + 1 + len(theta), dtype=torch.float64).unsqueeze(1)  # (T, 1)
         # lambda = mu_i h/(sqrt(v_hat) + eps)
         curvature = momentum_factor(beta1, updates) * h / (v.sqrt() + eps)
         g2 = (h * theta).square()
         return {"theta": theta, "g2": g2, "v": v, "curvature": curvature, "loss": h * theta.square() / 2}
 
-    return traced(Adam.start(theta0.unsqueeze(1)), step, full_batch, configs[0].steps, moment, probe)
+    return traced(Adam.start(theta0.unsqueeze(1)), step, full_batch, configs[0].steps, probe)
 
 
 # ---- What is measured, claims ----

@@ -31,7 +31,7 @@ from dyntoolkit.figure.panels import (
     Panel,
     median_line,
 )
-from dyntoolkit.phenomena._sines import Data, draw_data, hessian, loss, loss_and_gradient
+from dyntoolkit.phenomena._sines import Data, draw_data, loss, loss_and_gradient, loss_gradient_product
 from dyntoolkit.phenomena.loss_spikes import _spikes as spikes
 from dyntoolkit.phenomena.loss_spikes import mlp
 from dyntoolkit.phenomena.loss_spikes._trace import trace, traced
@@ -100,13 +100,6 @@ BRANCHES = {
 }
 
 
-class Moment(NamedTuple):
-    """One step: all that Adam knew before it, and v as the step uses it (R, P)."""
-
-    before: State
-    v: Tensor
-
-
 class Alarm(NamedTuple):
     """The first alarm of a group: at index i, with the run's state before update i + 1 (1, P).
 
@@ -129,33 +122,29 @@ class Alarms:
         self.found: list[list[Alarm]] = [[] for _ in configs]
         self._loss, self._curvature = (np.empty((0, len(configs))) for _ in range(2))  # (N, R)
 
-    def probe(self, moments: Sequence[Moment], first: int) -> dict[str, Tensor]:
+    def probe(self, before: State, after: State, first: int) -> dict[str, Tensor]:
         """Loss and curvature along the gradient at every step, each (T, R) as in `mlp.curvatures`."""
-        theta = torch.stack([moment.before.theta for moment in moments])  # (T, R, P)
-        v = torch.stack([moment.v for moment in moments])  # (T, R, P)
-        beta1 = per_run(self.configs, "beta1", torch.float64)
-        eps = per_run(self.configs, "eps", torch.float64)
-        losses, g = loss_and_gradient(theta, self.data)
-        H = hessian(theta, self.data)  # (T, R, P, P)
-        D = 1 / (v.sqrt() + eps.unsqueeze(1))  # (T, R, P)
-        updates = torch.arange(first + 1, first + 1 + len(moments), dtype=torch.float64).unsqueeze(1)  # (T, 1)
+        beta1, beta2, eps = (per_run(self.configs, name, torch.float64) for name in ("beta1", "beta2", "eps"))
+        losses, g, product = loss_gradient_product(before.theta, self.data)  # (T, R), (T, R, P)
+        D = 1 / (corrected(after, beta2).sqrt() + eps.unsqueeze(1))  # (T, R, P)
+        updates = torch.arange(first + 1, first + 1 + len(D), dtype=torch.float64).unsqueeze(1)  # (T, 1)
         # lambda_grad_i = mu_i g^T D H g / g^T g
-        bare = gradient_curvature(lambda u: (H @ u.unsqueeze(-1)).squeeze(-1), g, D)
+        bare = gradient_curvature(product, g, D)
         curvature = momentum_factor(beta1, updates) * bare  # (T, R)
         self._loss = np.concatenate([self._loss, losses.numpy()])
         self._curvature = np.concatenate([self._curvature, curvature.numpy()])
         for r in range(len(self.configs)):
-            self._keep(r, moments, first)
+            self._keep(r, before, first)
         return {"loss": losses, "along_gradient": curvature}
 
-    def _keep(self, r: int, moments: Sequence[Moment], first: int) -> None:
+    def _keep(self, r: int, before: State, first: int) -> None:
         """Keep what is needed of the alarms of run r among the newest steps."""
         state = spikes.alarm_state(self._curvature[:, r], self.configs[r].lr)
         for index, _ in spikes.alarm_groups(state):
             if index >= first:
-                before = moments[index - first].before
+                state_then = type(before)(*(leaf[index - first] for leaf in before))
                 usual = spikes.usual(self._loss[index - spikes.WINDOW : index, r])
-                self.found[r].append(Alarm(index, rows([before], [r]), usual))
+                self.found[r].append(Alarm(index, rows([state_then], [r]), usual))
 
 
 def rows(states: Sequence[State], runs: Sequence[int]) -> State:
@@ -177,16 +166,11 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Generator[Frame
     tried_branch (R,) = its number, tried_alarm and tried_usual (R,) as above; NaN for all runs but the first.
     """
     config, data, state = configs[0], draw_data(configs, seeds), initial_state(configs, seeds)
-    beta2, alarms = per_run(configs, "beta2", torch.float64), Alarms(configs, data)
-    batches = make_batches(configs, seeds, state.theta.shape[1])
-
-    def moment(before: State, after: State) -> Moment:
-        return Moment(before, corrected(after, beta2))
-
+    alarms, batches = Alarms(configs, data), make_batches(configs, seeds, state.theta.shape[1])
     diverged = np.full(len(seeds), -1)
     total = config.steps + config.horizon
     seen = 0
-    for frame in traced(state, make_step(configs, data), batches, config.steps, moment, alarms.probe, total=total):
+    for frame in traced(state, make_step(configs, data), batches, config.steps, alarms.probe, total=total):
         diverged, known = frame.diverged, len(alarms.found[0])
         action = yield replace(frame, asks=known > seen)
         if action is not None:

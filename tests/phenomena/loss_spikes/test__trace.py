@@ -15,13 +15,13 @@ def counted(steps):
     added = torch.tensor([[1.0], [10.0]], dtype=torch.float64)
     firsts = []
 
-    def probe(thetas, first):
+    def probe(before, after, first):
         firsts.append(first)
-        return {"theta": torch.stack(list(thetas))[..., 0]}
+        torch.testing.assert_close(after.theta, before.theta + added)
+        return {"theta": before.theta[..., 0]}
 
     start = Sgd(torch.zeros(2, 1, dtype=torch.float64))
-    frames = traced(start, lambda s, _: Sgd(s.theta + added), full_batch, steps, lambda before, _: before.theta, probe)
-    for frame in frames:
+    for frame in traced(start, lambda s, _: Sgd(s.theta + added), full_batch, steps, probe):
         history.append(frame)
     return history, firsts
 

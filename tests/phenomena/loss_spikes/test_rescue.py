@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from dyntoolkit.engine.per_run import per_run
+from dyntoolkit.engine.history import Frame
 from dyntoolkit.engine.update import AmsGrad
 from dyntoolkit.phenomena import _sines as sines
 from dyntoolkit.phenomena.loss_spikes import _spikes as spikes
 from dyntoolkit.phenomena.loss_spikes import mlp, rescue
 from dyntoolkit.phenomena.loss_spikes._trace import trace, traced
-from dyntoolkit.phenomena.loss_spikes.rescue import BRANCHES, EXPERIMENT, Alarm, Alarms, Config, Moment
+from dyntoolkit.phenomena.loss_spikes.rescue import BRANCHES, EXPERIMENT, Alarm, Alarms, Config
 
 CONFIG, SEEDS = Config(steps=500, horizon=20), (11, 12)
-HEARTBEAT = object()
+HEARTBEAT = Frame(CONFIG.steps, CONFIG.steps + CONFIG.horizon, {}, np.full(2, -1))
 CHANGES = {  # what each branch is, as a whole run with these settings
     "none": {},
     "lr_2": {"lr": 0.015},
@@ -31,17 +31,14 @@ def watched(config, seeds):
     """The data, the losses and curvatures (N, R), the alarms of a finished training."""
     configs = [config] * len(seeds)
     data, state = sines.draw_data(configs, seeds), mlp.initial_state(configs, seeds)
-    beta2, alarms, seen = per_run(configs, "beta2", torch.float64), Alarms(configs, data), []
+    alarms, seen = Alarms(configs, data), []
 
-    def probe(moments, first):
-        seen.append(alarms.probe(moments, first))
+    def probe(*states_and_first):
+        seen.append(alarms.probe(*states_and_first))
         return {}
 
-    def moment(before, after):
-        return Moment(before, mlp.corrected(after, beta2))
-
     batches = mlp.make_batches(configs, seeds, state.theta.shape[1])
-    list(traced(state, mlp.make_step(configs, data), batches, config.steps, moment, probe))
+    list(traced(state, mlp.make_step(configs, data), batches, config.steps, probe))
     loss, along = (torch.cat([block[name] for block in seen]).numpy() for name in ("loss", "along_gradient"))
     return data, loss, along, alarms.found
 
@@ -82,14 +79,14 @@ def test_alarms_are_those_of_the_whole_run_with_the_state_before_that_update(run
 def test_the_curvature_is_the_one_of_the_default_experiment(run):
     history = mlp.EXPERIMENT.run(mlp.Config(steps=500), SEEDS)
     np.testing.assert_array_equal(trace(history, "loss"), run[1])
-    np.testing.assert_allclose(trace(history, "along_gradient"), run[2], rtol=1e-12)
+    np.testing.assert_allclose(trace(history, "along_gradient"), run[2], rtol=1e-9)  # without a Hessian
 
 
 def test_the_untouched_branch_goes_on_as_the_run_did_until_rounding_has_grown(run):
     data, loss, _, found = run
     losses, beats = followed([CONFIG] * 2, SEEDS, data, [alarms[0] for alarms in found])
     assert losses.shape == (2, len(BRANCHES), CONFIG.horizon)
-    assert beats == CONFIG.horizon // 8
+    assert beats >= CONFIG.horizon // 8
     for r, alarms in enumerate(found):
         np.testing.assert_allclose(losses[r, 0, :15], loss[alarms[0].at :, r][:15], rtol=1e-6)
 
