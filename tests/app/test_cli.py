@@ -3,6 +3,7 @@ import json
 import os
 import re
 import signal
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from tiny_experiment import TINY, TinyConfig
 from dyntoolkit.app.cli import main
 from dyntoolkit.catalog import registry
 from dyntoolkit.experiment import Experiment
+from dyntoolkit.phenomena.condensation import directions
 
 
 @pytest.fixture
@@ -114,7 +116,7 @@ def test_json_is_one_strict_document(run):
     assert document["seeds"] == [4, 2]
     assert document["diverged"] == [None, None]
     assert set(document["versions"]) == {"dyntoolkit", "python", "torch", "numpy"}
-    assert document["engine"]["mode"] == "eager"
+    assert document["engine"] == {"mode": "eager", "device": "cpu", "threads": document["engine"]["threads"]}
     assert set(document["metrics"]) == {"end", "start", "t_small"}
     assert document["metrics"]["start"] == [1.4, 1.2]
     assert [claim["id"] for claim in document["claims"]] == ["shrinks", "settles"]
@@ -337,3 +339,55 @@ def test_list_shows_every_experiment(run):
     assert entry["fields"]["lr"] == {"default": 0.5, "help": "step size", "low": 0, "high": 3, "log": False, "unit": ""}
     assert entry["fields"]["law"]["options"] == ["linear", "cubic"]
     assert entry["claims"] == ["shrinks", "settles", "falls", "all_small", "mean_start"]
+
+
+@pytest.mark.parametrize("engine", ["xla", "recorded", "eager"])
+def test_an_engine_can_be_asked_for_and_is_written_everywhere(engine, capsys, tmp_path):
+    chosen = ["run", "condensation.directions", "--set", "steps=30", "--engine", engine]
+    assert main([*chosen, "--json", "--out", str(tmp_path / "run.nc")]) in (0, 1)
+    assert strict(capsys.readouterr().out)["engine"]["mode"] == engine
+    with xr.open_dataset(tmp_path / "run.nc", engine="h5netcdf") as written:
+        assert written.attrs["engine"] == engine
+    main(chosen)
+    assert f"engine {engine}" in capsys.readouterr().out.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (["--engine", "xls"], "unknown engine 'xls'. Did you mean 'xla'? Allowed: xla, recorded, eager."),
+        (["--device", "gpu"], "unknown device 'gpu'. Did you mean 'cpu'? Allowed: cpu, cuda."),
+        (["--device", "cuda", "--engine", "eager"], "device: an eager step runs on the CPU, where its tensors are"),
+    ],
+)
+def test_an_engine_or_device_that_there_is_not_is_one_sentence(run, wrong, words):
+    code, out, err = run("run", "tiny.decay", *wrong)
+    assert (code, out) == (2, "")
+    assert words in err
+
+
+def test_without_a_gpu_the_sentence_says_so(run, monkeypatch):
+    monkeypatch.setattr("dyntoolkit.engine.choice._jax_has_gpu", lambda: False)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    code, _, err = run("run", "tiny.decay", "--device", "cuda")
+    assert code == 2
+    assert "device: cuda needs a GPU and a JAX or torch that is built for it; there is none." in err
+
+
+def test_warm_compiles_each_default_once(tiny, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("dyntoolkit.engine.choice._PROGRAMS", OrderedDict())  # what this process has compiled so far
+    tiny(directions.EXPERIMENT)
+    main(["warm"])
+    first = capsys.readouterr().out
+    assert first.splitlines()[0].startswith("condensation.directions: ")
+    assert len(list((tmp_path / "dyntoolkit" / "programs").iterdir())) > 1  # programs, and a note that they are there
+    main(["warm"])
+    assert capsys.readouterr().out == "Everything is compiled.\n"
+
+
+def test_warm_without_jax_says_that_there_is_nothing_to_do(run, monkeypatch):
+    monkeypatch.setattr("dyntoolkit.engine.choice.has_jax", lambda: False)
+    code, out, err = run("warm")
+    assert (code, out) == (0, "")
+    assert "JAX is not installed here" in err

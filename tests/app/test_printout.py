@@ -54,15 +54,15 @@ def test_every_line_says_where_and_why():
 def test_the_heading_names_runs_that_diverged():
     history = TINY.run(TINY.configure("lost"), (0, 1))
     assert printout.heading(history, 1.26) == (
-        "tiny.decay, seeds 0 to 1, 1.3 s\ndiverged: seed 0 at step 20, seed 1 at step 20"
+        "tiny.decay, seeds 0 to 1, 1.3 s, engine eager\ndiverged: seed 0 at step 20, seed 1 at step 20"
     )
-    assert printout.heading(TINY.run(), 0.04) == "tiny.decay, seed 0, 0.0 s"
+    assert printout.heading(TINY.run(), 0.04) == "tiny.decay, seed 0, 0.0 s, engine eager"
 
 
 def test_a_number_over_all_seeds_is_said_once_in_the_document():
     plan = Plan(TINY, TINY.configure(), (0, 1))
     histories = [TINY.run(seeds=(0, 1)), *(to_the_end(*stage()) for stage in plan.stages)]
-    document = printout.run_document("default", histories[0], 0.1, {}, plan.verdicts(histories), 1)
+    document = printout.run_document("default", histories[0], 0.1, {}, plan.verdicts(histories), 1, "cpu")
     stays, _, mean = document["claims"][0]["controls"]
     assert (stays["mean"], mean["mean"]) == (None, pytest.approx(1.2))
     assert mean["value"] == pytest.approx([1.2, 1.2])

@@ -268,3 +268,12 @@ def descend(configs, seeds):
 
 def test_a_simulation_of_the_engine_gives_the_same_numbers_among_others():
     check_against_alone(Experiment("descent", Descent, descend), lr=[0.1, 0.2], rtol=1e-6)
+
+
+def test_an_engine_can_be_asked_for_and_stands_in_the_data_set():
+    runs = {engine: run("condensation.directions", steps=100, engine=engine) for engine in ("eager", "recorded", "xla")}
+    assert {engine: found.attrs["engine"] for engine, found in runs.items()} == {name: name for name in runs}
+    assert np.array_equal(runs["eager"]["w"], runs["recorded"]["w"], equal_nan=True)
+    np.testing.assert_allclose(runs["eager"]["w"], runs["xla"]["w"], rtol=1e-6)
+    with pytest.raises(InputError, match="unknown engine 'jax'"):
+        run(TINY, engine="jax")

@@ -92,6 +92,7 @@ def test_xarray_survives_the_round_trip_through_netcdf(history, tmp_path):
     assert json.loads(written.attrs["configs"]) == [{"lr": 0.1, "mode": "plain"}, {"lr": 0.2, "mode": "plain"}]
     assert written.attrs["experiment"] == "demo.one"
     assert written.attrs["finished"] == 1
+    assert written.attrs["engine"] == "eager"
 
 
 def test_xarray_marks_what_was_not_measured_with_nan(history):
@@ -217,3 +218,12 @@ def test_the_repr_tells_runs_progress_and_what_was_measured(history):
     )
     assert repr(history.run(0).until(20)).splitlines()[0] == "History of demo.one: seed 3, step 20 of 40"
     assert repr(History("demo.one", [Settings()], (7,))) == "History of demo.one: seed 7, step 0 of 0"
+
+
+def test_a_history_knows_what_trained_it_phase_after_phase():
+    history = History("demo.one", [None], [0])
+    assert history.engine == "eager"
+    for step, engine in enumerate(("", "xla", "xla", "", "recorded")):
+        history.append(Frame(step, 4, {"loss": np.zeros(1)}, np.full(1, -1), engine=engine))
+    assert history.engine == "xla, recorded"
+    assert history.run(0).engine == "xla, recorded"
