@@ -105,7 +105,7 @@ class Recorded(Eager):
     def load(self, batch: Any, steps: int) -> list[Any]:
         """The tensors of each step's batch, on the device."""
         tensors = tuple(part.to(self.device) for part in parts_of(batch))
-        return list(unbind(tensors, steps)) if tensors else [()] * steps
+        return list(unbind(tensors, steps))
 
 
 def select(mask: Array, yes: Any, no: Any) -> Any:

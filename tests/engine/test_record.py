@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils._python_dispatch import _disable_current_modes
 
 from dyntoolkit.engine.batches import parts_of
 from dyntoolkit.engine.gradient import value_and_grad
@@ -225,6 +226,13 @@ def test_undefined_results_have_no_place():
     assert_equal(walked(recording, Sgd(THETA)), after)
 
 
+def test_views_of_one_tensor_may_be_held_beside_it():
+    row = OTHER[1]
+    recording, _ = record(lambda state, _: Sgd(state.theta * row + OTHER), Sgd(THETA), None)
+    assert len(recording.held) == 2
+    assert_equal(walked(recording, Sgd(THETA)), Sgd(THETA * row + OTHER))
+
+
 def test_what_is_held_needs_no_gradient():
     weight = nn.Parameter(OTHER.clone())
     recording, _ = record(of(lambda theta: theta * weight.detach() + weight.sum().detach()), Sgd(THETA), None)
@@ -331,7 +339,10 @@ def viewed(theta):
 def renamed(theta):
     x = theta * 1
     x += OTHER
-    return x.data * 2  # another name of what x is now
+    parameter = nn.Parameter(x)  # another name of what x is now, which no operator gives
+    with torch.enable_grad():
+        (gradient,) = torch.autograd.grad(parameter.square().sum(), parameter)
+    return gradient + x
 
 
 def scattered(theta):
@@ -380,6 +391,10 @@ def split(theta):
     return torch.cat([second, first], 1) + values * places + theta.max(1, keepdim=True).values
 
 
+def on_the_cpu(theta):
+    return theta + torch.ones(2, 3, device="cpu", pin_memory=False, layout=torch.strided).to("cpu", non_blocking=True)
+
+
 def in_python(theta):
     for k, row in enumerate(theta):
         if row.ndim == 1 and len(row) == 3:  # shapes are no numbers
@@ -408,6 +423,7 @@ ALLOWED = [
     forward,
     mapped_in_place,
     split,
+    on_the_cpu,
     in_python,
     by_scan,
 ]
@@ -421,6 +437,7 @@ def test_what_torch_code_may_do_is_recorded(function):
         assert_equal(walked(recording, Sgd(theta)), Sgd(function(theta)))
     assert recorded(function, OTHER).key == recording.key
     assert not any(line.operator._schema.is_mutable for line in recording.lines)
+    assert not any({"device", "layout", "pin_memory", "non_blocking"} & set(line.keywords) for line in recording.lines)
 
 
 def test_modules_under_vmap_are_recorded():
@@ -482,6 +499,13 @@ def through_a_view_read_later(theta):
     return theta + row
 
 
+def behind_our_back(theta):
+    x = theta * 1
+    with _disable_current_modes():
+        row = x[0]
+    return theta + row
+
+
 def conditional(theta):
     return theta if theta.sum() > 0 else -theta
 
@@ -517,6 +541,7 @@ REFUSED = {
     "view of held": (into_a_view_of_what_is_held, "mul_ writes into what the step was given"),
     "through a view": (through_a_view, "fill_ writes into a tensor of which views are read afterwards"),
     "view, read later": (through_a_view_read_later, "add_ writes into a tensor of which views are read afterwards"),
+    "no operator": (behind_our_back, "it reads a view that no operator made"),
     "out": (lambda theta: torch.add(theta, 1, out=torch.empty(2, 3)), "add writes in place, and has no form that does"),
     "foreach": (lambda theta: torch._foreach_add_([theta * 1], 1.0), "_foreach_add_ writes in place, and has no form"),
     "as_strided": (lambda theta: theta.as_strided((2, 3), (1, 2)), "as_strided depends on how a tensor lies in memory"),

@@ -80,6 +80,7 @@ UNARY = {
     "gathered": lambda x: x.gather(1, torch.tensor([[0, 0, 2], [2, 1, 0]])),
     "taken": lambda x: x[torch.tensor([1, 0])],
     "split": lambda x: torch.cat(x.split([1, 2], 1)[::-1], 1),
+    "a list of one": lambda x: x.split(3, 1)[0] + x.unbind(1)[1][:, None],
     "unbound": lambda x: torch.stack(x.unbind(1)[::-1], 1),
     "clamped": lambda x: x.clamp(-0.5, math.inf),
     "cubed": lambda x: x**3,
@@ -220,7 +221,8 @@ def test_keywords_are_passed_on():
     def step(state, _):
         x = state.theta
         return Pair(
-            x.sum(0, dtype=torch.float64).to(torch.float32).expand(2, 3) + torch.full((2, 3), 2, dtype=torch.int32),
+            x.sum(0, dtype=torch.float64).to(torch.float32).expand(2, 3)
+            + torch.full((2, 3), 2, dtype=torch.int32, device="cpu"),
             x.T.clone(memory_format=torch.contiguous_format).view(2, 3)
             + torch.zeros_like(x, dtype=torch.float64, memory_format=torch.preserve_format).float()
             + functional.gelu(x, approximate="tanh")
