@@ -90,7 +90,7 @@ def preload() -> None:
     Not before a fork: what is forked while another thread runs may hang.
     """
     if has_jax() and "dyntoolkit.engine.xla" not in sys.modules:
-        threading.Thread(target=importlib.import_module, args=("dyntoolkit.engine.xla",), daemon=True).start()
+        threading.Thread(target=importlib.import_module, args=("dyntoolkit.engine.xla",)).start()
 
 
 def has_jax() -> bool:
@@ -204,7 +204,8 @@ def _program(key: tuple[object, ...], recording: Recording, device: str, room: i
         if key not in _PROGRAMS:
             _PROGRAMS[key] = Future()
             arguments = (_PROGRAMS[key], recording, device, room, every)
-            threading.Thread(target=_build, args=arguments, name="compile", daemon=True).start()
+            # no daemon: Python would abort if it ended while XLA is at work
+            threading.Thread(target=_build, args=arguments, name="compile").start()
             if len(_PROGRAMS) > MOST:
                 _PROGRAMS.popitem(last=False)
         _PROGRAMS.move_to_end(key)
@@ -214,6 +215,8 @@ def _program(key: tuple[object, ...], recording: Recording, device: str, room: i
 def _build(future: "Future[Program]", recording: Recording, device: str, room: int, every: bool) -> None:
     try:
         with _COMPILING:
+            if not threading.main_thread().is_alive():
+                raise RecordingError("Python is about to end")
             from dyntoolkit.engine.xla import Program
 
             future.set_result(Program(recording, device, room, every=every, cache=ProgramCache()))

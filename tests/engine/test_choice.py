@@ -478,6 +478,13 @@ def test_other_steps_compile_one_after_the_other(slow, monkeypatch):
     assert len(slow) == 2
 
 
+def test_no_program_is_begun_once_python_ends(slow, monkeypatch):
+    ended_thread = threading.Thread()
+    monkeypatch.setattr(threading, "main_thread", lambda: ended_thread)
+    assert ended(training()).engine == "recorded"
+    assert slow == []
+
+
 def test_programs_that_were_not_used_for_long_are_forgotten(fresh, monkeypatch):
     monkeypatch.setattr(choice, "MOST", 2)
     made = []
