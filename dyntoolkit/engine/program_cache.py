@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -59,10 +60,15 @@ class ProgramCache:
         return os.name == "nt" or (found.st_uid == os.getuid() and not found.st_mode & 0o022)
 
     def _shrink(self) -> None:
-        files = [(file.stat(), file) for file in self.folder.iterdir()]
-        size = sum(found.st_size for found, _ in files)
-        for found, file in sorted(files, key=lambda each: each[0].st_mtime):
+        files = []
+        for file in self.folder.iterdir():
+            with suppress(OSError):  # another process has removed it
+                found = file.stat()
+                if stat.S_ISREG(found.st_mode):
+                    files.append((found.st_mtime, found.st_size, file))
+        size = sum(each[1] for each in files)
+        for _, taken, file in sorted(files):
             if size <= LIMIT:
                 break
-            file.unlink()
-            size -= found.st_size
+            file.unlink(missing_ok=True)
+            size -= taken
