@@ -139,7 +139,7 @@ IN_FLOATS: dict[str, Rule] = {
     "atanh": jnp.arctanh,
     "cos": jnp.cos,
     "cosh": jnp.cosh,
-    "digamma": special.digamma,
+    "digamma": lambda x: jnp.where(x == 0, jnp.copysign(jnp.inf, -x), special.digamma(x)),
     "erf": special.erf,
     "erfc": special.erfc,
     "erfinv": special.erfinv,
@@ -231,7 +231,7 @@ RULES |= {
         (_in_common, "floor_divide", _floor_divide, "default Scalar"),
         (_in_common, "remainder", jnp.remainder, "Tensor Scalar Scalar_Tensor"),
         (_in_common, "fmod", jnp.fmod, "Tensor Scalar"),
-        (_in_common, "heaviside", jnp.heaviside, "default"),
+        (_in_common, "heaviside", lambda x, at_0: jnp.where(x == 0, at_0, (x > 0).astype(x.dtype)), "default"),
         (_in_floats, "atan2", jnp.arctan2, "default"),
         (_in_floats, "hypot", jnp.hypot, "default"),
         (_in_floats, "copysign", jnp.copysign, "Tensor Scalar"),
@@ -278,7 +278,9 @@ def _pow_of_number(a: Array, b: float) -> Array:
     x, exponent = _common(a, b)
     if abs(b) <= 16 and float(b).is_integer():
         return jax.lax.integer_pow(x, int(b))
-    return jnp.sqrt(x) if b == 0.5 else jnp.power(x, exponent)
+    if abs(b) == 0.5:  # as torch does it: of -inf it is NaN
+        return jnp.sqrt(x) if b > 0 else jax.lax.rsqrt(x)
+    return jnp.power(x, exponent)
 
 
 # ---- Functions of three numbers ----
@@ -481,6 +483,15 @@ def _var_mean(
     return [square / jnp.asarray(max(count, 0), x.dtype), mean if keepdim else jnp.squeeze(mean, axes)]
 
 
+@_rule(aten.logsumexp.default)
+def _logsumexp(x: Array, dim: Sequence[int], keepdim: bool = False) -> Array:
+    (x,), axes = _floats(x), _axes(x, dim)
+    top = jnp.max(x, axes, keepdims=True)
+    top = jnp.where(jnp.isinf(top), 0, top)
+    total = jnp.log(jnp.sum(jnp.exp(x - top), axes, keepdims=True)) + top
+    return total if keepdim else jnp.squeeze(total, axes)
+
+
 @_rule(aten.linalg_vector_norm.default)
 def _vector_norm(
     x: Array,
@@ -521,7 +532,6 @@ def _with_index(value: Rule, index: Rule) -> Rule:
     return lambda x, dim, keepdim=False: [value(x, dim, keepdim), index(x, dim, keepdim)]
 
 
-_logsumexp = _of_axes(special.logsumexp)
 _amax, _amin, _any, _all = map(_of_axes, (jnp.max, jnp.min, jnp.any, jnp.all))
 _argmax, _argmin = map(_index_of, (jnp.argmax, jnp.argmin))
 
@@ -540,7 +550,6 @@ RULES |= {
     aten.all.default: _all,
     aten.all.dim: _all,
     aten.all.dims: _all,
-    aten.logsumexp.default: lambda x, dim, keepdim=False: _logsumexp(_floats(x)[0], dim, keepdim),
     aten.var.correction: lambda *args, **kwargs: _var_mean(*args, **kwargs)[0],
     aten.std.correction: lambda *args, **kwargs: jnp.sqrt(_var_mean(*args, **kwargs)[0]),
     aten.cumsum.default: lambda x, dim, dtype=None: jnp.cumsum(_summed(x, dtype), dim),
@@ -730,6 +739,8 @@ def _filled(x: Array, value: float, size: Sequence[int] | None = None, dtype: to
 
 @_rule(aten.arange.start_step)
 def _arange(start: float, end: float, step: float = 1, dtype: torch.dtype | None = None) -> Array:
+    if dtype is not None and not dtype.is_floating_point:
+        start, end, step = int(start), int(end), int(step)
     numbers = start + step * np.arange(math.ceil((end - start) / step))
     return jnp.asarray(numbers, _default_dtype(start + end + step) if dtype is None else DTYPES[dtype])
 
@@ -909,11 +920,16 @@ def _smooth_l1(x: Array, y: Array, beta: float = 1.0) -> Array:
     return jnp.where(z < beta, 0.5 * z * z / beta, z - 0.5 * beta)
 
 
+def _soft_margin_slope(x: Array, y: Array) -> Array:
+    z = jnp.exp(-y * x)
+    return -y * z / (1 + z)
+
+
 LOSSES: dict[str, tuple[Rule, Rule]] = {
     "mse_loss": (lambda x, y: jnp.square(x - y), lambda x, y: 2 * (x - y)),
     "huber_loss": (_huber, lambda x, y, delta=1.0: jnp.clip(x - y, -delta, delta)),
     "smooth_l1_loss": (_smooth_l1, lambda x, y, beta=1.0: jnp.clip((x - y) / beta, -1, 1) if beta else _sign(x - y)),
-    "soft_margin_loss": (lambda x, y: jnp.log1p(jnp.exp(-y * x)), lambda x, y: -y * jax.nn.sigmoid(-y * x)),
+    "soft_margin_loss": (lambda x, y: jnp.log1p(jnp.exp(-y * x)), _soft_margin_slope),
 }
 for _name, _functions in LOSSES.items():
     RULES[getattr(aten, _name).default], RULES[getattr(aten, f"{_name}_backward").default] = _loss(*_functions)
@@ -1254,7 +1270,7 @@ def _attention(
         scores = scores + attn_mask
     if causal:
         scores = jnp.where(jnp.tri(q.shape[-2], k.shape[-2], dtype=jnp.bool_), scores, -jnp.inf)
-    total = special.logsumexp(scores, -1)
+    total = _logsumexp(scores, [-1])
     return [_matmul(jnp.exp(scores - total[..., None]), v), total]
 
 
@@ -1286,6 +1302,11 @@ def _eigh(x: Array, uplo: str = "L", compute_v: bool = True) -> list[Array]:
     return [values, vectors if compute_v else jnp.zeros(0, x.dtype)]
 
 
+@_rule(aten.linalg_qr.default)
+def _qr(x: Array, mode: str = "reduced") -> list[Array]:
+    return [jnp.zeros(0, x.dtype), jnp.linalg.qr(x, "r")] if mode == "r" else list(jnp.linalg.qr(x, mode))
+
+
 @_rule(aten.linalg_solve_triangular.default)
 def _solve_triangular(a: Array, b: Array, upper: bool, left: bool = True, unitriangular: bool = False) -> Array:
     solved: Array = jax.lax.linalg.triangular_solve(
@@ -1301,6 +1322,5 @@ def _same_batch(*matrices: Array) -> list[Array]:
 
 RULES |= {
     aten.linalg_inv_ex.default: lambda x, check_errors=False: [jnp.linalg.inv(x), _success(x)],
-    aten.linalg_qr.default: lambda x, mode="reduced": list(jnp.linalg.qr(x, mode)),
     aten._linalg_check_errors.default: lambda info, name, is_matrix: None,
 }
