@@ -163,29 +163,33 @@ class Flow:
         pull = tr[:, None] * b + (self.S @ b[:, :, None])[:, :, 0]  # (R, d)
         identity = np.eye(b.shape[1])
         time = np.where(self.left > 0, float(step - self.step), 0.0)  # (R,) still to go
-        while (time > 0).any():
-            k = self._rate(on)
-            dt = np.minimum(time, EULER / (k * tr))
+        while (going := time > 0).any():
+            r = slice(None) if going.all() else np.flatnonzero(going)  # the N runs that still go
+            G, A = self.G[r], self.A[r]
+            k = self._rate(r, on)
+            dt = np.minimum(time[r], EULER / (k * tr[r]))
             # lam = (G + A I)^-1 (tr(S) b + S b)
-            lam = np.linalg.solve(self.G + self.A[:, None, None] * identity, pull[:, :, None])  # (R, d, 1)
+            lam = np.linalg.solve(G + A[:, None, None] * identity, pull[r, :, None])  # (N, d, 1)
             # dG = k (-S G - G S + lam b^T + b lam^T) dt: one half of it, and its transpose
-            half = lam * b[:, None] - self.S @ self.G  # (R, d, d)
-            self.G = self.G + (k * dt)[:, None, None] * (half + half.mT)
+            half = lam * b[r, None] - self.S[r] @ G  # (N, d, d)
+            self.G[r] = G + (k * dt)[:, None, None] * (half + half.mT)
             # dA = k (-2 tr(S) A + 2 b.lam) dt
-            self.A = self.A + k * dt * (2 * (b * lam[:, :, 0]).sum(1) - 2 * tr * self.A)
-            self.left = self.left - (time > 0)
-            time = np.where(self.left > 0, time - dt, 0.0)
+            self.A[r] = A + k * dt * (2 * (b[r] * lam[:, :, 0]).sum(1) - 2 * tr[r] * A)
+            self.left[r] -= 1
+            time[r] = np.where(self.left[r] > 0, time[r] - dt, 0.0)
         self.step = step
 
-    def _rate(self, on: float) -> Array:
-        """k per training step, (R,); on: the fraction of steps with noise."""
+    def _rate(self, r: slice | Array, on: float) -> Array:
+        """k per training step of the runs r, (N,); on: the fraction of steps with noise."""
         dim = self.beta.shape[1]
         # l = s^2 (tr G + d A)/d
-        gain = self._scale**2 * (np.trace(self.G, axis1=1, axis2=2) / dim + self.A)  # (R,)
-        stretch = self.lr / 2 * gain
+        gain = self._scale**2 * (np.trace(self.G[r], axis1=1, axis2=2) / dim + self.A[r])  # (N,)
+        stretch = self.lr[r] / 2 * gain
         # k = on lr^2 tau^2 s^2/(2B) F_n + lr rho^2 s^2 F_s
-        noise = on * (self.lr * self.noise_std) ** 2 / (2 * self.batch) * noise_factor(stretch, dim, self.batch)
-        return np.asarray(self._scale**2 * (noise + self.lr * self.sam_rho**2 * sam_factor(stretch, dim)))
+        noise = on * (self.lr * self.noise_std)[r] ** 2 / (2 * self.batch) * noise_factor(stretch, dim, self.batch)
+        if self.sam_rho.any():
+            noise = noise + self.lr[r] * self.sam_rho[r] ** 2 * sam_factor(stretch, dim)
+        return np.asarray(self._scale**2 * noise)
 
     @property
     def _scale(self) -> float:

@@ -205,7 +205,7 @@ class State(NamedTuple):
 class Batch(NamedTuple):
     """What one step of R runs sees."""
 
-    x: Tensor  # (R, B, d)
+    x: Tensor  # (D, B, d) for each of D different seeds
     target: Tensor  # (R, B) labels with their noise
     kick: Tensor | None  # (R, m) added to the second layer while the gradient is taken
 
@@ -234,21 +234,40 @@ def initial_state(configs: Sequence[Config], seeds: Sequence[int]) -> State:
     return State(per_run(configs, "init_scale", ndim=3) * W, torch.zeros(W.shape[:2], dtype=torch.float32))
 
 
-def make_step(configs: Sequence[Config]) -> Callable[[State, Batch], State]:
-    """One SGD step on the mean of (f(x_i) - target_i)^2 / 2, both layers together; as SAM where sam_rho > 0."""
+class Different(NamedTuple):
+    """The D different ones among the seeds of R runs, which stand for all: runs of one seed draw the same numbers."""
+
+    seeds: list[int]  # D of them
+    first: Tensor  # (D,) the first run of each
+    own: Tensor  # (R,) the place of each run's seed
+
+
+def different(seeds: Sequence[int]) -> Different:
+    """Which seeds differ."""
+    values, first, own = np.unique(seeds, return_index=True, return_inverse=True)
+    return Different(values.tolist(), torch.from_numpy(first), torch.from_numpy(own))
+
+
+def make_step(configs: Sequence[Config], seeds: Sequence[int] | None = None) -> Callable[[State, Batch], State]:
+    """One SGD step on the mean of (f(x_i) - target_i)^2 / 2, both layers together; as SAM where sam_rho > 0.
+
+    seeds: not needed where they all differ.
+    """
     s = configs[0].scale
+    own = None if seeds is None or len(set(seeds)) == len(seeds) else different(seeds).own
     lr = per_run(configs, "lr", ndim=2)  # (R, 1)
     rho = per_run(configs, "sam_rho", ndim=2)  # (R, 1)
     sam = bool(rho.any())
 
     def step(state: State, batch: Batch) -> State:
         W, a = state  # (R, m, d), (R, m)
+        x = batch.x if own is None else batch.x[own]  # (R, B, d)
         at_W, at_a = W, a if batch.kick is None else a + batch.kick
         if sam:  # climb to (W, a) + rho g/|g|, g the joint gradient, and take the gradient there
-            dW, da = gradients(batch.x, batch.target, at_W, at_a, s)
+            dW, da = gradients(x, batch.target, at_W, at_a, s)
             norm = (dW.square().sum((1, 2)) + da.square().sum(1)).sqrt().clamp_min(1e-30).unsqueeze(1)  # (R, 1)
             at_W, at_a = at_W + (rho / norm).unsqueeze(2) * dW, at_a + rho / norm * da
-        dW, da = gradients(batch.x, batch.target, at_W, at_a, s)
+        dW, da = gradients(x, batch.target, at_W, at_a, s)
         return State(torch.addcmul(W, lr.unsqueeze(2), dW, value=-1), torch.addcmul(a, lr, da, value=-1))
 
     return step
@@ -260,25 +279,27 @@ def make_batches(configs: Sequence[Config], seeds: Sequence[int], data: Data) ->
     clean = (data.X @ data.beta.unsqueeze(2)).squeeze(2)  # (R, n)  y = X beta*
     tau = per_run(configs, "noise_std", ndim=3)  # (R, 1, 1)
     kick_std = per_run(configs, "kick_std", ndim=3)  # (R, 1, 1)
-    index, noise, kicks = (Stream(seeds, name) for name in ("batch", "noise", "kick"))
-    fixed = noise.signs(c.n_train) if c.fixed_noise else None  # (R, n)
+    them, first, own = different(seeds)
+    index, noise, kicks = (Stream(them, name) for name in ("batch", "noise", "kick"))
+    fixed = noise.signs(c.n_train) if c.fixed_noise else None  # (D, n)
+    X = data.X[first]  # (D, n, d)
 
     def take(values: Tensor, rows: Tensor | None, steps: int) -> Tensor:
-        """values (R, n, ...) of the chosen samples, (R, steps, B, ...)."""
+        """values (N, n, ...) of the chosen samples, (N, steps, B, ...)."""
         if rows is None:
             return values.unsqueeze(1).expand(-1, steps, *values.shape[1:])
         return values[torch.arange(len(values), dtype=torch.int64)[:, None, None], rows]
 
     def batches(k0: int, k1: int) -> Batch:
         steps = k1 - k0
-        rows = None if c.batch == c.n_train else index.indices(c.n_train, steps, c.batch)  # (R, steps, B)
-        target = take(clean, rows, steps)  # (R, steps, B)
+        rows = None if c.batch == c.n_train else index.indices(c.n_train, steps, c.batch)  # (D, steps, B)
+        target = take(clean, rows if rows is None else rows[own], steps)  # (R, steps, B)
         if tau.any():
-            signs = noise.signs(steps, c.batch) if fixed is None else take(fixed, rows, steps)
+            signs = noise.signs(steps, c.batch) if fixed is None else take(fixed, rows, steps)  # (D, steps, B)
             on = torch.from_numpy(noise_is_on(np.arange(k0, k1), c.noise_period))[:, None]  # (steps, 1)
-            target = target + tau * on * signs
-        kick = (kick_std * kicks.signs(steps, c.width)).transpose(0, 1) if kick_std.any() else None
-        return Batch(take(data.X, rows, steps).transpose(0, 1), target.transpose(0, 1), kick)
+            target = target + tau * on * signs[own]
+        kick = (kick_std * kicks.signs(steps, c.width)[own]).transpose(0, 1) if kick_std.any() else None
+        return Batch(take(X, rows, steps).transpose(0, 1), target.transpose(0, 1), kick)
 
     return batches
 
@@ -310,7 +331,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int], frames: int = FRAM
     switches = range(0, c.steps + 1, c.noise_period)[:FRAMES] if c.noise_period else ()
     record = evenly(c.steps, frames, *switches)
     block = max(1, min(BLOCK, HELD // (len(seeds) * c.batch * c.dim)))
-    yield from train(start, make_step(configs), make_batches(configs, seeds, data), record, values, block=block)
+    yield from train(start, make_step(configs, seeds), make_batches(configs, seeds, data), record, values, block=block)
 
 
 def make_flow(configs: Sequence[Config], W: Array, S: Array, beta: Array) -> Flow:

@@ -29,7 +29,7 @@ def pieces(configs, seeds, steps):
     """Data, initial state, step function and the first batches of runs."""
     data = draw_data(configs, seeds)
     drawn = unbind(make_batches(configs, seeds, data)(0, steps), steps)
-    return data, initial_state(configs, seeds), make_step(configs), list(drawn)
+    return data, initial_state(configs, seeds), make_step(configs, seeds), list(drawn)
 
 
 def labels(data):
@@ -51,7 +51,7 @@ def test_a_run_and_its_control_share_data_weights_batches_and_signs():
     torch.testing.assert_close(data.X[0], data.X[1])
     torch.testing.assert_close(state.W[0], 2 * state.W[1])
     for batch in batches:
-        torch.testing.assert_close(batch.x[0], batch.x[1])
+        assert len(batch.x) == 1
         clean = (batch.x @ data.beta[:, :, None])[:, :, 0]
         noise = batch.target - clean
         torch.testing.assert_close(noise[0], 2 * noise[1], atol=1e-5, rtol=0)
@@ -95,6 +95,21 @@ def test_noise_goes_on_and_off():
     assert on == [True] * 3 + [False] * 3 + [True] * 3
 
 
+@pytest.mark.parametrize("changes", [{}, {"batch_size": 400}, {"fixed_noise": True}, {"kick_std": 0.1}])
+def test_runs_of_one_seed_among_others_do_as_each_alone(changes):
+    configs = [SMALL.replace(lr=lr, noise_std=tau, **changes) for lr, tau in ((0.2, 2.0), (0.1, 1.0), (0.05, 0.0))]
+    seeds = [7, 2, 7]
+    _, state, step, batches = pieces(configs, seeds, 20)
+    assert batches[0].x.shape[0] == 2
+    for batch in batches:
+        state = step(state, batch)
+    for r, (config, seed) in enumerate(zip(configs, seeds, strict=True)):
+        _, alone, one_step, own = pieces([config], [seed], 20)
+        for batch in own:
+            alone = one_step(alone, batch)
+        torch.testing.assert_close(State(*(leaf[r : r + 1] for leaf in state)), alone)
+
+
 def test_steps_are_those_of_torch_sgd_on_the_twin_network():
     configs = [SMALL, SMALL.replace(lr=0.05, init_scale=0.5, noise_std=1.0)]
     _, state, step, batches = pieces(configs, [1, 2], 20)
@@ -136,7 +151,7 @@ def test_a_sam_step_takes_the_gradient_at_rho_along_the_joint_gradient():
 
 def test_a_run_without_sam_among_others_with_it_makes_plain_steps():
     _, _, mixed, (batch,) = pieces([SMALL, SMALL.replace(sam_rho=0.5)], [1, 1], 1)
-    plain = make_step([SMALL, SMALL])
+    plain = make_step([SMALL, SMALL], [1, 1])
     state = random_state(2)
     with_sam, without = mixed(state, batch), plain(state, batch)
     torch.testing.assert_close(with_sam.W[0], without.W[0])
