@@ -7,7 +7,7 @@ torch's default dtype to be float32.
 
 Rules are literal; making them fast is left to XLA. What XLA cannot do has no rule: shapes that depend on numbers
 (boolean indices, nonzero), numbers that become Python's (`item`), torch's own random numbers, complex numbers. An index
-out of range, which is an error in torch, is none here.
+out of range, which is an error in torch, reads NaN (the least number of integers), so that the run diverges.
 """
 
 import math
@@ -785,6 +785,11 @@ RULES |= {
 # ---- Indices ----
 
 
+def _taken(x: Array, at: Any) -> Array:
+    """x[at]; NaN, and not the nearest number, where an index is out of range."""
+    return x.at[at].get(mode="fill")
+
+
 def _indices(indices: Sequence[Array | None]) -> tuple[Any, ...]:
     if any(i is not None and i.dtype == jnp.bool_ for i in indices):
         raise NotImplementedError("how many numbers a boolean index selects is not known beforehand")
@@ -850,18 +855,18 @@ def _topk(x: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool = 
 
 
 RULES |= {
-    aten.index.Tensor: lambda x, indices: x[_indices(indices)],
-    aten._unsafe_index.Tensor: lambda x, indices: x[_indices(indices)],
+    aten.index.Tensor: lambda x, indices: _taken(x, _indices(indices)),
+    aten._unsafe_index.Tensor: lambda x, indices: _taken(x, _indices(indices)),
     aten._unsafe_index_put.default: _index_put,
-    aten.index_select.default: lambda x, dim, index: x[_place(x, dim, jnp.atleast_1d(index))],
+    aten.index_select.default: lambda x, dim, index: _taken(x, _place(x, dim, jnp.atleast_1d(index))),
     aten.index_copy.default: _index_fill,
     aten.index_fill.int_Scalar: lambda x, dim, index, value: _index_fill(x, dim, index, jnp.asarray(value, x.dtype)),
     aten.index_fill.int_Tensor: lambda x, dim, index, value: _index_fill(x, dim, index, value.astype(x.dtype)),
-    aten.gather.default: lambda x, dim, index, sparse_grad=False: x[_along(index, dim)],
+    aten.gather.default: lambda x, dim, index, sparse_grad=False: _taken(x, _along(index, dim)),
     aten.scatter.src: lambda x, dim, index, src: x.at[_along(index, dim)].set(_source(src, index)),
     aten.scatter.value: lambda x, dim, index, value: x.at[_along(index, dim)].set(jnp.asarray(value, x.dtype)),
     aten.scatter_add.default: lambda x, dim, index, src: x.at[_along(index, dim)].add(_source(src, index)),
-    aten.embedding.default: lambda weight, indices, *_: weight[indices],
+    aten.embedding.default: lambda weight, indices, *_: _taken(weight, indices),
     aten.sort.stable: lambda x, stable=True, dim=-1, descending=False: _sort(x, dim, descending),
 }
 
