@@ -189,9 +189,10 @@ def _xla(
     while not program.done():
         wait([program], GLANCE)
         yield
+    done = program.result()  # or why there is none, such as a JAX that cannot be loaded
     from dyntoolkit.engine.xla import Xla  # it is loaded by now
 
-    engine = Xla(type(here), recording, program.result())
+    engine = Xla(type(here), recording, done)
     if key not in _CHECKED:
         _check(engine, step, here, batches, steps)
         _CHECKED.add(key)

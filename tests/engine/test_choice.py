@@ -161,6 +161,14 @@ def test_without_jax_the_operators_are_repeated_by_torch(monkeypatch, caplog):
     assert said(caplog) == []
 
 
+def test_a_jax_that_cannot_be_loaded_is_done_without(fresh, monkeypatch, caplog):
+    monkeypatch.setitem(choice.sys.modules, "dyntoolkit.engine.xla", None)
+    last = ended(training())
+    assert last.engine == "recorded"
+    np.testing.assert_array_equal(last.values["theta"], naive())
+    assert "XLA refuses it: ModuleNotFoundError: import of dyntoolkit.engine.xla halted" in said(caplog)[0]
+
+
 def test_jax_is_loaded_ahead_where_it_is_installed(monkeypatch):
     loaded = []
     monkeypatch.setattr(choice.importlib, "import_module", loaded.append)
@@ -293,9 +301,9 @@ def test_a_step_that_counts_is_told_from_one_that_does_not():
 
 
 def test_numbers_that_are_no_numbers_are_the_same():
-    held = torch.tensor([[1.0], [torch.nan]])
-    recording, _ = choice._recorded(lambda state, _: Sgd(state.theta * held.clone()), Sgd(THETA), None, 1)
-    assert recording.lines
+    step = lambda state, _: Sgd(state.theta * torch.tensor([[1.0], [torch.nan]]))  # noqa: E731
+    recording, _ = choice._recorded(step, Sgd(THETA), None, 1)
+    assert len(recording.held) == 1
 
 
 def test_a_step_that_asks_for_numbers_trains_in_python_and_it_is_said_once(caplog, monkeypatch):
@@ -419,7 +427,7 @@ def slow(fresh, monkeypatch):
 def test_heartbeats_come_while_a_program_compiles(slow):
     frames = list(training())
     beats = [frame for frame in frames if frame.step == 0 and not frame.values]
-    assert 5 <= len(beats) <= 0.5 / choice.GLANCE + 5
+    assert len(beats) >= 5
     assert {frame.engine for frame in beats} == {""}
     assert frames[-1].engine == "xla"
     assert len(slow) == 1
