@@ -172,6 +172,7 @@ def test_a_jax_that_cannot_be_loaded_is_done_without(fresh, monkeypatch, caplog)
 def test_jax_is_loaded_ahead_where_it_is_installed(monkeypatch):
     loaded = []
     monkeypatch.setattr(choice.importlib, "import_module", loaded.append)
+    choice.preload()  # it is there
     monkeypatch.delitem(choice.sys.modules, "dyntoolkit.engine.xla")
     with monkeypatch.context() as patch:
         patch.setattr(choice, "has_jax", lambda: False)
