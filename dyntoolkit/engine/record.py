@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -81,6 +81,18 @@ class Recording:
         text = repr((lines, self.inputs, tuple(self.held), self.outputs, self.shapes))
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def in_float64(self) -> "Recording":
+        """The same with float64 wherever there is float32."""
+        lines = tuple(
+            replace(
+                line,
+                args=tuple(in_float64(line.args)),
+                keywords={name: in_float64(value) for name, value in line.keywords.items()},
+            )
+            for line in self.lines
+        )
+        return replace(self, lines=lines, held={at: in_float64(tensor) for at, tensor in self.held.items()})
+
     @cached_property
     def once_and_every(self) -> tuple[list[Line], list[Line]]:
         """The lines that read nothing but held tensors, so that once is enough; and the lines of every step.
@@ -98,6 +110,15 @@ class Recording:
             else:
                 every.append(line)
         return once, every
+
+
+def in_float64(value: Any) -> Any:
+    """A tensor of float32, the name of that dtype, or a list of arguments with such in it, in float64."""
+    if isinstance(value, Tensor):
+        return value.double() if value.dtype == torch.float32 else value
+    if isinstance(value, list | tuple):
+        return [in_float64(each) for each in value]
+    return torch.float64 if value is torch.float32 else value
 
 
 def record(step: Callable[[Any, Any], Any], state: Any, batch: Any) -> tuple[Recording, Any]:

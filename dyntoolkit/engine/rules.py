@@ -120,14 +120,6 @@ def _pull_back(function: Callable[[Array], Any], x: Array, g: Any) -> Array:
     return gradient
 
 
-def _tanh(x: Array) -> Array:
-    """By way of float64: XLA's tanh of float32 is up to 4 units off, and 1 - tanh^2 wrong where it saturates.
-
-    Of a gradient that vanishes there, Adam makes steps as large as any: 200 of them ended 1e-2 apart, now 1e-4.
-    """
-    return jnp.tanh(x.astype(jnp.float64)).astype(x.dtype)
-
-
 # ---- Functions of one number ----
 
 IN_FLOATS: dict[str, Rule] = {
@@ -159,7 +151,7 @@ IN_FLOATS: dict[str, Rule] = {
     "sinh": jnp.sinh,
     "sqrt": jnp.sqrt,
     "tan": jnp.tan,
-    "tanh": _tanh,
+    "tanh": jnp.tanh,
 }
 RULES |= {getattr(aten, name).default: _in_floats(function) for name, function in IN_FLOATS.items()}
 
@@ -574,6 +566,14 @@ def _plus_product(product: Callable[[Array, Array], Array]) -> Rule:
     return rule
 
 
+@_rule(aten._trilinear.default)
+def _trilinear(
+    a: Array, b: Array, c: Array, axes_a: Any, axes_b: Any, axes_c: Any, summed: Sequence[int], unroll: int = 1
+) -> Array:
+    a, b, c = (jnp.expand_dims(x, axes) for x, axes in ((a, axes_a), (b, axes_b), (c, axes_c)))
+    return jnp.sum(a * b * c, tuple(summed))
+
+
 RULES |= {
     aten.mm.default: _matmul,
     aten.bmm.default: _matmul,
@@ -709,7 +709,6 @@ def _constant_pad(x: Array, pad: Sequence[int], value: float = 0) -> Array:
 RULES |= {
     aten.view.default: jnp.reshape,
     aten._unsafe_view.default: jnp.reshape,
-    aten._reshape_alias.default: lambda x, size, stride: jnp.reshape(x, size),
     aten.permute.default: jnp.transpose,
     aten.transpose.int: jnp.swapaxes,
     aten.t.default: jnp.transpose,
@@ -1326,6 +1325,7 @@ def _same_batch(*matrices: Array) -> list[Array]:
 
 
 RULES |= {
+    aten.linalg_cross.default: lambda a, b, dim=-1: jnp.cross(a, b, axis=dim),
     aten.linalg_inv_ex.default: lambda x, check_errors=False: [jnp.linalg.inv(x), _success(x)],
     aten._linalg_check_errors.default: lambda info, name, is_matrix: None,
 }

@@ -15,7 +15,10 @@ import torch
 from dyntoolkit.engine import choice, rules, xla
 from dyntoolkit.engine.batches import full_batch
 from dyntoolkit.engine.choice import BEST, FEW, Asked, asking, check_asked, current
+from dyntoolkit.engine.gradient import value_and_grad
+from dyntoolkit.engine.layers import MLP
 from dyntoolkit.engine.loop import train
+from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam, Sgd, adam
 from dyntoolkit.errors import InputError
 
@@ -387,7 +390,15 @@ def test_nothing_is_drawn_from_torch_for_a_step_that_cannot_be_recorded():
 )
 def test_a_program_may_differ_in_rounding_and_in_a_small_part_of_what_changes(found, close):
     before, right = torch.tensor([[1.0], [1.0]]), torch.tensor([[1.1], [1.0]])  # only the first run changes
-    assert choice._close(before, right, torch.tensor(found).view(2, 1)) == close
+    assert choice._close(before, right, torch.tensor(found).view(2, 1), right.double()) == close
+
+
+def test_where_a_step_rounds_much_a_program_may_too_but_not_without_bound():
+    before, right = torch.tensor([[1.0]]), torch.tensor([[1.1]])
+    off = right + 0.01  # a tenth of the change
+    assert not choice._close(before, right, off, right.double())
+    assert choice._close(before, right, off, right.double() + 1e-4)
+    assert not choice._close(before, right, right + 0.04, right.double() + 1)
 
 
 def test_what_is_not_finite_is_the_same_if_it_is_so_in_both():
@@ -398,14 +409,27 @@ def test_what_is_not_finite_is_the_same_if_it_is_so_in_both():
         ([torch.nan, torch.inf, 2.0], [torch.nan, torch.inf, 3.0], False),
         ([torch.nan, 2.0, 2.0], [1.0, 2.0, 2.0], False),
     ):
-        assert choice._close(before, torch.tensor([right]), torch.tensor([found])) == close
+        right = torch.tensor([right])
+        assert choice._close(before, right, torch.tensor([found]), right.double()) == close
 
 
 def test_whole_numbers_and_truth_are_exact():
     for right in (torch.tensor([3, 2**40]), torch.tensor([True, False])):
-        assert choice._close(right, right, right.clone())
-        assert not choice._close(right, right, right.roll(1))
-    assert not choice._close(torch.tensor([3]), torch.tensor([3]), torch.tensor([3], dtype=torch.int32))
+        assert choice._close(right, right, right.clone(), right)
+        assert not choice._close(right, right, right.roll(1), right)
+    three = torch.tensor([3])
+    assert not choice._close(three, three, torch.tensor([3], dtype=torch.int32), three)
+
+
+@pytest.mark.usefixtures("fresh")
+def test_saturated_neurons_under_adam_train_in_xla():
+    """Their gradients are rounding, and Adam's step of it as large as any: another tanh gives other steps."""
+    network = MLP((1, 40, 1), torch.tanh)
+    x = torch.linspace(-1, 1, 20).unsqueeze(1)
+    gradient = value_and_grad(lambda theta: (network(theta, x) - torch.sin(3 * x)).square().mean((1, 2)))
+    start = Adam.start(12 * Stream(range(8), "init").normal(network.parameters))
+    frames = training(lambda state, _: adam(state, gradient(state.theta)[1], 0.01), state=start)
+    assert ended(frames).engine == "xla"
 
 
 # ---- While a program compiles ----

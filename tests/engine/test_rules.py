@@ -391,6 +391,13 @@ cases(
 )
 
 
+@case(aten._trilinear.default)
+def _(d: Draw) -> tuple[Any, ...]:
+    axes = d.of(([1, 3], [0], [1, 2], [2, 3]), ([], [3], [0], [1]))
+    shapes = ((2, 4), (3, 4, 5), (2, 5)) if axes[0] else ((2, 3, 4, 5), (2, 3, 4), (3, 4, 5))
+    return *(d.floats(*shape) for shape in shapes), *axes
+
+
 # ---- Views ----
 
 END = 2**63 - 1
@@ -451,7 +458,6 @@ cases(
     {
         aten.view.default: shaped((3, 4), more=[([12],), ([-1, 2],), ([2, 3, 2],)]),
         aten._unsafe_view.default: shaped((3, 4), more=[([12],), ([-1, 2],)]),
-        aten._reshape_alias.default: shaped((3, 4), more=[([12], [1]), ([2, 6], [6, 1])]),
         aten.expand.default: shaped((3, 1), more=[([3, 4],), ([2, -1, 4],), ([3, 1],)]),
         aten.permute.default: shaped((2, 3, 4), more=[([2, 0, 1],), ([0, -1, 1],)]),
         aten.transpose.int: shaped((2, 3, 4), more=[(0, 1), (-1, -2)]),
@@ -842,6 +848,7 @@ def matrices(d: Draw, *batch: int) -> Any:
 
 cases(
     {
+        aten.linalg_cross.default: lambda d: (d.floats(3, 3), d.floats(1, 3), {"dim": d.of(1, -1)}),
         aten.linalg_inv_ex.default: lambda d: (matrices(d, 2),),
         aten.linalg_qr.default: lambda d: (d.floats(2, *d.of((3, 4), (4, 3))), d.of("reduced", "complete", "r")),
         aten._linalg_eigh.default: lambda d: (matrices(d, 2), d.of("L", "U"), d.flag()),
