@@ -1,5 +1,6 @@
 """Measurements, one file each, tested against their naive definition. They know no phenomenon."""
 
+from dyntoolkit.probes._heap import keep_freed_memory
 from dyntoolkit.probes.accuracy import accuracy
 from dyntoolkit.probes.alignment import alignment, matrix_alignment
 from dyntoolkit.probes.auc import auc
@@ -49,6 +50,8 @@ from dyntoolkit.probes.relative_distance import relative_distance
 from dyntoolkit.probes.sharpness import sharpness
 from dyntoolkit.probes.tangent_rank import tangent_rank, tangent_singular_values
 from dyntoolkit.probes.walsh import cube, degree_weights, degrees, walsh
+
+keep_freed_memory()
 
 __all__ = [
     "Linearity",

@@ -1,6 +1,6 @@
 """Linear mode connectivity: how far a quantity rises on the straight way between two networks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -9,15 +9,19 @@ Array = np.ndarray
 ALPHAS = np.linspace(0, 1, 11)  # weight of the first network
 
 
+def segment(first: torch.Tensor, second: torch.Tensor, alphas: Array = ALPHAS) -> Iterator[torch.Tensor]:
+    """alpha first + (1 - alpha) second for every alpha; at both ends the networks themselves, not rounded averages.
+
+    first, second: weights (R, P).
+    """
+    return (torch.lerp(second, first, float(alpha)) for alpha in alphas)
+
+
 def along_segment(
     evaluate: Callable[[torch.Tensor], torch.Tensor], first: torch.Tensor, second: torch.Tensor, alphas: Array = ALPHAS
 ) -> torch.Tensor:
-    """evaluate at alpha first + (1 - alpha) second for every alpha: (..., A) if evaluate gives (...).
-
-    first, second: weights (R, P). Both ends are evaluated at the networks themselves, not at rounded averages.
-    """
-    points = [torch.lerp(second, first, float(alpha)) for alpha in alphas]
-    return torch.stack([evaluate(point) for point in points], dim=-1)
+    """evaluate at every point of `segment`: (..., A) if evaluate gives (...)."""
+    return torch.stack([evaluate(point) for point in segment(first, second, alphas)], dim=-1)
 
 
 def barrier(values: Array, alphas: Array = ALPHAS) -> Array:

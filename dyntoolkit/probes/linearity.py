@@ -41,18 +41,20 @@ def feature_linearity(
     layer l, (R, n, h_l). alpha: (R,).
     """
     weight = alpha.double()[:, None, None]
+    norm = torch.linalg.vector_norm
     columns = []
     for f_i, f_j, f_mid in zip(first, second, middle, strict=True):
         f_i, f_j, f_mid = f_i.double(), f_j.double(), f_mid.double()  # (R, n, h)
-        f_int = weight * f_i + (1 - weight) * f_j
-        projection = (f_mid * f_int).sum(2) / (f_int.square().sum(2) + TINY)  # (R, n)
+        f_int = torch.lerp(f_j, f_i, weight)  # alpha f_i + (1 - alpha) f_j
+        size_mid, size_int = norm(f_mid, dim=2), norm(f_int, dim=2)  # (R, n)
+        along = (f_mid * f_int).sum(2)  # (R, n)
         deviation, spread = frobenius(f_mid - f_int), frobenius(f_i - f_j)  # (R,)
         columns.append(
             torch.stack(
                 [
-                    cosine_distance(f_mid, f_int),
+                    1 - (along / (size_mid * size_int + TINY)).mean(1),
                     cosine_distance(f_i, f_j),
-                    projection.mean(1),
+                    (along / (size_int.square() + TINY)).mean(1),
                     deviation,
                     deviation / (spread + TINY),
                 ]
@@ -64,14 +66,15 @@ def feature_linearity(
 def cosine_distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Mean over the n points of 1 - cosine between the rows of a and b, both (R, n, h): (R,) float64."""
     a, b = a.double(), b.double()
-    norms = (a.square().sum(2) * b.square().sum(2)).sqrt()  # (R, n)
-    cosine = (a * b).sum(2) / (norms + TINY)
+    sizes = torch.linalg.vector_norm(a, dim=2) * torch.linalg.vector_norm(b, dim=2)  # (R, n)
+    cosine: torch.Tensor = (a * b).sum(2) / (sizes + TINY)
     return 1 - cosine.mean(1)
 
 
 def frobenius(a: torch.Tensor) -> torch.Tensor:
     """Norm of each run's features (R, n, h), over points and units together: (R,)."""
-    return a.square().sum((1, 2)).sqrt()
+    norms: torch.Tensor = torch.linalg.vector_norm(a, dim=(1, 2))
+    return norms
 
 
 def parabola_fit(alpha: Array, deviation: Array) -> tuple[Array, Array]:

@@ -15,6 +15,7 @@ from dyntoolkit.probes.accuracy import accuracy
 from dyntoolkit.probes.linearity import cosine_distance, feature_linearity, frobenius
 
 Values = dict[str, Array]
+Features = list[torch.Tensor]  # of each hidden layer, then the logits: (R, n, h_l)
 
 ALPHAS = np.arange(1, 20) / 20  # .05, .10, ..., .95
 SCALES = np.array([0.03, 0.06, 0.12, 0.25])  # s of the displacement scan
@@ -47,9 +48,13 @@ class Bench:
     alpha: torch.Tensor
     task_scale: torch.Tensor
 
-    def features(self, theta: torch.Tensor) -> list[torch.Tensor]:
+    def features(self, theta: torch.Tensor) -> Features:
         """Features of every hidden layer, then the logits, of R networks theta (R, P) on both tests: (R, n, h_l)."""
         return self.model.features(theta, self.x)
+
+    def ends(self, pair: torch.Tensor) -> tuple[Features, Features]:
+        """Those of theta_A and of theta_B; pair (R, 2, P)."""
+        return self.features(pair[:, 0]), self.features(pair[:, 1])
 
     def accuracies(self, logits: torch.Tensor) -> Array:
         """Accuracy on task A and on task B, (R, 2)."""
@@ -62,16 +67,17 @@ class Bench:
 
         Each part takes no longer than a few networks; many are empty, and give the caller a chance to breathe.
         """
-        yield self.evaluate(pair)
+        ends = self.ends(pair)
+        yield self.evaluate(pair, ends)
         if last:
-            yield from self.alpha_scan(pair)
+            yield from self.alpha_scan(pair, ends)
             yield from self.displacement_scan(start, pair)
             yield from self.arithmetic(start, pair)
             yield from self.arithmetic_scan(start, pair)
 
-    def evaluate(self, pair: torch.Tensor) -> Values:
+    def evaluate(self, pair: torch.Tensor, ends: tuple[Features, Features]) -> Values:
         """Feature metrics per layer (R, L + 1), distance and accuracies (R,) of the pair (R, 2, P), at `alpha`."""
-        f_a, f_b = self.features(pair[:, 0]), self.features(pair[:, 1])
+        f_a, f_b = ends
         f_merged = self.features(average(pair, self.alpha))
         # CTL: f_l(alpha theta_A + (1 - alpha) theta_B) ~ alpha f_l(theta_A) + (1 - alpha) f_l(theta_B)
         linearity = feature_linearity(f_a, f_b, f_merged, self.alpha)
@@ -89,16 +95,17 @@ class Bench:
             "ensemble_acc": self.accuracies(ensemble).mean(1),
         }
 
-    def alpha_scan(self, pair: torch.Tensor) -> Iterator[Values]:
+    def alpha_scan(self, pair: torch.Tensor, ends: tuple[Features, Features]) -> Iterator[Values]:
         """Deviation per hidden layer (R, 19, L), accuracies of average and ensemble (R, 19), for all ALPHAS."""
-        f_a, f_b = self.features(pair[:, 0]), self.features(pair[:, 1])
+        f_a, f_b = ends
+        wide_a, wide_b = ([f.double() for f in features] for features in ends)
         deviations: list[Array] = []  # D_l(alpha)
         merged: list[Array] = []
         ensemble: list[Array] = []
         for weight in ALPHAS.tolist():
             alpha = torch.full_like(self.alpha, weight)
             f_merged = self.features(average(pair, alpha))
-            deviations.append(_deviation(f_a, f_b, f_merged, weight))
+            deviations.append(_deviation(wide_a, wide_b, f_merged, weight))
             merged.append(self.accuracies(f_merged[-1]).mean(1))
             ensemble.append(self.accuracies(weight * f_a[-1] + (1 - weight) * f_b[-1]).mean(1))
             yield {}
@@ -167,7 +174,7 @@ class Bench:
         return hidden, logits
 
 
-def _deviation(f_a: list[torch.Tensor], f_b: list[torch.Tensor], f_mid: list[torch.Tensor], alpha: float) -> Array:
+def _deviation(f_a: Features, f_b: Features, f_mid: Features, alpha: float) -> Array:
     """|f(theta_alpha) - (alpha f(theta_A) + (1 - alpha) f(theta_B))|_F of each hidden layer, (R, L) float64."""
     layers = zip(f_a[:-1], f_b[:-1], f_mid[:-1], strict=True)
     norms = [frobenius(mid.double() - torch.lerp(b.double(), a.double(), alpha)) for a, b, mid in layers]

@@ -1,6 +1,6 @@
 """What is measured between two networks of one shape: barriers on the straight way, and how linear features are."""
 
-from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from dyntoolkit.engine.history import Array
 from dyntoolkit.engine.layers import MLP
 from dyntoolkit.phenomena.cross_task_linearity._training import cross_entropy
 from dyntoolkit.probes.accuracy import accuracy
-from dyntoolkit.probes.barrier import along_segment, barrier
+from dyntoolkit.probes.barrier import barrier, segment
 from dyntoolkit.probes.linearity import feature_linearity
 
 Tensor = torch.Tensor
@@ -18,37 +18,45 @@ Tensor = torch.Tensor
 LEAST_BASE = 1e-3  # below it the two networks hardly differ, and a ratio to their difference says nothing
 
 
-def loss_and_error(model: MLP) -> Callable[[Tensor], Tensor]:
-    """The function from weights (R, P) to cross-entropy and error rate on the 597 test digits, (2, R) float64."""
+class Way(NamedTuple):
+    """The straight way from the second network (alpha = 0) to the first (alpha = 1), on the test digits."""
+
+    loss: Array  # (R, 11) cross-entropy at eleven alphas
+    error: Array  # (R, 11) error rate
+    first: list[Tensor]  # features (R, n, h_l) of the first network, layer by layer
+    second: list[Tensor]
+    middle: list[Tensor]  # of the half-way average
+
+
+def walk(model: MLP, first: Tensor, second: Tensor) -> Way:
+    """Look at the test digits with every network of the way between two networks, weights (R, P)."""
     digits = rotated_digits(0)
-
-    def evaluate(theta: Tensor) -> Tensor:
-        logits = model(theta, digits.test_x)  # (R, 597, 10)
-        loss = cross_entropy(logits, digits.test_y.expand(len(theta), -1)).double()
-        return torch.stack([loss, torch.from_numpy(1 - accuracy(logits, digits.test_y))])
-
-    return evaluate
-
-
-def connectivity(model: MLP, first: Tensor, second: Tensor) -> dict[str, Array]:
-    """The straight way from the second network (alpha = 0) to the first (alpha = 1), on the test digits.
-
-    Weights (R, P). loss_path, error_path (R, 11): at eleven alphas. loss_barrier, error_barrier (R,): the largest rise
-    over the line between the ends.
-    """
-    loss, error = along_segment(loss_and_error(model), first, second).numpy()  # (R, 11) each
-    return {"loss_path": loss, "error_path": error, "loss_barrier": barrier(loss), "error_barrier": barrier(error)}
+    seen, kept = [], []
+    for k, theta in enumerate(segment(first, second)):
+        features = model.features(theta, digits.test_x)
+        seen.append(loss_and_error(features[-1], digits.test_y))
+        if k in (0, 5, 10):
+            kept.append(features)
+    loss, error = torch.stack(seen, dim=-1).numpy()
+    return Way(loss, error, kept[2], kept[0], kept[1])
 
 
-def linearity(model: MLP, first: Tensor, second: Tensor) -> dict[str, Array]:
-    """ctl_l, base_l, coef_l (R, L + 1) of the half-way average on the test digits, see `feature_linearity`.
+def loss_and_error(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy and error rate, (2, R) float64; logits (R, n, 10), labels (n,)."""
+    loss = cross_entropy(logits, labels.expand(len(logits), -1)).double()
+    return torch.stack([loss, torch.from_numpy(1 - accuracy(logits, labels))])
 
-    Weights (R, P).
-    """
-    x = rotated_digits(0).test_x
-    half = torch.full((len(first),), 0.5, dtype=torch.float32)  # alpha, (R,)
-    f_i, f_j, f_mid = (model.features(theta, x) for theta in (first, second, (first + second) / 2))
-    found = feature_linearity(f_i, f_j, f_mid, half)
+
+def connectivity(way: Way) -> dict[str, Array]:
+    """loss_path, error_path (R, 11): on the way; loss_barrier, error_barrier (R,): the largest rise over the line."""
+    barriers = {"loss_barrier": barrier(way.loss), "error_barrier": barrier(way.error)}
+    return {"loss_path": way.loss, "error_path": way.error, **barriers}
+
+
+def linearity(way: Way) -> dict[str, Array]:
+    """ctl_l, base_l, coef_l (R, L + 1) of the half-way average, see `feature_linearity`."""
+    half = torch.full((len(way.loss),), 0.5, dtype=torch.float32)  # alpha, (R,)
+    found = feature_linearity(way.first, way.second, way.middle, half)
     return {"ctl_l": found.ctl, "base_l": found.base, "coef_l": found.coef}
 
 

@@ -42,7 +42,7 @@ from dyntoolkit.figure.panels import (
 )
 from dyntoolkit.figure.recorded import recorded_line
 from dyntoolkit.figure.sweeps import Rows, by_field, sweep_line
-from dyntoolkit.phenomena.cross_task_linearity._pair import connectivity, linearity, mean_ratio
+from dyntoolkit.phenomena.cross_task_linearity._pair import connectivity, linearity, mean_ratio, walk
 from dyntoolkit.phenomena.cross_task_linearity._training import (
     FRAMES,
     LossSinceLast,
@@ -134,9 +134,8 @@ def versions(model: MLP, first: Tensor, second: Tensor, random: np.random.Genera
 
 def compared(model: MLP, first: Tensor, others: Tensor) -> dict[str, Array]:
     """`connectivity` and `linearity` of the first network (P,) with each of four others (4, P): leading axis 4."""
-    start = first.expand(len(others), -1)
-    found = connectivity(model, start, others) | linearity(model, start, others)
-    return {f"{name}_4": value for name, value in found.items()}
+    way = walk(model, first.expand(len(others), -1), others)
+    return {f"{name}_4": value for name, value in (connectivity(way) | linearity(way)).items()}
 
 
 def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]:
@@ -157,7 +156,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
 
     def measure(k: int, state: Training) -> dict[str, Array]:
         first, second = state.theta.unbind(1)  # (R, P)
-        values = connectivity(model, first, second)
+        values = connectivity(walk(model, first, second))
         if k:
             values["loss"] = loss(state)
         if k == config.steps:

@@ -11,7 +11,7 @@ import torch
 
 from dyntoolkit.data import noisy_labels, rotated_digits
 from dyntoolkit.engine.history import Array, Frame, History
-from dyntoolkit.engine.layers import MLP
+from dyntoolkit.engine.layers import MLP, linear
 from dyntoolkit.engine.loop import evenly, train
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
@@ -49,7 +49,7 @@ from dyntoolkit.figure.panels import (
 )
 from dyntoolkit.figure.recorded import recorded_line
 from dyntoolkit.figure.sweeps import Rows, by_field, sweep_line
-from dyntoolkit.phenomena.cross_task_linearity._pair import connectivity, linearity, mean_ratio
+from dyntoolkit.phenomena.cross_task_linearity._pair import connectivity, linearity, mean_ratio, walk
 from dyntoolkit.phenomena.cross_task_linearity._training import (
     FRAMES,
     LossSinceLast,
@@ -147,8 +147,8 @@ def phase(
             values = {"shared_loss": since.mean(1)} if name == "shared" else {"loss": since}
         if networks == 2:
             first, second = state.theta.unbind(1)
-            for part in (connectivity, linearity, conditions):
-                values |= part(model, first, second)
+            way = walk(model, first, second)
+            values |= connectivity(way) | linearity(way) | conditions(model, first, second)
         return values
 
     batches = minibatches(streams, digits.y.shape[1], config.batch_size)
@@ -196,21 +196,19 @@ def conditions(model: MLP, first: Tensor, second: Tensor) -> dict[str, Array]:
     By weight layer, (R, L + 1): com of inputs and weights, dist_W of the weights, dist_H of the inputs. By hidden layer
     (R, L): additivity of its pre-activations.
     """
-    x = rotated_digits(0).test_x
-    # H_0 = x, H_1, ..., H_L of each network
-    inputs = [[x.expand(len(theta), -1, -1), *model.features(theta, x)[:-1]] for theta in (first, second)]
+    H_i = H_j = rotated_digits(0).test_x.expand(len(first), -1, -1)  # of each network: H_0 = x, H_1, ..., H_L
     found: dict[str, list[Tensor]] = {"com": [], "dist_W": [], "dist_H": [], "additivity": []}
-    layers = zip(*inputs, model.split(first), model.split(second), strict=True)
-    for k, (H_i, H_j, (W_i, b_i), (W_j, b_j)) in enumerate(layers):
-        assert b_i is not None
-        assert b_j is not None
+    layers = list(zip(model.split(first), model.split(second), strict=True))
+    for k, ((W_i, b_i), (W_j, b_j)) in enumerate(layers):
         # commutativity: H_i W_i + H_j W_j = H_i W_j + H_j W_i
         found["com"].append(commutativity(H_i, W_i, H_j, W_j))
         found["dist_W"].append(relative_square(W_i, W_j))
         found["dist_H"].append(relative_square(H_i, H_j))
-        if k < len(inputs[0]) - 1:
+        if k < len(layers) - 1:
+            a_i, a_j = linear(H_i, W_i, b_i), linear(H_j, W_j, b_j)
             # weak additivity of the ReLU: relu(a + b) = relu(a) + relu(b)
-            found["additivity"].append(additivity(H_i @ W_i + b_i, H_j @ W_j + b_j))
+            found["additivity"].append(additivity(a_i, a_j))
+            H_i, H_j = model.activation(a_i), model.activation(a_j)
     return {name: torch.stack(values, 1).numpy() for name, values in found.items()}
 
 

@@ -68,7 +68,7 @@ def test_average_and_distance_are_over_all_weights(pair: torch.Tensor) -> None:
 
 
 def test_evaluate_is_the_recipe_run_by_run(bench: Bench, pair: torch.Tensor) -> None:
-    found = bench.evaluate(pair)
+    found = bench.evaluate(pair, bench.ends(pair))
     for r, alpha in enumerate((0.3, 0.5)):
         f_a, f_b = outputs(pair[r, 0], bench.x[r]), outputs(pair[r, 1], bench.x[r])
         f_m = outputs(alpha * pair[r, 0] + (1 - alpha) * pair[r, 1], bench.x[r])
@@ -85,7 +85,7 @@ def test_evaluate_is_the_recipe_run_by_run(bench: Bench, pair: torch.Tensor) -> 
 
 
 def test_alpha_scan_is_the_recipe(bench: Bench, pair: torch.Tensor) -> None:
-    *breaths, found = bench.alpha_scan(pair)
+    *breaths, found = bench.alpha_scan(pair, bench.ends(pair))
     assert breaths == [{}] * 19
     f_a, f_b = outputs(pair[1, 0], bench.x[1]), outputs(pair[1, 1], bench.x[1])
     for i, alpha in enumerate(ALPHAS):

@@ -20,7 +20,7 @@ def draw(seed: int) -> torch.Tensor:
 
 def test_loss_and_error_are_those_of_the_upright_test_digits() -> None:
     digits, theta = rotated_digits(0), draw(1)
-    found = _pair.loss_and_error(MODEL)(theta)
+    found = _pair.loss_and_error(MODEL(theta, digits.test_x), digits.test_y)
     assert found.shape == (2, 2)
     for r in range(2):
         expected = loss_and_error(layers_of(twin(SIZES, theta[r])), digits.test_x.numpy(), digits.test_y.numpy())
@@ -29,7 +29,7 @@ def test_loss_and_error_are_those_of_the_upright_test_digits() -> None:
 
 def test_the_way_goes_from_the_second_network_to_the_first() -> None:
     digits, first, second = rotated_digits(0), draw(1), draw(2)
-    found = _pair.connectivity(MODEL, first, second)
+    found = _pair.connectivity(_pair.walk(MODEL, first, second))
     for r in range(2):
         ends = [layers_of(twin(SIZES, theta[r])) for theta in (first, second)]
         x, y = digits.test_x.numpy(), digits.test_y.numpy()
@@ -43,7 +43,7 @@ def test_the_way_goes_from_the_second_network_to_the_first() -> None:
 
 def test_linearity_is_that_of_the_network_half_way() -> None:
     first, second, x = draw(1), draw(2), rotated_digits(0).test_x.numpy()
-    found = _pair.linearity(MODEL, first, second)
+    found = _pair.linearity(_pair.walk(MODEL, first, second))
     for r in range(2):
         ends = [layers_of(twin(SIZES, theta[r])) for theta in (first, second)]
         features = zip(forward(ends[0], x), forward(ends[1], x), forward(between(*ends, 0.5), x), strict=True)
