@@ -10,7 +10,7 @@ ifeq ($(shell uname -s),Linux)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: serve lab quick test lint types format notebooks
+.PHONY: serve lab quick test lint types format notebooks bench
 
 serve: $(READY)  ## the gallery as dashboards in the browser; ARGS="--port 9000" passes options on
 	$(BIN)/dyntoolkit warm
@@ -44,6 +44,9 @@ format: $(READY)
 
 notebooks: $(READY)  ## run every notebook again and store its text and pictures
 	$(BIN)/python .ci/store_notebooks.py notebooks
+
+bench: $(READY)  ## how fast networks train, against PyTorch and JAX by hand: a quarter of an hour; ARGS="--runs 1" for a part
+	$(BIN)/python benchmarks/engine.py $(ARGS)
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

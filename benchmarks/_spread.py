@@ -1,8 +1,11 @@
 """What every benchmark prints: a figure with its spread, and how busy the machine was."""
 
 import os
+import platform
+import re
 import statistics
 from collections.abc import Sequence
+from pathlib import Path
 
 
 def spread(values: Sequence[float], unit: str, digits: int = 0) -> str:
@@ -12,5 +15,8 @@ def spread(values: Sequence[float], unit: str, digits: int = 0) -> str:
 
 
 def machine() -> str:
-    """Cores and load of this machine: other programs slow the measured one down."""
-    return f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}"
+    """Processor, cores and load of this machine: other programs slow the measured one down."""
+    about = Path("/proc/cpuinfo")
+    found = re.search(r"^model name\s*: (.*)$", about.read_text(), re.MULTILINE) if about.exists() else None
+    name = found[1] if found else platform.processor()
+    return f"{name}, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}"

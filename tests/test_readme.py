@@ -71,8 +71,8 @@ SAME_NUMBERS = ".venv/bin/python benchmarks/same_numbers.py bd70aa9"  # takes mi
 BENCHMARKS = {  # what is added to be quick, and words of what it prints
     ".venv/bin/python benchmarks/board.py": ("", "bytes per frame: "),
     ".venv/bin/python benchmarks/default_run.py": (" label_noise grokking --repeats 1", "label_noise.linear: median"),
-    ".venv/bin/python benchmarks/engine_throughput.py": (" --runs 2 --steps 50 --repeats 1", "run axis"),
     ".venv/bin/python benchmarks/many_runs.py": (" --repeats 1", "32 runs at once against one: median"),
+    "make bench": (' ARGS="--runs 2 --rounds 1 --updates 100 --without compiled"', "| than JAX by hand | "),
 }
 BROWSER_BENCHMARKS = {
     ".venv/bin/python benchmarks/dashboard_latency.py": (" --repeats 1", "Stop to stopped: median"),
