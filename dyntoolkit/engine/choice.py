@@ -6,6 +6,7 @@ The choice depends on the structure of the step and on what is installed, never 
 import importlib
 import importlib.util
 import logging
+import os
 import sys
 import threading
 from collections import OrderedDict
@@ -20,6 +21,7 @@ import torch
 
 from dyntoolkit.engine.batches import parts_of, taken, unbind
 from dyntoolkit.engine.engines import Eager, Engine, Recorded, Step
+from dyntoolkit.engine.fingerprint import fingerprint
 from dyntoolkit.engine.program_cache import ProgramCache
 from dyntoolkit.engine.record import Recording, RecordingError, in_float64, record
 from dyntoolkit.engine.replay import replay
@@ -62,6 +64,8 @@ def check_asked(engine: str | None, device: str = "cpu") -> Asked:
         raise unknown("engine", engine, ENGINES)
     if device not in DEVICES:
         raise unknown("device", device, DEVICES)
+    if engine == "xla" and not _usable:
+        raise InputError("engine: xla does not work in a process forked off one that has used it; spawn it.", "engine")
     if engine == "xla" and not has_jax():
         raise InputError("engine: xla needs JAX, which is not installed here: pip install jax.", "engine")
     if device == "cuda" and engine == "eager":
@@ -132,21 +136,53 @@ def choose(
                 return (yield from _xla(step, recording, here, others, count, room, every, asked.device))
             except RecordingError as reason:
                 if asked.engine == "xla":
-                    raise
-                _say_once(f"a training goes on in torch, operator by operator: {reason}.")
+                    sentence = f"engine: {_name(step)} trains with recorded or eager, and not with xla: {reason}."
+                    raise InputError(sentence, "engine") from reason
+                say_once(f"{_name(step)} trains in torch, operator by operator: {reason}.")
         engine = Recorded(recording, type(state), asked.device)
         _check(engine, step, recording, here, others, count)
         return engine
     except RecordingError as reason:
         if asked != BEST:
-            raise InputError(f"engine: this training runs in Python only: {reason}.", "engine") from reason
-        _say_once(f"a training goes on in Python, step by step: {reason}.")
+            raise InputError(
+                f"engine: {_name(step)} trains with the engine eager only: {reason}.", "engine"
+            ) from reason
+        say_once(f"{_name(step)} trains in Python, step by step: {reason}.")
         return Eager(step)
+
+
+class Choice:
+    """The choice of an engine, which begins at once and may go on in another thread, and holds while nothing changes.
+
+    engine: None until it is made.
+    """
+
+    def __init__(self, choosing: Generator[None, None, Engine], step: Step) -> None:
+        self.engine: Engine | None = None
+        self._choosing, self._step = choosing, step
+        self.glance()
+        self._seen = fingerprint(step)
+
+    def glance(self) -> None:
+        """Go on with it, for a moment."""
+        try:
+            next(self._choosing)
+        except StopIteration as end:
+            self.engine = end.value
+
+    def look(self) -> None:
+        """Leave the recorded step for the step itself, for good, where what it reads has been changed meanwhile."""
+        if self.engine is not None and self.engine.name != "eager" and fingerprint(self._step) != self._seen:
+            say_once(
+                f"{_name(self._step)} goes on in Python, step by step: something, such as `measure`, has changed what "
+                "it holds."
+            )
+            self.engine = Eager(self._step)
 
 
 def _xla_wanted(asked: Asked) -> bool:
     """Whether XLA is to be tried: not excluded, installed, and there for the device."""
-    return asked.engine != "recorded" and has_jax() and (asked.device == "cpu" or _jax_has_gpu())
+    return asked.engine != "recorded" and _usable and has_jax() and (asked.device == "cpu" or _jax_has_gpu())
 
 
 def _recorded(step: Step, state: Any, batches: Any, steps: int) -> tuple[Recording, Any]:
@@ -157,11 +193,16 @@ def _recorded(step: Step, state: Any, batches: Any, steps: int) -> tuple[Recordi
     """
     first, *others = unbind(batches, steps)
     recording, here = record(step, state, first)
-    again, _ = record(step, here, others[0] if others else first)
-    pairs = zip(recording.held.values(), again.held.values(), strict=False)
-    if recording.key != again.key or not all(_same(a, b) for a, b in pairs):
-        raise RecordingError("it does not do the same in each step")
-    return recording, here
+    for _ in range(2):  # twice, for the first call may fill a cache
+        before, seen = recording, fingerprint(step)
+        recording, _ = record(step, here, others[0] if others else first)
+        pairs = zip(before.held.values(), recording.held.values(), strict=False)
+        if before.key == recording.key and all(_same(a, b) for a, b in pairs) and fingerprint(step) == seen:
+            return recording, here
+    raise RecordingError(
+        "it does not do the same in each step, such as to count or to draw numbers; so they depend on how often it is "
+        "called, and once for each update it is with the engine eager only"
+    )
 
 
 def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
@@ -179,6 +220,18 @@ _PROGRAMS: "OrderedDict[tuple[object, ...], Future[Program]]" = OrderedDict()  #
 _CHECKED: set[tuple[object, ...]] = set()
 _LOCK = threading.Lock()  # held while these are looked at
 _COMPILING = threading.Lock()  # held by the one thread that compiles: two at once would take twice as long
+_usable = True  # not in a process that was forked off one that has run XLA: its threads are not there
+
+
+def _after_fork() -> None:
+    """Make the child of a fork work: with locks that nobody holds, and without XLA if that has threads."""
+    global _LOCK, _COMPILING, _usable
+    _LOCK, _COMPILING = threading.Lock(), threading.Lock()
+    _usable = _usable and not _PROGRAMS
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _xla(
@@ -229,7 +282,7 @@ def _build(future: "Future[Program]", recording: Recording, device: str, room: i
     except RecordingError as reason:
         future.set_exception(reason)
     except Exception as problem:  # of JAX, on a step of anybody: it is trained without
-        future.set_exception(RecordingError(f"XLA refuses it: {type(problem).__name__}: {problem}"))
+        future.set_exception(RecordingError(f"XLA refuses it: {_in_a_line(problem)}"))
 
 
 # ---- Trust ----
@@ -243,9 +296,9 @@ def _check(engine: Engine, step: Step, recording: Recording, state: Any, batches
     try:
         got = engine.leave(engine.advance(engine.enter(state), engine.load(batches, steps), 0, steps))
     except Exception as problem:  # the step itself has done it without
-        raise RecordingError(f"{engine.name} fails: {type(problem).__name__}: {problem}") from problem
-    same = engine.name == "recorded"
-    exact = expected if same else _exactly(recording, state, batches, steps)
+        raise RecordingError(f"{engine.name} fails: {_in_a_line(problem)}") from problem
+    same = isinstance(engine, Recorded) and engine.device == "cpu"
+    exact = expected if same else _exactly(recording, state, batches, steps) or expected
     names = getattr(state, "_fields", range(len(state)))
     for name, before, right, found, true in zip(names, state, expected, got, exact, strict=True):
         if not (_same(right, found) if same else _close(before, right, found, true)):
@@ -253,14 +306,14 @@ def _check(engine: Engine, step: Step, recording: Recording, state: Any, batches
 
 
 def _exactly(recording: Recording, state: Any, batches: Any, steps: int) -> Sequence[torch.Tensor]:
-    """The leaves after these updates with all numbers of float32 in float64; those of the state, where that fails."""
+    """The leaves after these updates with all numbers of float32 in float64; () where that fails."""
     leaves: Sequence[torch.Tensor] = [in_float64(leaf) for leaf in state]
     try:
         repeat = replay(recording.in_float64())
         for batch in unbind(batches, steps):
             leaves = repeat([*leaves, *map(in_float64, parts_of(batch))])
     except Exception:  # operators that depend on the dtype: then the rounding of the step itself is not known
-        return list(state)
+        return ()
     return leaves
 
 
@@ -281,7 +334,19 @@ def _close(before: torch.Tensor, right: torch.Tensor, found: torch.Tensor, exact
     return bool((difference <= CLOSE * changed + AMPLIFIED * rounded + 16 * eps * size).all())
 
 
-def _say_once(reason: str) -> None:
+def _in_a_line(problem: Exception) -> str:
+    """What an exception is and the first line that it says."""
+    said = str(problem).strip().splitlines()
+    return f"{type(problem).__name__}: {said[0].rstrip('.')}" if said else type(problem).__name__
+
+
+def _name(step: Step) -> str:
+    """What a step is called: module and function."""
+    return f"{getattr(step, '__module__', '')}.{getattr(step, '__qualname__', type(step).__name__)}"
+
+
+def say_once(reason: str) -> None:
+    """A warning in the log, unless it was there before."""
     with _LOCK:
         if reason in _SAID:
             return

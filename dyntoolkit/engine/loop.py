@@ -7,9 +7,10 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 
 from dyntoolkit.engine.batches import Batch, look
-from dyntoolkit.engine.choice import choose, current
+from dyntoolkit.engine.choice import Choice, choose, current
 from dyntoolkit.engine.engines import Eager, Engine, select
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.errors import InputError
@@ -46,8 +47,8 @@ def train(
     None, their shapes and dtypes are the same in all steps. record: increasing steps, the first one is the step of
     the given state. measure(k, state): name -> (R, ...) arrays.
     start, total: where this phase begins in, and how long is, a simulation of several phases; record counts within
-    the phase. diverged: (R,) from an earlier phase. block: most steps whose batches are held at once; no number depends
-    on it.
+    the phase. diverged: (R,) from an earlier phase. block: most steps whose batches are held at once; numbers depend on
+    it by rounding at most.
     settled(state): (R,) whether a run has reached its goal, such as a tolerance; asked every check_every steps of the
     phase. Such a run is frozen there by itself. The measured values then have a further entry "settled_at": (R,) the
     step of that, -1 for a run that has not settled.
@@ -71,6 +72,9 @@ def train(
     >>> [frame.values["w"].tolist() for frame in frames]
     [[1.0, 1.0], [0.5, 0.5], [0.25, 0.25]]
     """
+    for leaf in state:
+        if not isinstance(leaf, torch.Tensor):
+            raise InputError(f"state takes tensors (R, ...), got {type(leaf).__name__} among them.", "state")
     runs = len(state[0])
     marks = np.full(runs, -1) if diverged is None else diverged
     goals = np.full(runs, -1)
@@ -82,7 +86,7 @@ def train(
     if dense:
         block = max(1, min(block, DENSE_BLOCK, KEPT // sum(leaf.nbytes for leaf in state)))
     lead = record[0] + _lead(state, record, block, dense)
-    choice: _Choice | None = None
+    choice: Choice | None = None
     engine: Engine = Eager(step)
 
     def frame(k: int, values: Mapping[str, Array]) -> Frame:
@@ -105,12 +109,14 @@ def train(
         found = look(batch, steps)
         if choice is None:
             expected, native = found, state
-            choice = _Choice(choose(step, state, batch, steps, updates=updates, room=block, every=dense))
-        if k >= lead and engine is not choice.engine:
+            choice = Choice(choose(step, state, batch, steps, updates=updates, room=block, every=dense), step)
+        if k >= lead:
             while choice.engine is None:
                 yield frame(k, {})
                 choice.glance()
-            native, engine = choice.engine.enter(engine.leave(native)), choice.engine
+            choice.look()
+            if engine is not choice.engine:
+                native, engine = choice.engine.enter(engine.leave(native)), choice.engine
         if found != expected:
             got = f"{found} from step {k} on, after {expected}"
             raise InputError(f"batches gives the same parts, shapes and dtypes in all steps, got {got}.", "batches")
@@ -157,22 +163,6 @@ def _lead(state: tuple[Any, ...], record: Sequence[int], block: int, dense: bool
     updates = block if dense else record[min(1, len(record) - 1)] - record[0]
     few = updates < whole and updates <= LEAD and updates * sum(leaf.numel() for leaf in state) <= LEAD_NUMBERS
     return updates if few and current().device == "cpu" else 0
-
-
-class _Choice:
-    """The choice of an engine, which begins at once and may go on in another thread. engine: None until it is made."""
-
-    def __init__(self, choosing: Generator[None, None, Engine]) -> None:
-        self.choosing = choosing
-        self.engine: Engine | None = None
-        self.glance()
-
-    def glance(self) -> None:
-        """Go on with it, for a moment."""
-        try:
-            next(self.choosing)
-        except StopIteration as end:
-            self.engine = end.value
 
 
 def _block(

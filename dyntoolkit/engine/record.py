@@ -24,6 +24,7 @@ _NAMES = {
 }
 _DEPENDS = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 _BY_MEMORY = {"as_strided", "as_strided_", "as_strided_copy", "as_strided_scatter", "_reshape_alias", "resize_", "set_"}
+CHECKS = {torch.ops.aten._linalg_check_errors.default}  # no result, but an error where a matrix will not do
 _DROPPED = ("device", "layout", "pin_memory", "non_blocking")  # keywords that belong to where a step is repeated
 
 
@@ -275,7 +276,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         needed = set(outputs)
         lines: list[Line] = []
         for line in reversed(self.lines):
-            if needed & set(line.places):
+            if needed & set(line.places) or line.operator in CHECKS:
                 lines.append(line)
                 needed |= line.reads
         held = {place: tensor for place, tensor in self.held.items() if place in needed}

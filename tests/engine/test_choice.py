@@ -2,9 +2,13 @@
 
 import logging
 import os
+import random
+import subprocess
+import sys
 import threading
 import time
 from collections import OrderedDict
+from itertools import cycle
 
 import jax
 import jax.numpy as jnp
@@ -194,7 +198,7 @@ def test_where_an_operator_has_no_rule_torch_repeats_the_step_and_it_is_said_onc
         assert last.engine == "recorded"
         np.testing.assert_array_equal(last.values["theta"], naive())
     assert said(caplog) == [
-        "a training goes on in torch, operator by operator: there is no rule for aten.tanh.default."
+        "tests.engine.test_choice.step trains in torch, operator by operator: there is no rule for aten.tanh.default."
     ]
 
 
@@ -223,7 +227,7 @@ def test_a_wrong_rule_is_found_and_not_used(fresh, monkeypatch, caplog, wrong):
         assert last.engine == "recorded"
         np.testing.assert_array_equal(last.values["theta"], naive())
     (message,) = said(caplog)
-    assert message.startswith("a training goes on in torch, operator by operator: ")
+    assert message.startswith("tests.engine.test_choice.step trains in torch, operator by operator: ")
     assert ("xla gives other numbers than the step itself for theta" in message) == (
         wrong in ("numbers", "one run", "not a number")
     )
@@ -287,7 +291,7 @@ def test_a_step_that_is_never_the_same_trains_in_python(caplog, monkeypatch, mak
     last = ended(training(make(), record))
     assert last.engine == "eager"
     (message,) = said(caplog)
-    assert message.startswith("a training goes on in Python, step by step: ")
+    assert " trains in Python, step by step: it does not do the same in each step, " in message
     assert "it does not do the same in each step" in message or "gives other numbers than the step itself" in message
 
 
@@ -296,7 +300,7 @@ def test_a_step_that_counts_is_told_from_one_that_does_not():
         choice._recorded(Counting(), Sgd(THETA), None, 2)
     with pytest.raises(choice.RecordingError, match="it does not do the same in each step"):
         choice._recorded(Drawing(again=False), Sgd(THETA), None, 1)
-    structures = iter([step, lambda state, _: Sgd(-state.theta)])
+    structures = cycle([step, lambda state, _: Sgd(-state.theta)])
     with pytest.raises(choice.RecordingError, match="it does not do the same in each step"):
         choice._recorded(lambda state, _: next(structures)(state, None), Sgd(THETA), None, 1)
     recording, after = choice._recorded(step, Sgd(THETA), None, 2)
@@ -321,13 +325,14 @@ def test_a_step_that_asks_for_numbers_trains_in_python_and_it_is_said_once(caplo
         assert last.engine == "eager"
         np.testing.assert_array_equal(last.values["theta"], naive(asking_step))
     reason = ".item(), or a tensor as a condition, makes Python depend on numbers"
-    assert said(caplog) == [f"a training goes on in Python, step by step: {reason}."]
+    (sentence,) = said(caplog)
+    assert sentence.endswith(f".asking_step trains in Python, step by step: {reason}.")
 
 
 @pytest.mark.parametrize("engine", ["recorded", "xla"])
 def test_an_engine_that_was_asked_for_is_refused_for_such_a_step(engine):
     frames = training(lambda state, _: Sgd(state.theta * state.theta.sum().item()), (0, 5))
-    told = r"engine: this training runs in Python only: \.item\(\), or a tensor as a condition, makes Python depend on"
+    told = r"trains with the engine eager only: \.item\(\), or a tensor as a condition, makes Python depend on"
     with asking(Asked(engine)), pytest.raises(InputError, match=told) as refused:
         ended(frames)
     assert refused.value.field == "engine"
@@ -584,3 +589,146 @@ def test_nothing_is_said_where_all_is_well(caplog):
     with caplog.at_level(logging.WARNING):
         ended(training())
     assert caplog.records == []
+
+
+# ---- A step that changes between its first calls and the last ----
+
+
+def counting():
+    """A step with another learning rate from its 150th call on."""
+    calls = [0]
+
+    def step(state, _):
+        calls[0] += 1
+        return Sgd(state.theta * (0.9 if calls[0] < 150 else 0.5))
+
+    return step
+
+
+class Schedule:
+    """The same, with the count in an object."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, state, _):
+        self.calls += 1
+        return Sgd(state.theta * (0.9 if self.calls < 150 else 0.5))
+
+
+def lottery():
+    return lambda state, _: Sgd(state.theta * (0.5 if random.random() < 0.02 else 0.9))
+
+
+@pytest.mark.parametrize("impure", [counting, Schedule, lottery])
+def test_a_step_that_counts_or_draws_is_found_though_its_first_steps_are_alike(impure, fresh, caplog):
+    assert ended(training(impure(), (0, 5, 200))).engine == "eager"
+    (sentence,) = said(caplog)
+    assert "it does not do the same in each step" in sentence
+
+
+def in_place(held):
+    held["rate"].mul_(0.5)
+
+
+def replaced(held):
+    held["rate"] = held["rate"] * 0.5
+
+
+def number(held):
+    held["factor"] = held["factor"] * 0.5
+
+
+@pytest.mark.parametrize("change", [in_place, replaced, number])
+@pytest.mark.parametrize("engine", [None, "recorded"])
+def test_what_measure_changes_of_what_a_step_holds_counts_from_then_on(change, engine, fresh, caplog):
+    def run():
+        held = {"rate": torch.full((1, 1), 0.5), "factor": 0.5}
+
+        def measure(k, state):
+            if k == 150:
+                change(held)
+            return {"theta": state.theta.numpy()}
+
+        frames = train(
+            Sgd(THETA),
+            lambda state, _: Sgd(state.theta * (1 - 0.1 * held["rate"] * held["factor"])),
+            full_batch,
+            (0, 150, 300, 450),
+            measure,
+        )
+        return ended(frames)
+
+    with asking(Asked("eager")):
+        expected = run()
+    with asking(Asked(engine)):
+        found = run()
+    np.testing.assert_allclose(found.values["theta"], expected.values["theta"], rtol=1e-5)
+    assert found.engine == "eager"
+    assert said(caplog)
+
+
+def test_a_cache_that_the_first_call_fills_is_no_change(fresh):
+    kept = {}
+
+    def step(state, _):
+        if "rate" not in kept:
+            kept["rate"] = torch.full((1, 1), 0.9)
+        return Sgd(state.theta * kept["rate"])
+
+    assert ended(training(step)).engine == "xla"
+
+
+@pytest.mark.parametrize("engine", ["recorded", "eager"])
+def test_a_matrix_that_will_not_do_is_an_error_as_in_torch(engine, fresh):
+    def step(state, _):
+        return Sgd(state.theta - 0.01 * torch.linalg.cholesky(state.theta[:, :1].unsqueeze(2)).squeeze(2))
+
+    state = Sgd(torch.full((2, 3), 1.0))
+    with asking(Asked(engine)), pytest.raises(torch.linalg.LinAlgError):
+        ended(training(step, (0, 400), state=state))
+
+
+def test_in_xla_such_a_matrix_makes_a_run_diverge(fresh):
+    def step(state, _):
+        return Sgd(state.theta - 0.01 * torch.linalg.cholesky(state.theta[:, :1].unsqueeze(2)).squeeze(2))
+
+    last = ended(training(step, (0, 400), state=Sgd(torch.full((2, 3), 1.0))))
+    assert last.engine == "xla"
+    assert (last.diverged > 0).all()
+
+
+def test_an_index_out_of_range_makes_a_run_diverge_in_xla(fresh):
+    table = torch.full((8, 1), 0.9)
+
+    def step(state, index):
+        return Sgd(state.theta * table[index])
+
+    def batches(k0, k1):
+        return torch.tensor([[0, 8 if k == 150 else 1] for k in range(k0, k1)])
+
+    last = ended(training(step, batches=batches))
+    assert last.diverged.tolist() == [-1, 151]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_process_forked_off_one_that_used_xla_trains_without(fresh):
+    assert ended(training()).engine == "xla"
+    code = """
+import multiprocessing, sys
+from dyntoolkit.catalog.run import run
+
+def child(queue):
+    queue.put(run("condensation.directions", steps=200).attrs["engine"])
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("fork")
+    print(run("condensation.directions", steps=200).attrs["engine"])
+    queue = context.Queue()
+    process = context.Process(target=child, args=(queue,))
+    process.start()
+    print(queue.get(timeout=60))
+    process.join()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split() == ["xla", "recorded"]

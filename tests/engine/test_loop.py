@@ -612,3 +612,10 @@ def test_steps_to_record_increase(record):
 def test_two_frames_at_least():
     with pytest.raises(InputError, match="frames takes 2 or more, got 1"):
         evenly(100, 1)
+
+
+@pytest.mark.parametrize("leaf", [None, 3, (torch.ones(2),)])
+def test_a_state_of_something_else_than_tensors_is_one_sentence(leaf):
+    with pytest.raises(InputError, match=r"state takes tensors \(R, ...\), got \w+ among them\.") as refused:
+        next(train(Sgd(leaf), lambda state, _: state, full_batch, (0, 5), lambda k, state: {}))
+    assert refused.value.field == "state"
