@@ -88,17 +88,24 @@ def _default_dtype(number: bool | int | float) -> Any:
 def _common(*operands: Any) -> list[Array]:
     """The operands, arrays or Python numbers, in the dtype that torch promotes them to."""
     dtype = _promoted(*operands)
-    return [jnp.asarray(x, dtype) for x in operands]
+    return [_in(dtype, x) for x in operands]
 
 
 def _floats(*operands: Any) -> list[Array]:
     """The operands in the dtype that torch promotes them to, float32 if that is none of floats."""
     dtype = _promoted(*operands)
-    return [jnp.asarray(x, dtype if _is_float(dtype) else jnp.float32) for x in operands]
+    return [_in(dtype if _is_float(dtype) else jnp.float32, x) for x in operands]
+
+
+def _in(dtype: Any, x: Any) -> Array:
+    """An array or a Python number in a dtype."""
+    if isinstance(x, Array) and x.dtype == jnp.bool_ and _is_float(dtype):  # else XLA takes False * NaN for 0
+        return jnp.where(x, jnp.ones((), dtype), jnp.zeros((), dtype))
+    return jnp.asarray(x, dtype)
 
 
 def _cast(x: Array, dtype: torch.dtype | None) -> Array:
-    return x if dtype is None else x.astype(DTYPES[dtype])
+    return x if dtype is None else _in(DTYPES[dtype], x)
 
 
 def _scaled(x: Array, factor: float) -> Array:
@@ -223,7 +230,7 @@ RULES |= {
         (_in_common, "floor_divide", _floor_divide, "default Scalar"),
         (_in_common, "remainder", jnp.remainder, "Tensor Scalar Scalar_Tensor"),
         (_in_common, "fmod", jnp.fmod, "Tensor Scalar"),
-        (_in_common, "heaviside", lambda x, at_0: jnp.where(x == 0, at_0, (x > 0).astype(x.dtype)), "default"),
+        (_in_common, "heaviside", lambda x, at_0: jnp.where(x == 0, at_0, _in(x.dtype, x > 0)), "default"),
         (_in_floats, "atan2", jnp.arctan2, "default"),
         (_in_floats, "hypot", jnp.hypot, "default"),
         (_in_floats, "copysign", jnp.copysign, "Tensor Scalar"),
@@ -315,7 +322,7 @@ RULES |= {
     aten.clamp_max.default: lambda x, high: _clamp(x, None, high),
     aten.clamp_max.Tensor: lambda x, high: _clamp(x, None, high),
     aten.masked_fill.Scalar: lambda x, mask, value: jnp.where(mask, jnp.asarray(value, x.dtype), x),
-    aten.masked_fill.Tensor: lambda x, mask, value: jnp.where(mask, value.astype(x.dtype), x),
+    aten.masked_fill.Tensor: lambda x, mask, value: jnp.where(mask, _in(x.dtype, value), x),
 }
 
 
@@ -753,7 +760,7 @@ RULES |= {
     aten.full_like.default: lambda x, value, dtype=None: _filled(x, value, dtype=dtype),
     aten.new_full.default: lambda x, size, value, dtype=None: _filled(x, value, size, dtype),
     aten.fill.Scalar: lambda x, value: _filled(x, value),
-    aten.fill.Tensor: lambda x, value: jnp.broadcast_to(value.astype(x.dtype), x.shape),
+    aten.fill.Tensor: lambda x, value: jnp.broadcast_to(_in(x.dtype, value), x.shape),
     aten.scalar_tensor.default: lambda value, dtype=None: jnp.asarray(value, _float_dtype(dtype)),
     aten.arange.default: lambda end, dtype=None: _arange(0, end, 1, dtype),
     aten.arange.start: lambda start, end, dtype=None: _arange(start, end, 1, dtype),
@@ -771,7 +778,7 @@ RULES |= {
     aten.empty.memory_format: lambda size, dtype=None: jnp.zeros(size, _float_dtype(dtype)),
     aten.empty_like.default: lambda x, dtype=None: _filled(x, 0, dtype=dtype),
     aten.new_empty.default: lambda x, size, dtype=None: _filled(x, 0, size, dtype),
-    aten.copy.default: lambda x, src: jnp.broadcast_to(src.astype(x.dtype), x.shape),
+    aten.copy.default: lambda x, src: jnp.broadcast_to(_in(x.dtype, src), x.shape),
     aten._to_copy.default: lambda x, dtype=None: _cast(x, dtype),
     aten.clone.default: lambda x: x,
     aten.detach.default: lambda x: x,
@@ -860,7 +867,7 @@ RULES |= {
     aten.index_select.default: lambda x, dim, index: _taken(x, _place(x, dim, jnp.atleast_1d(index))),
     aten.index_copy.default: _index_fill,
     aten.index_fill.int_Scalar: lambda x, dim, index, value: _index_fill(x, dim, index, jnp.asarray(value, x.dtype)),
-    aten.index_fill.int_Tensor: lambda x, dim, index, value: _index_fill(x, dim, index, value.astype(x.dtype)),
+    aten.index_fill.int_Tensor: lambda x, dim, index, value: _index_fill(x, dim, index, _in(x.dtype, value)),
     aten.gather.default: lambda x, dim, index, sparse_grad=False: _taken(x, _along(index, dim)),
     aten.scatter.src: lambda x, dim, index, src: x.at[_along(index, dim)].set(_source(src, index)),
     aten.scatter.value: lambda x, dim, index, value: x.at[_along(index, dim)].set(jnp.asarray(value, x.dtype)),
@@ -966,7 +973,7 @@ def _labels(target: Array, weight: Array | None, ignore: int, dtype: Any) -> tup
     """Which labels count, the labels with 0 in place of those that do not, and the weight of each."""
     counts = target != ignore
     labels = jnp.where(counts, target, 0)
-    return counts, labels, counts.astype(dtype) if weight is None else jnp.where(counts, weight[labels], 0)
+    return counts, labels, _in(dtype, counts) if weight is None else jnp.where(counts, weight[labels], 0)
 
 
 @_rule(aten.nll_loss_forward.default)
