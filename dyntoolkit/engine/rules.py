@@ -778,6 +778,7 @@ RULES |= {
     aten.empty.memory_format: lambda size, dtype=None: jnp.zeros(size, _float_dtype(dtype)),
     aten.empty_like.default: lambda x, dtype=None: _filled(x, 0, dtype=dtype),
     aten.new_empty.default: lambda x, size, dtype=None: _filled(x, 0, size, dtype),
+    aten.new_empty_strided.default: lambda x, size, stride, dtype=None: _filled(x, 0, size, dtype),
     aten.copy.default: lambda x, src: jnp.broadcast_to(_in(x.dtype, src), x.shape),
     aten._to_copy.default: lambda x, dtype=None: _cast(x, dtype),
     aten.clone.default: lambda x: x,
@@ -995,6 +996,17 @@ def _nll_loss_backward(
     slope = -weights * (g / total if reduction == MEAN else g)
     chosen = counts[..., None] & (labels[..., None] == np.arange(x.shape[-1]))
     return jnp.where(chosen, slope[..., None], 0)
+
+
+@_rule(aten.nll_loss2d_forward.default)
+def _nll_loss2d(x: Array, *more: Any) -> list[Array]:
+    """The classes are the second axis."""
+    return _nll_loss(jnp.moveaxis(x, 1, -1), *more)
+
+
+@_rule(aten.nll_loss2d_backward.default)
+def _nll_loss2d_backward(g: Array, x: Array, *more: Any) -> Array:
+    return jnp.moveaxis(_nll_loss_backward(g, jnp.moveaxis(x, 1, -1), *more), -1, 1)
 
 
 # ---- Normalization ----

@@ -496,7 +496,12 @@ def from_tensor(*arguments: tuple[Any, ...]) -> Make:
     return lambda d: (d.any(*ANY), *d.of(*arguments), {"dtype": d.of(None, *ANY)})
 
 
-EMPTY = {aten.empty.memory_format, aten.empty_like.default, aten.new_empty.default}  # their numbers mean nothing
+EMPTY = {  # their numbers mean nothing
+    aten.empty.memory_format,
+    aten.empty_like.default,
+    aten.new_empty.default,
+    aten.new_empty_strided.default,
+}
 for name in ("clone", "detach", "alias", "lift_fresh", "lift_fresh_copy", "zero"):
     case(getattr(aten, name).default)(one(*ANY))
 cases(
@@ -522,6 +527,7 @@ cases(
         aten.new_ones.default: from_tensor(([3, 4],)),
         aten.new_zeros.default: from_tensor(([3, 4],)),
         aten.new_empty.default: from_tensor(([3, 4],)),
+        aten.new_empty_strided.default: from_tensor(([3, 4], [4, 1])),
         aten.copy.default: lambda d: (d.floats(3, 4), d.any(*NUMBERS, shapes=[(3, 4), (4,), ()])),
         aten._to_copy.default: lambda d: (d.any(*ANY, special=False), {"dtype": d.of(None, *ANY)}),
     }
@@ -702,6 +708,24 @@ def _(d: Draw) -> tuple[Any, ...]:
     x, target, weight, reduction, ignore = labelled(d)
     total = aten.nll_loss_forward(x, target, weight, reduction, ignore)[1]
     return d.floats(*[3] * (reduction == 0)), x, target, weight, reduction, ignore, total
+
+
+def labelled_2d(d: Draw) -> tuple[Any, ...]:
+    target = d.index(0, 4, 3, 2, 2)
+    target = d.of(target, torch.where(target == 0, -100, target))
+    return d.floats(3, 4, 2, 2), target, d.of(None, d.floats(4, positive=True)), d.of(0, 1, 2), -100
+
+
+@case(aten.nll_loss2d_forward.default)
+def _(d: Draw) -> tuple[Any, ...]:
+    return labelled_2d(d)
+
+
+@case(aten.nll_loss2d_backward.default)
+def _(d: Draw) -> tuple[Any, ...]:
+    x, target, weight, reduction, ignore = labelled_2d(d)
+    total = aten.nll_loss2d_forward(x, target, weight, reduction, ignore)[1]
+    return d.floats(*[3, 2, 2] * (reduction == 0)), x, target, weight, reduction, ignore, total
 
 
 # ---- Normalization ----
