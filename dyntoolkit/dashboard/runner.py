@@ -12,7 +12,7 @@ from dyntoolkit.dashboard.turns import TURNS
 from dyntoolkit.engine.history import Frame, History
 from dyntoolkit.experiment.training import Start
 
-DEBOUNCE = 0.06  # seconds without a newer request before training starts
+DEBOUNCE = 0.03  # seconds without a newer request before training starts
 DRAW_EVERY = 0.15  # seconds between two drawings
 GLANCE = 0.05  # seconds between two looks whether another dashboard's training has ended
 
