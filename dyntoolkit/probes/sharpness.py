@@ -12,7 +12,8 @@ def sharpness(hessian: torch.Tensor) -> torch.Tensor:
     Hessian that is not finite, as where a run has diverged. Stability limit of gradient descent: 2/lr (Cohen et al.
     2021, arXiv 2103.00065).
     """
-    finite = torch.isfinite(hessian.amax((-2, -1))) & torch.isfinite(hessian.amin((-2, -1)))  # (...); NaN goes through
-    if not finite.all():
+    finite = torch.isfinite(torch.linalg.vector_norm(hessian, dim=(-2, -1)))  # (...)
+    if not finite.all():  # or the squares of finite entries are too large
+        finite = torch.isfinite(hessian).all(-1).all(-1)
         hessian = torch.where(finite[..., None, None], hessian, 0.0)
     return torch.where(finite, largest_eigenvalue(hessian), torch.nan)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dyntoolkit.probes.largest_eigenvalue import FEW, FOLLOWED, SMALL, largest_eigenvalue
+from dyntoolkit.probes.largest_eigenvalue import FEW, FOLLOWED, SMALL, _certified, largest_eigenvalue
 from dyntoolkit.probes.preconditioned_sharpness import preconditioned_sharpness
 from dyntoolkit.probes.sharpness import sharpness
 
@@ -150,3 +150,27 @@ def test_the_preconditioned_sharpness_along_a_path():
     hessians, D = turned(CASES["decaying"]), torch.exp(3 * turned(CASES["growing"])[:, 0].sin())
     expected = [np.linalg.eigvals((d[:, None] * h).numpy()).real.max() for d, h in zip(D, hessians, strict=True)]
     np.testing.assert_allclose(preconditioned_sharpness(hessians, D), expected, rtol=1e-9)
+
+
+def is_certified(H, in_sight):
+    """Whether the first coordinate's entry of H (k, k) is taken for lambda_max where only so many are in sight."""
+    full = torch.zeros(P, P, dtype=torch.float64)
+    full[: len(H), : len(H)] = torch.tensor(H, dtype=torch.float64)
+    basis = torch.linalg.qr(torch.randn(P, P, dtype=torch.float64, generator=torch.Generator().manual_seed(3))).Q
+    matrices = (basis @ full @ basis.T).unsqueeze(0)
+    found, _, known = _certified(matrices, torch.linalg.matrix_norm(matrices), basis.T[:in_sight].unsqueeze(0))
+    assert float(found) == pytest.approx(H[0][0], rel=1e-6)
+    return bool(known)
+
+
+def test_the_certificate_sees_what_a_neighbour_hides():
+    # lambda_max is 1.009, though the residual of the first Ritz vector is tiny, and |B| too
+    e, E = 1e-8, 0.1
+    assert not is_certified([[1.0, 0.0, e], [0.0, 0.999, E], [e, E, 0.0]], in_sight=2)
+    assert is_certified([[1.0, 0.0, e], [0.0, 0.8, E], [e, E, 0.0]], in_sight=2)
+
+
+def test_the_certificate_knows_its_own_rounding():
+    # 10 is not in sight, and its square is less than the rounding of 1e18
+    assert not is_certified(np.diag([1.0, -1e9, 10.0]).tolist(), in_sight=2)
+    assert is_certified(np.diag([1.0, -1e3, 0.1]).tolist(), in_sight=2)

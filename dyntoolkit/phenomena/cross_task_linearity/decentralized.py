@@ -229,7 +229,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     loss = LossSinceLast(state)
 
     def node_accuracy(theta: Tensor) -> Array:
-        return np.stack([accuracy(model(node, digits.test_x), digits.test_y) for node in theta.unbind(1)], axis=1)
+        return accuracy(model(theta.flatten(0, 1), digits.test_x), digits.test_y).reshape(theta.shape[:2])
 
     def measure(k: int, state: Training) -> dict[str, Array]:
         mean = state.theta.mean(1)  # (R, P)

@@ -45,10 +45,13 @@ def traced(
     them, leaves (T, R, ...). total: updates of the whole simulation, where this is not all of it.
     """
     path: list[State] = []  # the states that have not been measured yet, and the last one that has
+    only_seen = False  # whether the next frame is that of a step that was looked at, with nothing to show yet
 
     def measure(k: int, state: State) -> dict[str, Array]:
+        nonlocal only_seen
         path.append(state)
         if k == 0 or (k % BLOCK and k < steps):
+            only_seen = k > 0
             return {}
         leaves = [torch.stack(list(column)) for column in zip(*path, strict=True)]  # (T + 1, R, ...) each
         before, after = type(state)(*(leaf[:-1] for leaf in leaves)), type(state)(*(leaf[1:] for leaf in leaves))
@@ -56,4 +59,7 @@ def traced(
         measured = probe(before, after, k - len(before[0]))
         return {name: padded(values) for name, values in measured.items()}
 
-    return train(state, step, batches, range(steps + 1), measure, total=total)
+    for frame in train(state, step, batches, range(steps + 1), measure, total=total):
+        if not only_seen:
+            yield frame
+        only_seen = False

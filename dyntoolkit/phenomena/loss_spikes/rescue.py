@@ -248,7 +248,7 @@ def follow(
     )
     labels, of_row = Data(data.x, data.y[own]), torch.tensor(own, dtype=torch.int64)
     batches = make_batches(configs, seeds, state.theta.shape[1], "branch noise")
-    losses = []
+    passed = []  # weights, (S B, P) each
 
     def step(state: State, noise: Tensor | None) -> State:
         gradient = loss_and_gradient(state.theta, labels)[1]  # (S B, P)
@@ -258,12 +258,13 @@ def follow(
         return update.adam(state, gradient, lr, beta1, beta2, eps)
 
     def measure(_: int, state: State) -> dict[str, Array]:
-        losses.append(loss(state.theta, labels).view(len(configs), -1))  # (S, B)
+        passed.append(state.theta)
         return {}
 
     for frame in train(state, step, batches, range(configs[0].horizon), measure):
         yield replace(heartbeat, engine=frame.engine)
-    return torch.stack(losses, dim=2).numpy()
+    losses = loss(torch.stack(passed), labels)  # (horizon, S B)
+    return losses.T.reshape(len(configs), len(names), -1).numpy()
 
 
 def carried(updates: Tensor, old: Tensor, new: Tensor) -> Tensor:
