@@ -288,6 +288,8 @@ def make_batches(configs: Sequence[Config], seeds: Sequence[int], data: Data) ->
         """values (N, n, ...) of the chosen samples, (N, steps, B, ...)."""
         if rows is None:
             return values.unsqueeze(1).expand(-1, steps, *values.shape[1:])
+        if values.ndim == 2:
+            return values.gather(1, rows.flatten(1)).view(rows.shape)  # of single numbers it is the faster way
         return values[torch.arange(len(values), dtype=torch.int64)[:, None, None], rows]
 
     def batches(k0: int, k1: int) -> Batch:
