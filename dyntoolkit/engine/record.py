@@ -213,7 +213,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         by_index = operator is torch.ops.aten.index.Tensor and not any(_is_mask(index) for index in args[1])
         if _DEPENDS & set(operator.tags) and not by_index:  # with a mask, its result's shape depends on numbers
             raise RecordingError(f"{_NAMES.get(name, name)} makes Python depend on numbers")
-        if torch.Tag.nondeterministic_seeded in operator.tags:
+        if torch.Tag.nondeterministic_seeded in operator.tags and not _without_dropout(operator, args, kwargs):
             raise RecordingError(f"{name} draws random numbers: let `batches` draw them, from a Stream")
         if name in _BY_MEMORY:
             raise RecordingError(f"{name} depends on how a tensor lies in memory")
@@ -307,6 +307,14 @@ def _memory(tensor: Tensor) -> int:
 
 def _lies(tensor: Tensor) -> tuple[Any, ...]:
     return tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
+
+
+def _without_dropout(operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether an operator would draw random numbers for dropout only, and drops nothing, as attention in `eval()`."""
+    names = [argument.name for argument in operator._schema.arguments]
+    return (
+        "dropout_p" in names and dict(zip(names, args, strict=False)).get("dropout_p", kwargs.get("dropout_p", 0)) == 0
+    )
 
 
 def _is_mask(index: Tensor | None) -> bool:

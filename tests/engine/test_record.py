@@ -579,3 +579,18 @@ def test_an_error_of_the_step_is_the_cause():
 def test_the_next_state_is_of_the_kind_of_the_state(after):
     with pytest.raises(RecordingError):
         record(lambda state, _: after, Pair(THETA, THETA), None)
+
+
+@pytest.mark.parametrize(("dropout", "recordable"), [(0.0, True), (0.1, False)])
+def test_attention_is_recorded_unless_it_drops_something(dropout, recordable):
+    q = torch.ones(1, 1, 4, 8)
+
+    def step(state, _):
+        mixed = torch.nn.functional.scaled_dot_product_attention(q * state.theta, q, q, dropout_p=dropout)
+        return Sgd(state.theta * mixed.mean())
+
+    if recordable:
+        assert record(step, Sgd(torch.ones(1, 1)), None)[0].lines
+    else:
+        with pytest.raises(RecordingError, match="draws random numbers"):
+            record(step, Sgd(torch.ones(1, 1)), None)
