@@ -83,7 +83,15 @@ BROWSER_BENCHMARKS = {
     ),
 }
 KNOWN = (*SETUP, *SERVERS, *THIS_VERY_RUN, LIST, RUN_OUT, RUN_JSON, RUN_CLAIM, PAPERMILL, *OWN, SAME_NUMBERS)
-IN_PROSE = {"make serve", "make test", "make quick", "apt install chromium", "dyntoolkit list"}
+IN_PROSE = {
+    "make serve",
+    "make test",
+    "make quick",
+    "apt install chromium",
+    "dyntoolkit list",
+    "dyntoolkit warm",
+    'pip install "jax[cuda12]"',
+}
 
 
 def plain_environment(**more: str) -> dict[str, str]:
