@@ -1,6 +1,7 @@
 """Recorded steps as programs of XLA, which do whole blocks of them without Python. Loads JAX: import it late."""
 
 import hashlib
+import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 from jax.experimental import serialize_executable
+from jaxlib import xla_client
 
 from dyntoolkit.engine import rules
 from dyntoolkit.engine.batches import parts_of
@@ -24,7 +26,10 @@ Tensor = torch.Tensor
 Arrays = list[Any]  # of JAX
 
 # networks this small lose time with more threads, and no number shall depend on how many a machine has
-OPTIONS: Mapping[str, dict[str, Any]] = {"cpu": {"xla_cpu_multi_thread_eigen": False}, "gpu": {}}  # by platform
+OPTIONS: Mapping[str, dict[str, Any]] = {
+    "cpu": {"xla_cpu_multi_thread_eigen": False, "xla_cpu_prefer_vector_width": 512},
+    "gpu": {},
+}  # by platform
 
 
 class Native(NamedTuple):
@@ -48,7 +53,7 @@ class Program:
             raise RecordingError(f"there is no rule for {', '.join(missing)}")
         if torch.bfloat16 in (dtype for _, dtype in recording.shapes):
             raise RecordingError("numpy, by which numbers go to XLA, knows no bfloat16")
-        self.device = jax.devices(device)[0]
+        self.device = _device(device)
         self.room, self.every = room, every
         with jax.enable_x64(True), jax.default_device(self.device):
             self.call = _compiled(recording, self.device, room, every, cache)
@@ -210,9 +215,29 @@ def _loaded(stored: bytes, taken: Any, returned: Any, device: Any) -> Callable[.
 
 
 @cache
+def _device(kind: str) -> Any:
+    """The device of programs: "cpu" is one of our own, with one thread, whatever the reader's JAX uses.
+
+    XLA hands even the smallest of loops to its threads, which takes as long as a step of a small network.
+    """
+    if kind != "cpu":
+        return jax.devices(kind)[0]
+    before = os.environ.get("PJRT_NPROC")
+    os.environ["PJRT_NPROC"] = "1"  # read while a client is made, and at no other time
+    try:
+        return xla_client.make_cpu_client(asynchronous=False).local_devices()[0]  # type: ignore[attr-defined]
+    except Exception:  # of a JAX in which this is done in another way
+        return jax.devices("cpu")[0]
+    finally:
+        del os.environ["PJRT_NPROC"]
+        if before is not None:
+            os.environ["PJRT_NPROC"] = before
+
+
+@cache
 def machine(kind: str) -> str:
     """What programs for "cpu" or "cuda" depend on, apart from the step: the versions, our own code, the processor."""
-    device = jax.devices(kind)[0]
+    device = _device(kind)
     own = b"".join(Path(file).read_bytes() for file in (__file__, rules.__file__))
     flags = Path("/proc/cpuinfo")
     features = (
