@@ -22,7 +22,7 @@ CHECK = 50  # steps between two tests whether a run has settled
 DENSE = 4  # where at least every fourth step is recorded, all states of a block are kept
 DENSE_BLOCK, KEPT = 50, 2**26  # most steps of such a block, and bytes of its states (64 MB)
 LEAD, LEAD_NUMBERS = 400, 2**22  # most updates before the second frame is seen, and these times the state's size
-SLICE = 0.025  # seconds, about, between two chances for the consumer to pause or stop
+SLICE = 0.05  # seconds, about, between two chances for the consumer to pause or stop
 
 
 def train(
