@@ -202,28 +202,41 @@ def _first_of(runs: int, value: Array) -> Array:
     return padded
 
 
+AT_ONCE = 8  # alarms of a run that are looked at together
+
+
 def first_spike(
     configs: Sequence[Config], seeds: Sequence[int], data: Data, alarms: Sequence[Sequence[Alarm]], heartbeat: Frame
 ) -> Generator[Frame, None, dict[str, Array]]:
-    """Branch each run at its first alarm, then its second, ... until the untouched branch rises tenfold.
+    """Branch each run at its first alarm after which the untouched branch rises tenfold.
 
-    In each round, all branches of all runs still in search are one batch, so nothing is compared across batches.
+    The untouched branch is trained from one alarm after the other, some at once; the other branches only from the first
+    one that it rises after, all of them in one batch with it, so nothing is compared across batches.
     """
     runs, horizon = len(configs), configs[0].horizon
     losses = np.full((runs, len(BRANCHES), horizon), np.nan)
     index, usual = np.full(runs, np.nan), np.full(runs, np.nan)
-    for k in range(max(map(len, alarms), default=0)):
-        searching = [r for r in range(runs) if np.isnan(index[r]) and k < len(alarms[r])]
-        if not searching:
-            break
-        chosen = [alarms[r][k] for r in searching]
-        here, own = [configs[r] for r in searching], [seeds[r] for r in searching]
-        followed = yield from follow(here, own, Data(data.x, data.y[searching]), chosen, heartbeat)  # (S, B, horizon)
-        for r, alarm, branches in zip(searching, chosen, followed, strict=True):
-            if spikes.height(branches[0], alarm.usual) >= spikes.TEN:
-                losses[r] = branches
-                index[r] = alarm.at
-                usual[r] = alarm.usual
+    todo = [list(each) for each in alarms]  # of each run, the alarms that are still to be looked at
+
+    def tried(which: Sequence[tuple[int, Alarm]], names: Sequence[str]) -> Generator[Frame, None, Array]:
+        """The losses of the named branches from some alarms of some runs, (len(which), B, horizon)."""
+        own = [r for r, _ in which]
+        here, of_run = [configs[r] for r in own], [seeds[r] for r in own]
+        chosen = [alarm for _, alarm in which]
+        return (yield from follow(here, of_run, Data(data.x, data.y[own]), chosen, heartbeat, names))
+
+    while any(todo):
+        look = [(r, alarm) for r in range(runs) for alarm in todo[r][:AT_ONCE]]
+        untouched = yield from tried(look, ("none",))
+        rises = spikes.height(untouched[:, 0], np.array([alarm.usual for _, alarm in look])) >= spikes.TEN
+        first: dict[int, Alarm] = {}
+        for (r, alarm), rise in zip(look, rises, strict=True):
+            if rise:
+                first.setdefault(r, alarm)
+        followed = (yield from tried(list(first.items()), tuple(BRANCHES))) if first else ()
+        for (r, alarm), branches in zip(first.items(), followed, strict=True):
+            losses[r], index[r], usual[r] = branches, alarm.at, alarm.usual
+        todo = [[] if r in first else rest[AT_ONCE:] for r, rest in enumerate(todo)]
     return {"branches": losses, "alarm": index, "usual": usual}
 
 

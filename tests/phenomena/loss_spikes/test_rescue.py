@@ -129,21 +129,23 @@ def test_noise_is_one_for_all_branches_and_the_runs_own(run):
     np.testing.assert_allclose(same[names.index("none"), :10], same[names.index("beta2_0.99"), :10], rtol=1e-9)
 
 
-def test_the_first_alarm_whose_untouched_branch_rises_tenfold_is_chosen(monkeypatch):
+@pytest.mark.parametrize(("at_once", "trainings"), [(1, 4), (8, 2)])
+def test_the_first_alarm_whose_untouched_branch_rises_tenfold_is_chosen(monkeypatch, at_once, trainings):
     rises = [[0.3, 1.2, 2.0], [0.5, 0.9], [], [1.0]]  # of each run (its seed is its row) after each of its alarms
 
-    def follow(configs, seeds, data, alarms, heartbeat):
+    def follow(configs, seeds, data, alarms, heartbeat, names):
         yield heartbeat
         last = [10.0 ** rises[seed][alarm.at] for seed, alarm in zip(seeds, alarms, strict=True)]
-        losses = np.ones((len(last), len(BRANCHES), CONFIG.horizon))
+        losses = np.ones((len(last), len(names), CONFIG.horizon))
         losses[:, :, -1] = np.array(last)[:, None]
         return losses
 
     monkeypatch.setattr(rescue, "follow", follow)
+    monkeypatch.setattr(rescue, "AT_ONCE", at_once)
     alarms = [[Alarm(k, None, 0.0) for k in range(len(row))] for row in rises]
     data = sines.Data(torch.zeros(1), torch.zeros(4, 1))
     values, rounds = returned(rescue.first_spike([CONFIG] * 4, range(4), data, alarms, HEARTBEAT))
-    assert rounds == 2
+    assert rounds == trainings
     np.testing.assert_array_equal(values["alarm"], [1, np.nan, np.nan, 0])
     assert values["branches"][0].max() == pytest.approx(10**1.2)
     assert np.isnan(values["branches"][1:3]).all()
