@@ -1,9 +1,13 @@
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import jax
 import pytest
 import torch
 from torch import nn
 
+from dyntoolkit.engine import choice
 from dyntoolkit.engine.choice import Asked, asking
 from dyntoolkit.engine.layers import MLP
 
@@ -52,3 +56,22 @@ def engine(request: pytest.FixtureRequest) -> Iterator[str]:
     """The name of the engine that all trainings of the test use; the test runs once with each."""
     with asking(Asked(request.param)):
         yield request.param
+
+
+@pytest.fixture
+def forgetting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], list[Path]]:
+    """A function after which no program is in memory and nothing has been said, as in a new process.
+
+    It returns the programs on disk, which are kept, in a folder of the test.
+    """
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def forget() -> list[Path]:
+        monkeypatch.setattr(choice, "_PROGRAMS", OrderedDict())
+        monkeypatch.setattr(choice, "_CHECKED", set())
+        monkeypatch.setattr(choice, "_SAID", set())
+        jax.clear_caches()
+        return list((tmp_path / "dyntoolkit" / "programs").glob("*"))
+
+    forget()
+    return forget

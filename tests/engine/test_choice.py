@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import OrderedDict
 from itertools import cycle
 
 import jax
@@ -60,12 +59,8 @@ def naive(step=step, steps=2 * FEW, state=None):
 
 
 @pytest.fixture
-def fresh(monkeypatch, tmp_path):
-    """No program is known, on disk neither, and nothing has been said."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(choice, "_PROGRAMS", OrderedDict())
-    monkeypatch.setattr(choice, "_CHECKED", set())
-    monkeypatch.setattr(choice, "_SAID", set())
+def fresh(forgetting, tmp_path):
+    """No program is known, on disk neither, and nothing has been said; the folder where they will be."""
     return tmp_path / "dyntoolkit" / "programs"
 
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ import platformdirs
 import pytest
 import torch
 
-from dyntoolkit.engine import choice, program_cache
+from dyntoolkit.engine import program_cache
 from dyntoolkit.engine.batches import full_batch
 from dyntoolkit.engine.loop import train
 from dyntoolkit.engine.program_cache import ProgramCache
@@ -290,20 +289,6 @@ def trained(rate):
     step = lambda state, _: Sgd(rate * state.theta + 0.1 * torch.tanh(state.theta))  # noqa: E731
     *_, last = train(Sgd(THETA), step, full_batch, (0, 100), lambda k, state: {"theta": state.theta.numpy()})
     return last
-
-
-@pytest.fixture
-def forgetting(monkeypatch, tmp_path):
-    """A function that forgets all programs in memory; those on disk lie in a folder of the test."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-
-    def forget():
-        monkeypatch.setattr(choice, "_PROGRAMS", OrderedDict())
-        monkeypatch.setattr(choice, "_CHECKED", set())
-        monkeypatch.setattr(choice, "_SAID", set())
-
-    forget()
-    return forget
 
 
 FOREIGN = {

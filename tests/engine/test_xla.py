@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections import OrderedDict
 from typing import NamedTuple
 
 import jax
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from dyntoolkit.engine import choice, rules, xla
+from dyntoolkit.engine import rules, xla
 from dyntoolkit.engine.batches import full_batch, parts_of, unbind
 from dyntoolkit.engine.choice import Asked, asking
 from dyntoolkit.engine.gradient import value_and_grad
@@ -336,21 +335,6 @@ def trained(record=(0, 200)):
     """The measured weights, (T, R, P), and the engine."""
     frames = list(training(record))
     return np.stack([f.values["theta"] for f in frames if f.values]), frames[-1].engine
-
-
-@pytest.fixture
-def forgetting(monkeypatch, tmp_path):
-    """A function after which no program is in memory, as in a new process; what is on disk is kept."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-
-    def forget():
-        monkeypatch.setattr(choice, "_PROGRAMS", OrderedDict())
-        monkeypatch.setattr(choice, "_CHECKED", set())
-        jax.clear_caches()
-        return list((tmp_path / "dyntoolkit" / "programs").glob("*"))
-
-    forget()
-    return forget
 
 
 @pytest.mark.parametrize("record", [(0, 200), range(201)])
