@@ -4,7 +4,7 @@ Cohen et al. 2021, "Gradient descent on neural networks typically occurs at the 
 """
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from dyntoolkit.experiment import (
     number,
 )
 from dyntoolkit.figure.panels import BLUE, GREEN, Axis, Level, Panel, median_line
-from dyntoolkit.phenomena._sines import draw_data, hessian, initial_theta, loss_and_gradient
+from dyntoolkit.phenomena._sines import draw_data, hessian, initial_theta, loss, loss_and_gradient
 from dyntoolkit.phenomena.loss_spikes._trace import trace, traced
 from dyntoolkit.probes.sharpness import sharpness
 
@@ -67,13 +67,6 @@ PRESETS = {
 EVERY = 20  # steps between two measurements of the sharpness
 
 
-class State(NamedTuple):
-    """The weights of R networks, and the loss before the step that led to them; 0 at the start."""
-
-    theta: torch.Tensor  # (R, P)
-    loss: torch.Tensor  # (R,)
-
-
 def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]:
     """theta <- theta - lr g. A frame every 50 steps: the loss of each, the sharpness of every 20th (else NaN).
 
@@ -82,19 +75,18 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     data = draw_data(configs, seeds)
     lr = per_run(configs, "lr", torch.float64)
 
-    def step(state: State, _: None) -> State:
-        loss, g = loss_and_gradient(state.theta, data)  # (R,), (R, P)
-        return State(sgd(Sgd(state.theta), g, lr).theta, loss)
+    def step(state: Sgd, _: None) -> Sgd:
+        g = loss_and_gradient(state.theta, data)[1]  # (R, P)
+        return sgd(state, g, lr)
 
-    def probe(before: State, after: State, first: int) -> dict[str, torch.Tensor]:
-        sharp = torch.full(after.loss.shape, torch.nan, dtype=torch.float64)  # (T, R)
+    def probe(before: Sgd, after: Sgd, first: int) -> dict[str, torch.Tensor]:
+        theta = before.theta  # (T, R, P)
+        sharp = torch.full(theta.shape[:2], torch.nan, dtype=torch.float64)  # (T, R)
         chosen = slice(-first % EVERY, None, EVERY)
-        sharp[chosen] = sharpness(hessian(before.theta[chosen], data))
-        return {"loss": after.loss, "sharpness": sharp}
+        sharp[chosen] = sharpness(hessian(theta[chosen], data))
+        return {"loss": loss(theta, data), "sharpness": sharp}
 
-    theta = initial_theta(configs, seeds)
-    start = State(theta, torch.zeros(len(theta), dtype=torch.float64))
-    return traced(start, step, full_batch, configs[0].steps, probe)
+    return traced(Sgd(initial_theta(configs, seeds)), step, full_batch, configs[0].steps, probe)
 
 
 # ---- What is measured, claims ----
