@@ -8,7 +8,6 @@ from pathlib import Path
 
 from dyntoolkit import __version__
 from dyntoolkit.catalog.registry import experiments
-from dyntoolkit.engine.history import History
 from dyntoolkit.engine.own_state import one_thread
 from dyntoolkit.engine.program_cache import ProgramCache
 from dyntoolkit.experiment import Experiment, to_the_end
@@ -26,7 +25,7 @@ def warm() -> Iterator[tuple[str, float]]:
             continue
         begin = time.perf_counter()
         with one_thread():
-            history: History = to_the_end(*experiment.start([experiment.configure()], [0]))
+            history = to_the_end(*experiment.start([experiment.configure()], [0]))
         cache.put(key, history.engine.encode())
         yield experiment.name, time.perf_counter() - begin
 

@@ -138,7 +138,7 @@ def choose(
                 if asked.engine == "xla":
                     sentence = f"engine: {_name(step)} trains with recorded or eager, and not with xla: {reason}."
                     raise InputError(sentence, "engine") from reason
-                say_once(f"{_name(step)} trains in torch, operator by operator: {reason}.")
+                _say_once(f"{_name(step)} trains in torch, operator by operator: {reason}.")
         engine = Recorded(recording, type(state), asked.device)
         _check(engine, step, recording, here, others, count)
         return engine
@@ -147,7 +147,7 @@ def choose(
             raise InputError(
                 f"engine: {_name(step)} trains with the engine eager only: {reason}.", "engine"
             ) from reason
-        say_once(f"{_name(step)} trains in Python, step by step: {reason}.")
+        _say_once(f"{_name(step)} trains in Python, step by step: {reason}.")
         return Eager(step)
 
 
@@ -173,7 +173,7 @@ class Choice:
     def look(self) -> None:
         """Leave the recorded step for the step itself, for good, where what it reads has been changed meanwhile."""
         if self.engine is not None and self.engine.name != "eager" and fingerprint(self._step) != self._seen:
-            say_once(
+            _say_once(
                 f"{_name(self._step)} goes on in Python, step by step: something, such as `measure`, has changed what "
                 "it holds."
             )
@@ -345,7 +345,7 @@ def _name(step: Step) -> str:
     return f"{getattr(step, '__module__', '')}.{getattr(step, '__qualname__', type(step).__name__)}"
 
 
-def say_once(reason: str) -> None:
+def _say_once(reason: str) -> None:
     """A warning in the log, unless it was there before."""
     with _LOCK:
         if reason in _SAID:

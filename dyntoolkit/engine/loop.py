@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from functools import partial
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -94,6 +93,10 @@ def train(
         taken_over = choice is not None and engine is choice.engine  # when it was chosen is up to the clock
         return Frame(start + k, end, values, seen, engine=engine.name if taken_over else "")
 
+    def heartbeat(done: int) -> Frame:
+        """Within the block that begins at step k. If dense, its frames are still to come."""
+        return frame(k if dense else k + done, {})
+
     def measured(k: int, state: State) -> Frame:
         values = measure(k, state)
         settled_at = np.where(goals > start + k, -1, goals)
@@ -120,17 +123,9 @@ def train(
         if found != expected:
             got = f"{found} from step {k} on, after {expected}"
             raise InputError(f"batches gives the same parts, shapes and dtypes in all steps, got {got}.", "batches")
-        before, drawn = native, engine.load(batch, steps)
-        native, states = yield from _block(engine, before, drawn, steps, dense, pace, partial(frame, values={}), k)
-        lost = training & ~engine.finite(native)
-        if lost.any():
-            late = frame(k if dense else stop - 1, {})  # after the heartbeats so far, before the next measured frame
-            native, states, left = yield from _replay(engine, before, drawn, steps, dense, lost, late)
-            marks = np.where(left > 0, start + k + left, marks)
-        if not training.all():
-            native = engine.select(training, native, before)
-            frozen = engine.leave(before)
-            states = [select(training, each, frozen) for each in states]
+        drawn = engine.load(batch, steps)
+        native, states, left = yield from _block(engine, native, drawn, steps, training, dense, pace, heartbeat)
+        marks = np.where(left > 0, start + k + left, marks)
         if settled is not None and stop % check_every == 0:
             goals = np.where(training & (marks < 0) & settled(engine.leave(native)), start + stop, goals)
         at = k
@@ -167,15 +162,42 @@ def _lead(state: tuple[Any, ...], record: Sequence[int], block: int, dense: bool
 
 def _block(
     engine: Engine,
+    before: Any,
+    drawn: Any,
+    steps: int,
+    training: Array,
+    dense: bool,
+    pace: _Pace,
+    heartbeat: Callable[[int], Frame],
+) -> Generator[Frame, None, tuple[Any, list[Any], Array]]:
+    """Do a block of updates with the runs that are still training, (R,).
+
+    Returns the native state; if dense, the states after each update; and (R,) the update that broke a run, counted from
+    1, or 0.
+    """
+    native, states = yield from _forward(engine, before, drawn, steps, dense, pace, heartbeat)
+    left = np.zeros(len(training), dtype=np.int64)
+    lost = training & ~engine.finite(native)
+    if lost.any():
+        late = heartbeat(steps - 1)  # after the heartbeats so far, before the next measured frame
+        native, states, left = yield from _replay(engine, before, drawn, steps, dense, lost, late)
+    if not training.all():
+        native = engine.select(training, native, before)
+        frozen = engine.leave(before)
+        states = [select(training, each, frozen) for each in states]
+    return native, states, left
+
+
+def _forward(
+    engine: Engine,
     native: Any,
     drawn: Any,
     steps: int,
     dense: bool,
     pace: _Pace,
     heartbeat: Callable[[int], Frame],
-    k: int,
 ) -> Generator[Frame, None, tuple[Any, list[Any]]]:
-    """Do a block of updates from step k on; returns the native state and, if dense, the states after each update."""
+    """The updates of a block, in pieces; returns the native state and, if dense, the states after each update."""
     states: list[Any] = []
     done = 0
     while done < steps:
@@ -188,7 +210,7 @@ def _block(
             native = engine.advance(native, drawn, first, done)
         pace.learn(done - first, time.perf_counter() - begin)
         if done < steps:
-            yield heartbeat(k if dense else k + done)  # if dense, the frames of this block are still to come
+            yield heartbeat(done)
     return native, states
 
 
@@ -197,7 +219,7 @@ def _replay(
 ) -> Generator[Frame, None, tuple[Any, list[Any], Array]]:
     """The block again, update by update, freezing each lost run before the one that breaks it.
 
-    Returns as `_block` does, and the updates that broke the lost runs, (R,), counted from 1; 0 for the others.
+    Returns as `_block` does.
     """
     left = np.zeros(len(lost), dtype=np.int64)
     states = []
