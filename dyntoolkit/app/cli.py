@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from dyntoolkit import __version__
 from dyntoolkit.errors import InputError, whole_number
+from dyntoolkit.whole_file import write_whole
 
 if TYPE_CHECKING:  # these import torch, which takes a second: only where something is trained
     from dyntoolkit.engine.history import Frame, History
@@ -337,28 +339,20 @@ def _check_out(path: Path) -> None:
             raise InputError(f"--out: {path} is there already and write-protected.", "out")
         if not path.resolve().parent.is_dir():
             raise InputError(f"--out: there is no directory {path.resolve().parent}.", "out")
-        part = _part(path)
-        part.touch(exist_ok=False)
-        part.unlink()
+        with tempfile.TemporaryFile(dir=path.resolve().parent):
+            pass
     except OSError as error:
         raise InputError(f"--out: {path} cannot be written: {error.strerror}.", "out") from None
-
-
-def _part(path: Path) -> Path:
-    """The file that is written first and takes the place of `path` when it is complete."""
-    return path.resolve().parent / f".dyntoolkit-{os.getpid()}.part"
 
 
 def _save(history: "History", out: str | None) -> str:
     """Write the history as netCDF, if asked and there is any; returns what went wrong, or "" (results go on)."""
     if out is None or not history.names():
         return ""
-    part = _part(Path(out))
     try:
-        history.to_xarray().to_netcdf(part, engine="h5netcdf")
-        part.replace(Path(out).resolve())
-    except OSError as error:
-        return f"--out: {out} could not be written: {error.strerror or error}."
-    finally:
-        part.unlink(missing_ok=True)
+        # Into memory first: where the disk is full, HDF5 brings the process down.
+        content = history.to_xarray().to_netcdf(engine="h5netcdf")
+        write_whole(Path(out).resolve(), content)
+    except (OSError, MemoryError) as error:
+        return f"--out: {out} could not be written: {getattr(error, 'strerror', None) or 'out of memory'}."
     return ""

@@ -5,7 +5,6 @@ import ipaddress
 import logging
 import os
 import secrets
-import shutil
 import signal
 import socket
 import sys
@@ -22,6 +21,7 @@ from voila.app import Voila
 
 from dyntoolkit.app.gallery import PACKAGE, notebooks
 from dyntoolkit.errors import InputError
+from dyntoolkit.whole_file import write_whole
 
 WIDGETS = ["@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8", "anywidget"]
 HANDS = "hands"  # the tag of cells for a reader who writes code
@@ -47,9 +47,10 @@ def serve(port: int = 8866, host: str = "127.0.0.1", browser: bool = True, token
 
 
 def lab(port: int = 8888, browser: bool = True) -> int:
-    """Open the notebooks in JupyterLab until Ctrl-C. Returns 0. Raises InputError if the port is in use.
+    """Open the notebooks in JupyterLab until Ctrl-C. Returns 0.
 
     Installed notebooks are copied to ./dyntoolkit-notebooks first; a copy that is there already is left as it is.
+    Raises InputError if the port is in use, or they cannot be copied.
     """
     from jupyterlab.labapp import LabApp
 
@@ -75,11 +76,18 @@ def lab(port: int = 8888, browser: bool = True) -> int:
 
 
 def working_copy(source: Path, target: Path) -> Path:
-    """Copy the notebooks of `source` that `target` does not hold yet, and return `target`."""
-    target.mkdir(exist_ok=True)
-    for notebook in source.glob("*.ipynb"):
-        if not (target / notebook.name).exists():
-            shutil.copyfile(notebook, target / notebook.name)
+    """Copy the notebooks of `source` that `target` does not hold yet, and return `target`; InputError if one cannot."""
+    try:
+        target.mkdir(exist_ok=True)
+        for notebook in source.glob("*.ipynb"):
+            if not (target / notebook.name).exists():
+                write_whole(target / notebook.name, notebook.read_bytes())
+    except OSError as error:
+        raise InputError(
+            f"lab copies the notebooks to {target.absolute()}, which is not possible: {error.strerror}; "
+            "start it in a folder of yours.",
+            "lab",
+        ) from None
     return target
 
 

@@ -2,13 +2,14 @@
 
 import functools
 import gzip
-import os
-import tempfile
+from contextlib import suppress
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
 from platformdirs import user_cache_dir
+
+from dyntoolkit.whole_file import write_whole
 
 
 @functools.cache
@@ -37,14 +38,6 @@ def _is_gzip_of(packed: bytes, size: int) -> bool:
 
 def _keep(path: Path, content: bytes) -> None:
     """Write a file in one piece, or leave no trace where that is not possible: a cache may be missing."""
-    try:
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent)
-    except OSError:
-        return
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(name, path)
-    except OSError:
-        os.unlink(name)
+        write_whole(path, content)

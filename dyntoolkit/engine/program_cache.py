@@ -3,11 +3,12 @@
 import hashlib
 import os
 import stat
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 import platformdirs
+
+from dyntoolkit.whole_file import write_whole
 
 LIMIT = 400_000_000  # bytes of all programs together; the default runs of all experiments take a tenth of it
 _DIGEST = hashlib.sha256().digest_size
@@ -44,14 +45,7 @@ class ProgramCache:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not self._own():
                 return
-            handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(hashlib.sha256(program).digest() + program)
-                os.replace(name, self.folder / key)
-            except OSError:
-                os.unlink(name)
-                raise
+            write_whole(self.folder / key, hashlib.sha256(program).digest() + program, mode=0o600)
             self._shrink()
 
     def _own(self) -> bool:

@@ -272,6 +272,26 @@ def test_a_file_that_cannot_be_written_in_the_end_costs_no_results(run, tiny, tm
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize(
+    ("error", "words"), [(OSError(28, "No space left"), "No space left"), (MemoryError(), "out of memory")]
+)
+def test_a_disk_or_memory_that_is_full_costs_no_results_and_leaves_an_older_file(
+    run, monkeypatch, tmp_path, error, words
+):
+    def full(*_):
+        raise error
+
+    path = tmp_path / "curves.nc"
+    path.write_text("an older file")
+    monkeypatch.setattr(os, "replace", full)
+    code, out, err = run("run", "tiny", "--out", str(path))
+    assert code == 2
+    assert "shrinks: x shrinks" in out
+    assert err.splitlines()[-1] == f"dyntoolkit: --out: {path} could not be written: {words}."
+    assert path.read_text() == "an older file"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def signalled(number, step, after=None):
     """The tiny simulation, in which the process gets a signal just before the frame of a step."""
 

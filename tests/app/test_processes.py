@@ -81,3 +81,20 @@ def test_a_process_interrupted_in_the_middle_keeps_its_curves(tmp_path):
         assert data.sizes["run"] == 9
         assert data["step"].values.max() < 60000
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sets no limits")
+def test_a_file_that_gets_too_long_while_it_is_written_costs_no_results(tmp_path):
+    """As on a full disk, where HDF5 crashed the process when it wrote the file itself."""
+    path = tmp_path / "curves.nc"
+    code = (
+        "import resource, sys\nfrom dyntoolkit.app.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\nsys.exit(main(sys.argv[1:]))"
+    )
+    run = ["run", "label_noise", "--set", "steps=500", "--seeds", "8", "--engine", "eager", "--out", str(path)]
+    done = subprocess.run([sys.executable, "-c", code, *run], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout.startswith("label_noise.linear, seeds 0 to 7, ")
+    assert done.stderr.splitlines()[-1] == f"dyntoolkit: --out: {path} could not be written: File too large."
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []

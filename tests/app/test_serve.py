@@ -1,8 +1,10 @@
 """The server that `dyntoolkit serve` starts, asked over HTTP as a browser would; and the folder that `lab` opens."""
 
 import contextlib
+import errno
 import http.client
 import json
+import os
 import re
 import signal
 import socket
@@ -266,6 +268,29 @@ def test_working_copy_keeps_what_a_person_changed(tmp_path: Path) -> None:
     working_copy(source, target)
     assert (target / "a.ipynb").read_text() == "changed"
     assert (target / "b.ipynb").read_text() == "original"
+
+
+@pytest.mark.parametrize("place", ["file", "gone/mine"])
+def test_a_working_copy_that_cannot_be_made_is_one_sentence(tmp_path: Path, place: str) -> None:
+    from dyntoolkit.app.serve import working_copy
+
+    (tmp_path / "file").write_text("a file in place of the folder")
+    with pytest.raises(InputError, match=f"lab copies the notebooks to .*{place}, which is not possible: "):
+        working_copy(notebooks(), tmp_path / place)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_working_copy_holds_no_half_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be left as it is from then on."""
+    from dyntoolkit.app.serve import working_copy
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(InputError, match="No space left on device; start it in a folder of yours"):
+        working_copy(notebooks(), tmp_path / "mine")
+    assert list((tmp_path / "mine").iterdir()) == []
 
 
 @pytest.mark.slow

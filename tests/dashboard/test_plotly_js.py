@@ -1,4 +1,5 @@
 import gzip
+import os
 from importlib.resources import files
 
 import pytest
@@ -48,6 +49,6 @@ def test_a_full_disk_leaves_nothing_behind(cache, monkeypatch):
     def full(*_args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(plotly_js.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     assert packed()[:2] == b"\x1f\x8b"
     assert list(cache.iterdir()) == []
