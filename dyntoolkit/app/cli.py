@@ -1,10 +1,7 @@
-"""The command line: list, run, serve, warm, lab.
-
-Exit codes of `run`: 0 every expected claim holds, 1 not, 2 bad input, 130 stopped by Ctrl-C.
-"""
+"""The command line: list, run, serve, warm, lab."""
 
 import argparse
-import io
+import errno
 import json
 import os
 import signal
@@ -19,6 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dyntoolkit import __version__
+from dyntoolkit.app.outputs import outputs
 from dyntoolkit.errors import InputError, whole_number
 from dyntoolkit.whole_file import write_whole
 
@@ -28,7 +26,11 @@ if TYPE_CHECKING:  # these import torch, which takes a second: only where someth
     from dyntoolkit.experiment.claims import Claim
     from dyntoolkit.experiment.config import Config
 
-BAD_INPUT, STOPPED = 2, 130
+CLAIMS_FAIL, BAD_INPUT, NOT_REPORTED, STOPPED = 1, 2, 3, 130
+EXIT_CODES = (
+    "exit codes: 0 done, and every expected claim holds; 1 a claim fails; 2 wrong input, or --out cannot be written; "
+    "3 an error, or standard output cannot be written; 130 stopped by Ctrl-C"
+)
 MOST_SEEDS = 1000
 
 
@@ -42,23 +44,37 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command (default: the process's own arguments); returns its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that lacks a sign of a statement still shows the rest
-    options = parser().parse_args(arguments)
+    with outputs() as written:
+        try:
+            code = _obey(arguments)
+        except SystemExit as end:  # argparse's, after --help or a wrong command line
+            if end.code:
+                raise
+            code = 0
+        sys.stdout.flush()
+        lost = written and written.lost
+        if not lost or code not in (0, CLAIMS_FAIL):
+            return code
+        if lost.errno != errno.EPIPE:  # `| head`: who reads no further knows it
+            print(f"dyntoolkit: standard output cannot be written: {lost.strerror}.", file=sys.stderr)
+        return NOT_REPORTED
+
+
+def _obey(arguments: Sequence[str] | None) -> int:
+    """The same, in a terminal where printing cannot fail; SystemExit after --help or a wrong command line."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill is a Ctrl-C
     try:
+        options = parser().parse_args(arguments)
         code: int = options.command(options)
-        sys.stdout.flush()
     except InputError as error:
         print(f"dyntoolkit: {error}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("dyntoolkit: stopped.", file=sys.stderr)
         return STOPPED
-    except BrokenPipeError:  # `dyntoolkit list | head`: nobody reads on, which is no error
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except Exception:
+        sys.excepthook(*sys.exc_info())  # as Python would, but its exit code says that claims fail
+        return NOT_REPORTED
     finally:
         signal.signal(signal.SIGTERM, before)
     return code
@@ -66,7 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> Parser:
     """The options of every command."""
-    top = Parser(prog="dyntoolkit", description="See small neural networks learn.", allow_abbrev=False)
+    top = Parser(
+        prog="dyntoolkit", description="See small neural networks learn.", epilog=EXIT_CODES, allow_abbrev=False
+    )
     top.add_argument("--version", action="version", version=f"dyntoolkit {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
 
@@ -76,7 +94,10 @@ def parser() -> Parser:
     listing.set_defaults(command=list_command)
 
     run = commands.add_parser(
-        "run", help="train an experiment without a window and judge its claims", allow_abbrev=False
+        "run",
+        help="train an experiment without a window and judge its claims",
+        epilog=EXIT_CODES,
+        allow_abbrev=False,
     )
     _run_options(run)
     run.set_defaults(command=run_command)
@@ -271,7 +292,7 @@ def _train_and_report(
         print(printout.verdicts_table(verdicts) if experiment.claims else printout.metrics_table(own))
     if failure:
         raise InputError(failure, "out")
-    return 0 if succeeded(verdicts) else 1
+    return 0 if succeeded(verdicts) else CLAIMS_FAIL
 
 
 @contextmanager

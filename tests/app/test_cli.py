@@ -348,6 +348,25 @@ def test_ctrl_c_before_the_first_frame_keeps_an_older_file(run, tiny, tmp_path):
     assert "Nothing was computed yet." in err
 
 
+def test_what_breaks_off_with_an_error_is_no_failed_claim(run, tiny):
+    def simulate(configs, seeds):
+        yield from tiny_experiment.simulate(configs, seeds)
+        raise ZeroDivisionError
+
+    tiny(dataclasses.replace(TINY, simulate=simulate))
+    code, out, err = run("run", "tiny")
+    assert (code, out) == (3, "")
+    assert "ZeroDivisionError" in err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"]])
+def test_help_says_what_the_exit_codes_mean(capsys, arguments):
+    assert main(arguments) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for words in ("0 done", "1 a claim fails", "2 wrong input", "3 an error", "130 stopped by Ctrl-C"):
+        assert words in text
+
+
 def test_list_shows_every_experiment(run):
     code, out, _ = run("list")
     assert code == 0

@@ -30,13 +30,13 @@ def test_help_does_not_import_torch(arguments):
     assert "dyntoolkit" in done.stdout
 
 
-def test_a_reader_that_goes_away_is_no_error():
+def test_a_reader_that_goes_away_is_told_nothing():
     code = "import sys; from dyntoolkit.app.cli import main; sys.exit(main(['list', '--json']))"
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run([sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writing)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (3, "")
 
 
 @pytest.mark.parametrize(
