@@ -19,7 +19,10 @@ from tornado.web import HTTPError, RedirectHandler
 from traitlets.config import Config
 from voila.app import Voila
 
+from dyntoolkit.app import assets
+from dyntoolkit.app.first_view import first_view
 from dyntoolkit.app.gallery import PACKAGE, notebooks
+from dyntoolkit.app.kernels import KERNELS
 from dyntoolkit.errors import InputError
 from dyntoolkit.whole_file import write_whole
 
@@ -36,11 +39,14 @@ def serve(port: int = 8866, host: str = "127.0.0.1", browser: bool = True, token
     """
     _check_address(host, port)
     _prepare_environment()
+    KERNELS.prepare()
     local = _is_loopback(host)
     if not local and not token:
         token = secrets.token_urlsafe(24)
     logging.getLogger("tornado.general").setLevel(logging.ERROR)  # else a warning about ping times at every page
-    app = Dashboards.instance(config=settings(), ip=host, port=port, token=token or None, show=browser, local=local)
+    config = settings()
+    config.VoilaConfiguration.page_config_hook = _from_assets
+    app = Dashboards.instance(config=config, ip=host, port=port, token=token or None, show=browser, local=local)
     app.initialize([])
     app.start()
     return 0
@@ -56,6 +62,7 @@ def lab(port: int = 8888, browser: bool = True) -> int:
 
     _check_address("127.0.0.1", port)
     _prepare_environment()
+    KERNELS.prepare()
     folder = notebooks()
     if folder.is_relative_to(PACKAGE):
         folder = working_copy(folder, Path("dyntoolkit-notebooks"))
@@ -66,6 +73,7 @@ def lab(port: int = 8888, browser: bool = True) -> int:
         "--ServerApp.port_retries=0",
         f"--ServerApp.open_browser={browser}",
         "--ServerApp.allow_root=True",  # in a container; it answers to this machine only, and asks for a token
+        "--KernelManager.transport_encryption=auto",
         "--VoilaConfiguration.template=dyntoolkit",
         "--LabApp.default_url=/lab/tree/index.ipynb",
         "--LabApp.news_url=None",
@@ -103,6 +111,7 @@ def settings() -> Config:
     config.VoilaConfiguration.extension_allowlist = WIDGETS  # others cost megabytes per page, and are not ours
     config.VoilaConfiguration.page_config_hook = _bundled_mathjax
     config.VoilaConfiguration.prelaunch_hook = _without_hands
+    config.VoilaExporter.filters = {"first_view": first_view}
     config.VoilaExecutor.cell_error_instruction = "The terminal of the server shows why."
     # A page that is only watched holds a connection and keeps its kernel; a closed one loses it.
     config.MappingKernelManager.cull_idle_timeout = 300
@@ -115,6 +124,13 @@ def settings() -> Config:
 def _bundled_mathjax(page_config: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Voila's page configuration without the address of a MathJax elsewhere: its pages bring their own."""
     return {**page_config, "fullMathjaxUrl": None, "mathjaxConfig": None}
+
+
+def _from_assets(page_config: dict[str, Any], base_url: str, **_: Any) -> dict[str, Any]:
+    """The same, and with what the page loads at addresses that browsers may keep."""
+    folder = base_url + assets.folder()
+    places = {"fullStaticUrl": "static", "fullLabextensionsUrl": "labextensions", "plotlyUrl": assets.PLOTLY}
+    return _bundled_mathjax(page_config) | {name: folder + place for name, place in places.items()}
 
 
 def _without_hands(_handler: Any, *, notebook: Any, **_: Any) -> Any:
@@ -141,7 +157,9 @@ class Dashboards(Voila):  # type: ignore[misc]  # Voila ships no types
     def init_handlers(self) -> Any:
         """Voila's pages, with the gallery in place of the list of files."""
         gallery = {"url": self.base_url + GALLERY, "permanent": False}
+        paths = {"static": self.static_paths, "labextensions": self.labextensions_path}
         return [
+            (self.base_url + assets.folder() + "(.*)", assets.Assets, paths),
             (self.base_url, RedirectHandler, gallery),
             (r"/voila/tree.*", RedirectHandler, gallery),
             *super().init_handlers(),

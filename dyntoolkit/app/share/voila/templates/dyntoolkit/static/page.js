@@ -1,0 +1,144 @@
+// A notebook's page: stored outputs first, and live ones in their places as soon as there is something to see.
+// Loaded before the notebook's text.
+
+{
+  const PATIENCE = 20000; // ms that a live output may take to show something, before it is shown as it is
+  const plotlyUrl = document.currentScript.dataset.plotly;
+  const waiting = new Set(); // live outputs that have nothing to show yet
+
+  const news = (text, bad = false) => {
+    const line = document.querySelector("#dyn-news");
+    line.textContent = text;
+    line.classList.toggle("dyn-bad", bad);
+  };
+
+  // The page is there, up to its text.
+  function begin() {
+    const dark = window.matchMedia("(prefers-color-scheme: dark)");
+    const follow = () => {
+      document.body.dataset.jpThemeLight = String(!dark.matches);
+      document.body.dataset.jpThemeName = dark.matches ? "JupyterLab Dark" : "JupyterLab Light";
+    };
+    follow();
+    dark.addEventListener("change", follow);
+    news("These are stored pictures; the page is becoming live.");
+  }
+
+  // plotly.js, once for all boards of the page (see board.js), over HTTP, where it is kept under its version.
+  async function loadPlotly() {
+    const shared = { askedAt: -Infinity, arriving: true };
+    shared.plotly = new Promise((resolve) => {
+      shared.resolve = resolve;
+    });
+    globalThis.dyntoolkitPlotly = shared;
+    try {
+      await fetch(plotlyUrl, { priority: "low" }); // a script element would hold up the page's load event
+      const script = document.createElement("script");
+      await new Promise((resolve, reject) => {
+        Object.assign(script, { src: plotlyUrl, onload: resolve, onerror: reject });
+        document.head.append(script);
+      });
+      shared.resolve(globalThis.Plotly);
+    } catch (error) {
+      console.warn("plotly.js is asked for from the kernel instead", error);
+      shared.arriving = false;
+    }
+  }
+
+  const cellOf = (k) => document.querySelector(`.dyn-cell[data-cell="${k}"]`);
+
+  // Whether a live output has something to show. A dashboard that nobody has come near to is a placeholder.
+  function isReady(live) {
+    if (live.querySelector('script[type="application/vnd.voila.cell-output+json"], .dyn-placeholder')) return false;
+    const boards = [...live.querySelectorAll(".dyn-board .dyntoolkit-board")];
+    if (live.querySelector(".dyn-dashboard")) {
+      const alarm = live.querySelector(".dyn-status [role=alert]")?.textContent;
+      return boards.some((board) => Number(board.dataset.frame) > 0) || Boolean(alarm);
+    }
+    return live.offsetHeight > 0;
+  }
+
+  // Change the page without moving what the reader looks at: the first cell in sight that is not the changed one.
+  function keepingPlace(cell, change) {
+    const below = [...document.querySelectorAll(".dyn-cell")].find(
+      (each) => each.getBoundingClientRect().bottom > 0 && each.offsetHeight > 0,
+    );
+    const anchor = below === cell ? null : below;
+    const before = anchor?.getBoundingClientRect().top;
+    change();
+    if (anchor) window.scrollBy({ top: anchor.getBoundingClientRect().top - before, behavior: "instant" });
+  }
+
+  function show(live) {
+    const cell = live.parentElement;
+    waiting.delete(live);
+    keepingPlace(cell, () => {
+      for (const stored of cell.querySelectorAll(":scope > :not(.dyn-live)")) stored.remove();
+      live.inert = false;
+    });
+    if (waiting.size === 0 || [...waiting].every((each) => each.querySelector(".dyn-placeholder"))) news("");
+  }
+
+  function look() {
+    for (const live of waiting) if (isReady(live)) show(live);
+  }
+
+  // The output of cell k has arrived.
+  function place(k) {
+    const live = document.querySelector(`[data-live="${k}"]`);
+    let cell = cellOf(k);
+    if (!cell) {
+      // there is no stored view
+      cell = document.createElement("div");
+      cell.className = "dyn-cell";
+      cell.dataset.cell = k;
+      document.querySelector("main").append(cell);
+    }
+    cell.append(live);
+    if (live.childElementCount === 0) {
+      live.remove();
+      cell.replaceChildren();
+    } else if (live.inert) {
+      waiting.add(live);
+      setTimeout(() => waiting.has(live) && !live.querySelector(".dyn-placeholder") && show(live), PATIENCE);
+    }
+  }
+
+  // Formulas, readable already, once more as MathJax sets them: Voila's does so with what has this class.
+  function setFormulas() {
+    const host = document.createElement("div");
+    host.id = "dyn-formulas";
+    host.className = "jp-RenderedHTMLCommon jp-RenderedMarkdown jp-MarkdownOutput";
+    const stored = [...document.querySelectorAll(".dyn-tex")];
+    const sources = stored.map(({ dataset }) => {
+      const span = document.createElement("span");
+      const mark = dataset.display === "block" ? "$$" : "$";
+      span.textContent = mark + dataset.tex + mark;
+      return span;
+    });
+    host.append(...sources);
+    document.body.append(host);
+    const watch = new MutationObserver(() => {
+      if (!sources.every((span) => span.querySelector("mjx-container"))) return;
+      watch.disconnect();
+      stored.forEach((span, k) => keepingPlace(span.closest(".dyn-cell"), () => span.replaceChildren(...sources[k].childNodes)));
+      host.remove();
+    });
+    if (stored.length > 0) watch.observe(host, { childList: true, subtree: true });
+  }
+
+  function allPlaced() {
+    setFormulas();
+    const watch = new MutationObserver(look);
+    watch.observe(document.querySelector("main"), {
+      childList: true,
+      subtree: true,
+      characterData: true,
+      attributeFilter: ["data-frame"],
+    });
+    look();
+  }
+
+  if (plotlyUrl) loadPlotly();
+  globalThis.dynPage = { begin, place, allPlaced, news };
+}
