@@ -87,8 +87,8 @@ function rich(text) {
   return escaped.replaceAll(/&lt;(\/?(?:sub|sup|i|b))>/gu, "<$1>");
 }
 
-// The legend above a plot: a button for each mark, which hides and shows it. In HTML it wraps and takes no room from
-// the plot, which plotly's own legend does.
+// The legend beside a plot's title: a button for each mark, which hides and shows it. In HTML it wraps and takes no
+// room from the plot, which plotly's own legend does.
 function legendButtons(panel, hidden, changed) {
   const marks = [...panel.data, ...panel.layout.shapes].filter((mark) => mark.showlegend !== false && !mark.colorbar);
   return marks
@@ -114,12 +114,14 @@ function legendButtons(panel, hidden, changed) {
 function makePanel() {
   const parts = {
     box: element("div", "dyntoolkit-panel"),
+    head: element("div", "dyntoolkit-head"),
     heading: element("h3", ""),
     legend: element("div", "dyntoolkit-legend", { role: "group", "aria-label": "Curves shown" }),
     plot: element("div", "dyntoolkit-plot", { role: "img" }),
     hidden: new Set(),
   };
-  parts.box.append(parts.heading, parts.legend, parts.plot);
+  parts.head.append(parts.heading, parts.legend);
+  parts.box.append(parts.head, parts.plot);
   return parts;
 }
 
@@ -169,6 +171,7 @@ function makePainter(board, problem, say) {
       resizer.disconnect();
       shown = panels.map(makePanel);
       grid.replaceChildren(...shown.map(({ box }) => box));
+      grid.classList.toggle("dyntoolkit-many", panels.length > 4);
       shown.forEach(({ plot }) => resizer.observe(plot));
     }
     panels.forEach((panel, k) => {
