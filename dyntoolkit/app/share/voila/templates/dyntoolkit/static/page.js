@@ -1,13 +1,12 @@
 // A notebook's page: stored outputs first, and live ones in their places as soon as there is something to see.
 // Loaded before the notebook's text.
 
-{
+((page, plotlyUrl) => {
   const PATIENCE = 20000; // ms that a live output may take to show something, before it is shown as it is
-  const plotlyUrl = document.currentScript.dataset.plotly;
   const waiting = new Set(); // live outputs that have nothing to show yet
 
   const news = (text, bad = false) => {
-    const line = document.querySelector("#dyn-news");
+    const line = page.querySelector("#dyn-news");
     line.textContent = text;
     line.classList.toggle("dyn-bad", bad);
   };
@@ -16,8 +15,8 @@
   function begin() {
     const dark = window.matchMedia("(prefers-color-scheme: dark)");
     const follow = () => {
-      document.body.dataset.jpThemeLight = String(!dark.matches);
-      document.body.dataset.jpThemeName = dark.matches ? "JupyterLab Dark" : "JupyterLab Light";
+      page.body.dataset.jpThemeLight = String(!dark.matches);
+      page.body.dataset.jpThemeName = dark.matches ? "JupyterLab Dark" : "JupyterLab Light";
     };
     follow();
     dark.addEventListener("change", follow);
@@ -33,10 +32,10 @@
     globalThis.dyntoolkitPlotly = shared;
     try {
       await fetch(plotlyUrl, { priority: "low" }); // a script element would hold up the page's load event
-      const script = document.createElement("script");
+      const script = page.createElement("script");
       await new Promise((resolve, reject) => {
         Object.assign(script, { src: plotlyUrl, onload: resolve, onerror: reject });
-        document.head.append(script);
+        page.head.append(script);
       });
       shared.resolve(globalThis.Plotly);
     } catch (error) {
@@ -45,7 +44,7 @@
     }
   }
 
-  const cellOf = (k) => document.querySelector(`.dyn-cell[data-cell="${k}"]`);
+  const cellOf = (k) => page.querySelector(`.dyn-cell[data-cell="${k}"]`);
 
   // Whether a live output has something to show. A dashboard that nobody has come near to is a placeholder.
   function isReady(live) {
@@ -60,7 +59,7 @@
 
   // Change the page without moving what the reader looks at: the first cell in sight that is not the changed one.
   function keepingPlace(cell, change) {
-    const below = [...document.querySelectorAll(".dyn-cell")].find(
+    const below = [...page.querySelectorAll(".dyn-cell")].find(
       (each) => each.getBoundingClientRect().bottom > 0 && each.offsetHeight > 0,
     );
     const anchor = below === cell ? null : below;
@@ -85,14 +84,14 @@
 
   // The output of cell k has arrived.
   function place(k) {
-    const live = document.querySelector(`[data-live="${k}"]`);
+    const live = page.querySelector(`[data-live="${k}"]`);
     let cell = cellOf(k);
     if (!cell) {
       // there is no stored view
-      cell = document.createElement("div");
+      cell = page.createElement("div");
       cell.className = "dyn-cell";
       cell.dataset.cell = k;
-      document.querySelector("main").append(cell);
+      page.querySelector("main").append(cell);
     }
     cell.append(live);
     if (live.childElementCount === 0) {
@@ -106,18 +105,18 @@
 
   // Formulas, readable already, once more as MathJax sets them: Voila's does so with what has this class.
   function setFormulas() {
-    const host = document.createElement("div");
+    const host = page.createElement("div");
     host.id = "dyn-formulas";
     host.className = "jp-RenderedHTMLCommon jp-RenderedMarkdown jp-MarkdownOutput";
-    const stored = [...document.querySelectorAll(".dyn-tex")];
+    const stored = [...page.querySelectorAll(".dyn-tex")];
     const sources = stored.map(({ dataset }) => {
-      const span = document.createElement("span");
+      const span = page.createElement("span");
       const mark = dataset.display === "block" ? "$$" : "$";
       span.textContent = mark + dataset.tex + mark;
       return span;
     });
     host.append(...sources);
-    document.body.append(host);
+    page.body.append(host);
     const watch = new MutationObserver(() => {
       if (!sources.every((span) => span.querySelector("mjx-container"))) return;
       watch.disconnect();
@@ -130,7 +129,7 @@
   function allPlaced() {
     setFormulas();
     const watch = new MutationObserver(look);
-    watch.observe(document.querySelector("main"), {
+    watch.observe(page.querySelector("main"), {
       childList: true,
       subtree: true,
       characterData: true,
@@ -141,4 +140,4 @@
 
   if (plotlyUrl) loadPlotly();
   globalThis.dynPage = { begin, place, allPlaced, news };
-}
+})(document, document.currentScript.dataset.plotly);
