@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 from IPython.display import display
@@ -17,9 +17,12 @@ from dyntoolkit.dashboard.history_view import HistoryView
 from dyntoolkit.dashboard.layout import claims_box, close_all, lay_out, settings_box, view_box
 from dyntoolkit.dashboard.monitor import Monitor
 from dyntoolkit.dashboard.parameters import MAX_SEEDS
+from dyntoolkit.dashboard.placeholder import Placeholder
 from dyntoolkit.dashboard.presets import Presets
 from dyntoolkit.dashboard.runner import Job, Progress, Runner, State
 from dyntoolkit.dashboard.sliders import SliderPanel
+from dyntoolkit.dashboard.stored_picture import stored_picture
+from dyntoolkit.dashboard.time_lapse import TimeLapse
 from dyntoolkit.dashboard.trained_map import TrainedMap
 from dyntoolkit.engine.choice import preload
 from dyntoolkit.engine.history import History
@@ -32,13 +35,35 @@ from dyntoolkit.experiment.training import Start
 from dyntoolkit.experiment.words import divergence_words, problem_words, seeds_words
 from dyntoolkit.figure.panels import Panel
 
+ENDED = "Ended: its variable now holds something else."
+
 
 class Dashboard:
     """An experiment with its sliders; moving one trains the network anew, in a thread of its own.
 
-    claims: the verdicts on the newest run, [] until it is finished. config, seeds: of that run. box: the widget to
-    display. earlier: whose place it takes; what was moved there stays where it is, as `moved` says.
+    claims: the verdicts on the newest run, [] until it is finished. config, seeds: of that run. earlier: whose place it
+    takes; what was moved there stays where it is, as `moved` says.
+
+    Its widgets are made when one of them is first asked for, be it by a reader who comes near (`train_when_near`), a
+    button elsewhere, or Python: the attributes below, and `box`, which holds them all.
     """
+
+    board: Board
+    sweep_board: Board
+    map_board: Board
+    monitor: Monitor
+    view: HistoryView
+    lapse: TimeLapse
+    sliders: SliderPanel
+    presets: Presets
+    seed: Any
+    n_seeds: Any
+    buttons: dict[str, Any]
+    actions: dict[str, Any]
+    controls_run: Any
+    map_run: Any
+    map: Any
+    claims_html: Any
 
     def __init__(
         self,
@@ -49,6 +74,8 @@ class Dashboard:
         earlier: "Dashboard | None" = None,
     ) -> None:
         preload()
+        for preset in experiment.presets:
+            experiment.configure(preset)  # a wrong one is said here, in the cell that asks, not when its button is made
         self.experiment = experiment
         self.first: Any = experiment.configure() if config is None else config  # what it was asked for
         self._start = (seed, n_seeds)
@@ -59,45 +86,58 @@ class Dashboard:
         self.runner = Runner()
         self._said = threading.Lock()  # guards `_work` and what is said about it
         self._work: object = None  # stands for the newest job; what an older one has to say is not heard any more
-        self._waits = False  # for a first look at it, to train then
         self._quiet = False  # while widgets are set by the dashboard itself
-        self._elsewhere: list[Any] = []  # boxes in other cells that hold widgets of this dashboard
+        self._building = threading.RLock()  # guards the two below
+        self._built = False
+        self._elsewhere: list[tuple[Any, Callable[[], Any]]] = []  # boxes in other cells, and what is to be in them
         self._shown_by = ""  # the execution of a cell that has displayed it
-        self.board = Board(f"{experiment.title}: {experiment.question}")
-        self.sweep_board = Board(f"{experiment.title}: the runs of the claims")
-        self.sweep_board.layout.display = "none"  # until there is something to see
-        self.map_board = Board(f"{experiment.title}: the map")
-        self.map_board.layout.display = "none"
-        self.monitor = Monitor()
-        self.view = HistoryView(self.board, self._panels_of, self._say_problem)
-        self.lapse = self.view.lapse
-        self.sliders = SliderPanel(self.config)
-        self.presets = Presets(experiment, self.apply)
-        self.seed = widgets.BoundedIntText(seed, min=0, max=2**32 - 1, description="Seed")
-        self.n_seeds = widgets.IntSlider(n_seeds, min=1, max=MAX_SEEDS, description="Number of seeds")
-        self.buttons = {name: self._button(name) for name in ("run", "pause", "step", "stop", "reset", "pin")}
-        labels = experiment.actions.labels if experiment.actions else {}
-        self.actions = {name: self._button(f"act-{name}", label) for name, label in labels.items()}
-        self.controls_run = self._button("controls-run", "Run the negative controls")
-        self.map_run = self._button("map-run", "Train the map")
-        self.map = widgets.VBox([self.map_run, self.map_board.add_class("dyn-sweep")]).add_class("dyn-map")
-        self.claims_html = widgets.HTML(claims_html(experiment.claims)).add_class("dyn-claims")
-        self._connect()
-        self._claims_box = claims_box(self.claims_html, self.controls_run, self.sweep_board)
-        when = experiment.actions.when if experiment.actions else ""
-        self.box = lay_out(
-            experiment,
-            view_box(
-                self.buttons.values(), self.monitor, self.board, list(self.actions.values()), when, self.view.lapse
-            ),
-            settings_box(self.sliders, self.presets, (self.seed, self.n_seeds)),
-            self._claims_box,
-        )
+        self._place = widgets.Box().add_class(f"dyn-experiment-{experiment.name.replace('.', '-')}")
+        self._placeholder: Placeholder | None = None  # waits, unless it is heard, for a reader to come near
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """A widget of a dashboard that is not built yet."""
+            if name in Dashboard.__annotations__:
+                self.build()
+                if name in self.__dict__:
+                    return self.__dict__[name]
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @property
+    def box(self) -> Any:
+        """The widget to display."""
+        self.build()
+        return self._place
+
+    def build(self) -> None:
+        """Make the widgets, if that is not done yet, in place of what holds their place on the page."""
+        with self._building:
+            if self._built:
+                return
+            self._built = True
+            self._make()
+            self._connect()
+            grid = self._lay_out()
+            with self._place.hold_sync():
+                self._place.children = [self._placeholder, grid] if self._placeholder else [grid]
+                self._place.remove_class("dyn-placeholder").add_class("dyn-dashboard")
+            for box, part in self._elsewhere:
+                _fill(box, part())
+            if self.runner.closed:
+                self._switch_off()
+            elif self._waits:
+                self.monitor.status.say("Trains as soon as it is in sight.")
+
+    @property
+    def _waits(self) -> bool:
+        """Whether it trains once a reader comes near."""
+        return self._placeholder is not None and not self._placeholder.heard
 
     @property
     def history(self) -> History | None:
         """The newest history, growing while a run goes on; None before the first frame."""
-        return self.view.history
+        return self.view.history if self._built else None
 
     # What the buttons and sliders do; also for Python.
 
@@ -118,10 +158,11 @@ class Dashboard:
         self.claims_html.value = claims_html(self.experiment.claims)
         self.runner.submit(self._job(work, seeds_words(self.seeds), [self._begin()], self._judge), step=step)
 
-    def train_when_seen(self) -> None:
-        """Train the settings shown once they scroll into sight (of several dashboards on a page, the visible one)."""
-        self._waits = True
-        self.monitor.status.say("Trains as soon as it is in sight.")
+    def train_when_near(self) -> None:
+        """Build it and train once a reader comes near (of several dashboards on a page, those that are looked at)."""
+        title, question = self.experiment.title, self.experiment.question
+        self._placeholder = Placeholder(self._came_near, title, question, stored_picture())
+        self._place.add_class("dyn-placeholder").children = [self._placeholder]
 
     def train_controls(self) -> None:
         """Train what the claims need beyond the present run, controls and sweeps (and it, if it is not finished)."""
@@ -147,7 +188,8 @@ class Dashboard:
         Left out are fields that do not exist any more or refuse the value, and those that are asked for otherwise now.
         """
         before, wanted, kept = self.first.asdict(), asked.asdict(), asked
-        for name, value in self.sliders.values().items():
+        shown = self.sliders.values() if self._built else self.config.asdict()
+        for name, value in shown.items():
             if name in wanted and value != before[name] and wanted[name] == before[name]:
                 with suppress(InputError):
                     kept = kept.replace(**{name: value})
@@ -155,7 +197,8 @@ class Dashboard:
 
     def moved_seeds(self, asked: tuple[int, int]) -> tuple[int, int]:
         """The first seed and the number of seeds, likewise."""
-        moved = zip(asked, self._start, (self.seed.value, self.n_seeds.value), strict=True)
+        shown = (self.seed.value, self.n_seeds.value) if self._built else (self.seeds[0], len(self.seeds))
+        moved = zip(asked, self._start, shown, strict=True)
         seed, n_seeds = (value if wanted == before else wanted for wanted, before, value in moved)
         return seed, n_seeds
 
@@ -201,37 +244,43 @@ class Dashboard:
     def close(self) -> None:
         """End the worker and take the widgets from the page."""
         self._take_over()
-        self.lapse.pause()
         self.runner.close()
-        for box in (self.box, self._claims_box, self.map, *self._elsewhere):
+        if self._built:
+            self.lapse.pause()
+            close_all(self._claims_box)
+            close_all(self.map)
+        for box in (self._place, *(box for box, _ in self._elsewhere)):
             close_all(box)
 
     def retire(self) -> None:
         """End the worker; the figure stays in sight, the controls are switched off."""
         self._take_over()
         self.runner.close()
-        self.sliders.disable()
-        others = (
-            *self.buttons.values(),
-            *self.actions.values(),
-            *self.presets.buttons.values(),
-            self.controls_run,
-            self.map_run,
-        )
-        for widget in (*others, self.seed, self.n_seeds):
-            widget.disabled = True
-        self.monitor.status.say("Ended: its variable now holds something else.")
+        if self._built:
+            self._switch_off()
+        elif self._placeholder:
+            self._placeholder.text = ENDED
 
-    def elsewhere(self, widget: Any) -> Any:
-        """A second view of one of this dashboard's widgets, for another cell; it closes with the dashboard."""
-        box = widgets.VBox([widget])
-        self._elsewhere.append(box)
+    def elsewhere(self, part: Callable[[], Any]) -> Any:
+        """A second view of one of this dashboard's widgets, `part()`, for another cell; it closes with the dashboard.
+
+        Where a reader comes near it, the dashboard is built, and trains no sooner for that.
+        """
+        box = widgets.VBox()
+        with self._building:
+            self._elsewhere.append((box, part))
+            if self._built:
+                _fill(box, part())
+            else:
+                box.add_class("dyn-placeholder").add_class("dyn-elsewhere").children = [Placeholder(self.build)]
         return box
 
     def show(self) -> None:
-        """Display the dashboard in the present cell."""
+        """Display the dashboard in the present cell, or what holds its place."""
         self._shown_by = headless.execution()
-        display(self.box)  # type: ignore[no-untyped-call]
+        if not self._waits:
+            self.build()
+        display(self._place)  # type: ignore[no-untyped-call]
 
     def _ipython_display_(self) -> None:
         if not self._shown_by or self._shown_by != headless.execution():
@@ -316,19 +365,67 @@ class Dashboard:
 
     # How the widgets are made and put together.
 
+    def _make(self) -> None:
+        experiment = self.experiment
+        self.board = Board(f"{experiment.title}: {experiment.question}")
+        self.sweep_board = Board(f"{experiment.title}: the runs of the claims")
+        self.sweep_board.layout.display = "none"  # until there is something to see
+        self.map_board = Board(f"{experiment.title}: the map")
+        self.map_board.layout.display = "none"
+        self.monitor = Monitor()
+        self.view = HistoryView(self.board, self._panels_of, self._say_problem)
+        self.lapse = self.view.lapse
+        self.sliders = SliderPanel(self.config)
+        self.presets = Presets(experiment, self.apply)
+        self.seed = widgets.BoundedIntText(self.seeds[0], min=0, max=2**32 - 1, description="Seed")
+        self.n_seeds = widgets.IntSlider(len(self.seeds), min=1, max=MAX_SEEDS, description="Number of seeds")
+        self.buttons = {name: self._button(name) for name in ("run", "pause", "step", "stop", "reset", "pin")}
+        labels = experiment.actions.labels if experiment.actions else {}
+        self.actions = {name: self._button(f"act-{name}", label) for name, label in labels.items()}
+        self.controls_run = self._button("controls-run", "Run the negative controls")
+        self.map_run = self._button("map-run", "Train the map")
+        self.map = widgets.VBox([self.map_run, self.map_board.add_class("dyn-sweep")]).add_class("dyn-map")
+        self.claims_html = widgets.HTML(claims_html(experiment.claims)).add_class("dyn-claims")
+
+    def _lay_out(self) -> Any:
+        """All widgets in one box, except the map, which has a cell of its own."""
+        when = self.experiment.actions.when if self.experiment.actions else ""
+        view = view_box(
+            self.buttons.values(), self.monitor, self.board, list(self.actions.values()), when, self.view.lapse
+        )
+        settings = settings_box(self.sliders, self.presets, (self.seed, self.n_seeds))
+        self._claims_box = claims_box(self.claims_html, self.controls_run, self.sweep_board)
+        return lay_out([view, settings, self._claims_box] if self.experiment.claims else [view, settings])
+
+    def _switch_off(self) -> None:
+        self.sliders.disable()
+        others = (
+            *self.buttons.values(),
+            *self.actions.values(),
+            *self.presets.buttons.values(),
+            self.controls_run,
+            self.map_run,
+        )
+        for widget in (*others, self.seed, self.n_seeds):
+            widget.disabled = True
+        self.monitor.status.say(ENDED)
+
     def _take_over(self) -> object:
         """Make all earlier work unheard."""
-        self._waits = False
+        if self._placeholder:
+            self._placeholder.heard = True
         with self._said:
             self._work = object()
             return self._work
 
-    def _listen(self, _board: object, message: dict[str, Any], _buffers: object) -> None:
-        """A board came into sight: train if that was waited for. A board came up on a page: what the worker said
-        while the page was being opened may have missed it, so say it again.
-        """
-        if message.get("kind") == "seen" and self._waits:
+    def _came_near(self) -> None:
+        if self._waits:
             self.train()
+
+    def _listen(self, _board: object, message: dict[str, Any], _buffers: object) -> None:
+        """The board came up on a page: what the worker said while the page was being opened may have missed it, so
+        say it again.
+        """
         if message.get("kind") == "attach":
             monitor = self.monitor
             for widget in (monitor.status, monitor.bar, monitor.numbers, self.claims_html, self.buttons["pause"]):
@@ -359,3 +456,13 @@ class Dashboard:
 
 def _call(action: Callable[[], None], _button: object) -> None:
     action()
+
+
+def _fill(box: Any, part: Any) -> None:
+    """Put a widget into a box, in place of what holds its place there."""
+    waiting = box.children
+    with box.hold_sync():
+        box.children = [part]
+        box.remove_class("dyn-placeholder")
+    for placeholder in waiting:
+        close_all(placeholder)

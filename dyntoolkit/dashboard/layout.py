@@ -10,15 +10,11 @@ from dyntoolkit.dashboard.monitor import Monitor
 from dyntoolkit.dashboard.presets import Presets
 from dyntoolkit.dashboard.sliders import SliderPanel
 from dyntoolkit.dashboard.time_lapse import TimeLapse
-from dyntoolkit.experiment import Experiment
 
 
-def lay_out(experiment: Experiment, view: Any, settings: Any, claims: Any) -> Any:
-    """One box: the view first; the style sheet puts the settings to its left where there is room."""
-    parts = [view, settings, claims] if experiment.claims else [view, settings]
-    grid = widgets.Box(parts).add_class("dyn-grid")
-    name = experiment.name.replace(".", "-")
-    return widgets.Box([grid]).add_class("dyn-dashboard").add_class(f"dyn-experiment-{name}")
+def lay_out(parts: Sequence[Any]) -> Any:
+    """View, settings, claims in one box; the style sheet puts the settings beside the view where there is room."""
+    return widgets.Box(list(parts)).add_class("dyn-grid")
 
 
 def view_box(

@@ -40,7 +40,9 @@ def look_for(view: Dashboard | Result | Experiment | str, notes: Mapping[str, st
 
 
 def _apply(view: Dashboard, preset: str, _button: widgets.Button) -> None:
-    live.present(view).apply(preset)
+    dashboard = live.present(view)
+    if not dashboard.runner.closed:
+        dashboard.apply(preset)
 
 
 def _words(preset: str) -> str:

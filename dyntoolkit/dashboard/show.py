@@ -83,7 +83,7 @@ class Result:
 def explore(
     experiment: str | Experiment, preset: str | None = None, seed: int = 0, n_seeds: int = 1, **changes: Any
 ) -> Dashboard | Result:
-    """Show an experiment and train it: the first one of a notebook at once, the others when they scroll into sight.
+    """Show an experiment and train it: the first one of a notebook at once, the others when a reader comes near.
 
     experiment: its name, that of a phenomenon for its first one, or an Experiment of your own. preset: default the
     first one; changes: fields of its Config on top. n_seeds: runs side by side with the seeds seed, seed + 1, ...
@@ -107,11 +107,12 @@ def explore(
     earlier = live.earlier(experiment.name) if own else None
     dashboard = Dashboard(experiment, config, seeds[0], len(seeds), earlier)
     alone = live.enter(dashboard)
-    dashboard.show()
     if alone:
+        dashboard.show()
         dashboard.train()  # without waiting for the page: the curves are there when it opens
     else:
-        dashboard.train_when_seen()
+        dashboard.train_when_near()
+        dashboard.show()
     return dashboard
 
 
@@ -145,7 +146,7 @@ def claims_table(view: Dashboard | Result | Experiment | str, *, controls: bool 
     """
     view = shown(view)
     if isinstance(view, Dashboard):
-        return view.elsewhere(view.controls_run if controls else view.claims_html)
+        return view.elsewhere(lambda: view.controls_run if controls else view.claims_html)
     if not controls:
         return _Words(view.claims)
     plan = Plan(view.experiment, view.history.config, view.history.seeds)
@@ -172,7 +173,7 @@ def trained_map(view: Dashboard | Result | Experiment | str) -> Any:
         raise InputError(f"{experiment.name} has no map.", "map")
     view = shown(view)
     if isinstance(view, Dashboard):
-        return view.elsewhere(view.map)
+        return view.elsewhere(lambda: view.map)
     grid = TrainedMap(view.experiment, view.history.config, view.history.seeds[0])
     for stage in grid.stages:
         grid.fill(to_the_end(*stage()))

@@ -1,5 +1,6 @@
 """The dashboard with its real widgets, driven as a browser would drive them."""
 
+import threading
 from dataclasses import replace
 
 import ipywidgets as widgets
@@ -8,7 +9,8 @@ from ipywidgets.widgets.widget import _instances
 
 from dyntoolkit.dashboard.dashboard import Dashboard
 from dyntoolkit.dashboard.runner import State
-from dyntoolkit.experiment import Map
+from dyntoolkit.errors import InputError
+from dyntoolkit.experiment import Map, Preset
 from dyntoolkit.experiment.claims import Sweep
 
 LONG = {"steps": 1_000_000}
@@ -267,7 +269,8 @@ def test_close_ends_the_worker(open_dashboard, until):
 def test_close_leaves_no_widget_behind(tiny):
     before = set(_instances)
     dashboard = Dashboard(tiny)
-    dashboard.elsewhere(dashboard.claims_html)
+    dashboard.elsewhere(lambda: dashboard.claims_html)
+    dashboard.build()
     assert len(_instances) > len(before) + 20
     dashboard.close()
     assert set(_instances) == before
@@ -321,6 +324,7 @@ def test_pin_keeps_the_curves_for_comparison(dashboard, until):
 
 def test_a_page_that_opens_hears_again_what_was_said_meanwhile(dashboard, monkeypatch):
     sent = []
+    dashboard.build()
     monkeypatch.setattr(widgets.HTML, "send_state", lambda widget, *_: sent.append(widget))
     dashboard.board._handle_custom_msg({"kind": "drawn", "frame": 1}, [])
     assert sent == []
@@ -329,17 +333,151 @@ def test_a_page_that_opens_hears_again_what_was_said_meanwhile(dashboard, monkey
     assert dashboard.monitor.numbers in sent
 
 
-def test_a_dashboard_further_down_trains_when_its_board_comes_into_sight(dashboard, until):
-    dashboard.train_when_seen()
-    assert "in sight" in status(dashboard).text
-    dashboard.board._handle_custom_msg({"kind": "attach", "view": "v"}, [])
-    assert dashboard.runner.progress.state is State.IDLE
-    dashboard.board._handle_custom_msg({"kind": "seen", "view": "v"}, [])
-    until(trained(dashboard))
-    history = dashboard.history
-    dashboard.board._handle_custom_msg({"kind": "seen", "view": "v"}, [])
-    assert dashboard.runner._job is None  # seen again, it does not train again
-    assert dashboard.history is history
+# Not built before a reader comes near
+
+
+@pytest.fixture
+def far(open_dashboard):
+    """A dashboard further down a page, displayed."""
+    far = open_dashboard()
+    far.train_when_near()
+    far.show()
+    return far
+
+
+def come_near(placeholder):
+    """What the browser says when it is about a screen's height away."""
+    placeholder._handle_custom_msg({"kind": "near"}, [])
+
+
+def test_far_from_a_reader_a_dashboard_is_one_light_widget(tiny, far):
+    assert len(_all_inside(far._place)) == 2
+    (placeholder,) = far._place.children
+    assert (placeholder.title, placeholder.text) == ("A tiny experiment", "Does a weight shrink?")
+    assert set(far._place._dom_classes) == {"dyn-experiment-tiny-one", "dyn-placeholder"}
+    assert (far.history, far.claims, far.config, far.seeds) == (None, [], tiny.configure(), (0,))
+    assert not far._built
+
+
+def test_where_a_reader_comes_near_it_is_built_and_trained_once(far, until):
+    (placeholder,) = far._place.children
+    come_near(placeholder)
+    assert far._built
+    assert placeholder.heard
+    assert far._place.children[0] is placeholder  # stays in sight until the figure is there
+    assert set(far._place._dom_classes) == {"dyn-experiment-tiny-one", "dyn-dashboard"}
+    until(trained(far))
+    history = far.history
+    come_near(placeholder)
+    assert far.runner._job is None  # near again, it does not train again
+    assert far.history is history
+
+
+@pytest.mark.parametrize("name", sorted(Dashboard.__annotations__))
+def test_python_finds_every_widget_of_a_dashboard_that_is_not_built(far, name):
+    assert getattr(far, name) is getattr(far, name)
+    assert far._built
+    assert far.runner.progress.state is State.IDLE
+    assert status(far).text == "Trains as soon as it is in sight."
+
+
+def test_python_finds_its_box_and_nothing_that_there_is_not(far):
+    assert not hasattr(far, "_repr_html_")
+    assert not hasattr(far, "slider")
+    assert not far._built
+    assert far.buttons["run"] in _all_inside(far.box)
+
+
+def test_built_by_python_it_still_trains_when_a_reader_comes_near(far, until):
+    assert far.sliders.values()["lr"] == 0.05
+    assert far.history is None
+    come_near(far._place.children[0])
+    until(trained(far))
+
+
+def test_trained_by_python_it_does_not_train_again_when_a_reader_comes_near(far, until):
+    far.train()
+    until(trained(far))
+    history = far.history
+    come_near(far._place.children[0])
+    assert far.runner._job is None
+    assert far.history is history
+
+
+def test_a_cell_elsewhere_builds_it_when_a_reader_comes_near_and_does_not_train_it(far, until):
+    table = far.elsewhere(lambda: far.claims_html)
+    button = far.elsewhere(lambda: far.controls_run)
+    assert not far._built
+    assert "dyn-placeholder" in table._dom_classes
+    (placeholder,) = table.children
+    come_near(placeholder)
+    assert far.runner.progress.state is State.IDLE
+    assert (table.children, button.children) == ((far.claims_html,), (far.controls_run,))
+    assert "dyn-placeholder" not in table._dom_classes + button._dom_classes
+    assert placeholder.comm is None  # closed
+    come_near(far._place.children[0])
+    until(lambda: "✓ holds" in table.children[0].value)
+
+
+def test_displayed_without_waiting_it_is_built(open_dashboard):
+    dashboard = open_dashboard()
+    dashboard.show()
+    assert dashboard._built
+
+
+def test_closed_before_it_is_built_it_leaves_nothing_behind(tiny):
+    before = set(_instances)
+    dashboard = Dashboard(tiny)
+    dashboard.train_when_near()
+    dashboard.elsewhere(lambda: dashboard.claims_html)
+    assert len(_instances) > len(before)
+    dashboard.close()
+    assert set(_instances) == before
+    assert not dashboard._built
+
+
+def test_closed_after_it_was_built_it_leaves_nothing_behind(tiny):
+    before = set(_instances)
+    dashboard = Dashboard(tiny)
+    dashboard.train_when_near()
+    dashboard.elsewhere(lambda: dashboard.claims_html)
+    come_near(dashboard._place.children[0])
+    dashboard.close()
+    assert set(_instances) == before
+
+
+def test_retired_before_it_is_built_it_says_so_and_a_reader_does_not_build_it(far):
+    (placeholder,) = far._place.children
+    far.retire()
+    assert placeholder.text.startswith("Ended")
+    come_near(placeholder)
+    assert not far._built
+    assert far.buttons["run"].disabled  # Python still finds the widgets
+    assert status(far).text.startswith("Ended")
+
+
+def test_two_threads_that_ask_at_once_find_the_same_widgets(tiny, open_dashboard, monkeypatch):
+    begun, made = threading.Barrier(2), []
+    make = Dashboard._make
+    monkeypatch.setattr(Dashboard, "_make", lambda self: made.append(1) or make(self))
+
+    def ask(dashboard, found):
+        begun.wait(10)
+        found.append(dashboard.claims_html)
+
+    dashboard, found = open_dashboard(), []
+    threads = [threading.Thread(target=ask, args=(dashboard, found)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert found[0] is found[1]
+    assert made == [1]
+
+
+def test_a_wrong_preset_is_said_before_anything_is_built(tiny):
+    with pytest.raises(InputError, match="lr takes a number from"):
+        Dashboard(replace(tiny, presets={**tiny.presets, "wrong": Preset("beyond all", {"lr": 99})}))
 
 
 def test_the_map_fills_in_and_leaves_run_and_claims_alone(tiny, until):

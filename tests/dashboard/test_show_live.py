@@ -53,13 +53,56 @@ def test_it_returns_a_dashboard_at_once_that_trains(cells, until):
     assert dashboard.controls_run in claims_table(dashboard, controls=True).children
 
 
-def test_of_two_dashboards_only_the_first_trains_before_it_is_seen(cells, until):
+def test_of_two_dashboards_only_the_first_is_built_and_trains_before_a_reader_comes_near(cells, until):
     first = explore("tiny")
     cells.run("c2")
-    second = explore("tiny")
+    second = explore("tiny", lr=0.2, seed=3)
+    cells.run("c3")
+    table = claims_table(second)
     until(lambda: first.claims)
-    assert second.history is None
-    assert "in sight" in second.monitor.status.text
+    assert len(cells.displayed) == 2
+    (placeholder,) = cells.displayed[1].children
+    assert placeholder.title == "A tiny experiment"
+    assert (second.history, second.config.lr, second.seeds) == (None, 0.2, (3,))
+    assert not second._built
+    placeholder._handle_custom_msg({"kind": "near"}, [])
+    until(lambda: second.claims)
+    assert (second.history.config.lr, second.history.seeds) == (0.2, (3,))
+    assert table.children == (second.claims_html,)
+
+
+def test_a_word_to_look_for_builds_and_trains_a_dashboard_that_is_far(cells, until):
+    explore("tiny")
+    cells.run("c2")
+    far = explore("tiny")
+    cells.run("c3")
+    words = look_for(far, {"slow": "nothing moves"})
+    assert not far._built
+    words.children[0].children[0].click()
+    until(lambda: far.claims)
+    assert far.history.config.lr == 0.0015
+
+
+def test_a_word_to_look_for_builds_nothing_for_a_dashboard_that_is_gone(tiny, cells):
+    explore("tiny")
+    cells.run("c2")
+    far = explore(replace(tiny, name="tiny.two"))
+    words = look_for(far, {"slow": "nothing moves"})
+    far.close()
+    words.children[0].children[0].click()
+    assert not far._built
+
+
+def test_one_that_is_far_again_in_its_cell_keeps_the_sliders_that_were_moved_before(tiny, cells):
+    explore("tiny")
+    cells.run("c2")
+    explore(tiny).sliders.widget("noise_std").value = 0.3
+    for _ in range(2):  # the second time nobody came near meanwhile
+        cells.run("c2")
+        far = explore(tiny)
+        assert not far._built
+    assert values(far)["noise_std"] == 0.3
+    assert far.config.noise_std == 0.3
 
 
 def values(dashboard):
