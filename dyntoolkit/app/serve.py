@@ -3,7 +3,6 @@
 import errno
 import ipaddress
 import logging
-import os
 import secrets
 import signal
 import socket
@@ -20,6 +19,7 @@ from traitlets.config import Config
 from voila.app import Voila
 
 from dyntoolkit.app import assets
+from dyntoolkit.app.environment import prepare_environment
 from dyntoolkit.app.first_view import first_view
 from dyntoolkit.app.gallery import PACKAGE, notebooks
 from dyntoolkit.app.kernels import KERNELS
@@ -38,7 +38,7 @@ def serve(port: int = 8866, host: str = "127.0.0.1", browser: bool = True, token
     Raises InputError if the host is no address of this machine or the port is in use.
     """
     _check_address(host, port)
-    _prepare_environment()
+    prepare_environment()
     KERNELS.prepare()
     local = _is_loopback(host)
     if not local and not token:
@@ -61,7 +61,7 @@ def lab(port: int = 8888, browser: bool = True) -> int:
     from jupyterlab.labapp import LabApp
 
     _check_address("127.0.0.1", port)
-    _prepare_environment()
+    prepare_environment()
     KERNELS.prepare()
     folder = notebooks()
     if folder.is_relative_to(PACKAGE):
@@ -212,10 +212,3 @@ def _check_address(host: str, port: int) -> None:
                 f"port {port} needs the rights of an administrator; choose one above 1023.", "port"
             ) from None
         raise InputError(f"{host!r} is not an address of this machine.", "host") from None
-
-
-def _prepare_environment() -> None:
-    """What the kernels inherit: one thread each, and where the page's template lies."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # small networks; several open pages share the cores
-    paths = [str(PACKAGE / "app" / "share"), os.environ.get("JUPYTER_PATH", "")]
-    os.environ["JUPYTER_PATH"] = os.pathsep.join(path for path in paths if path)

@@ -1,0 +1,87 @@
+"""What servers and kernels need of the machine: one thread each, the page's template, folders that can be written."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from jupyter_core.paths import jupyter_config_dir, jupyter_data_dir, jupyter_runtime_dir
+
+from dyntoolkit.app.gallery import PACKAGE
+from dyntoolkit.errors import InputError
+
+BYTES = 100_000  # of all connection files, notes and lists together; a folder with less room counts as full
+
+
+def prepare_environment() -> None:
+    """Set what the server and its kernels go by.
+
+    Where there is no home, or a read-only or full one, what they would keep in it goes into a temporary folder, which
+    is removed at the end. Raises InputError where no folder at all can be written.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # small networks; several open pages share the cores
+    paths = [str(PACKAGE / "app" / "share"), os.environ.get("JUPYTER_PATH", "")]
+    os.environ["JUPYTER_PATH"] = os.pathsep.join(path for path in paths if path)
+    if not _can_write(tempfile.gettempdir):
+        _let_temporary_files_go_elsewhere()
+    try:
+        Path.home()
+    except RuntimeError:  # a user without a name has none
+        os.environ["HOME"] = _own_folder()
+    for variable, folder in FOLDERS.items():
+        if not _can_write(folder):
+            os.environ[variable] = str(Path(_own_folder(), variable.lower()))
+
+
+def _ipython() -> Path:
+    return Path(os.environ.get("IPYTHONDIR") or Path.home() / ".ipython")
+
+
+def _matplotlib() -> Path:
+    linux = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config", "matplotlib")
+    usual = Path.home() / ".matplotlib" if sys.platform in ("darwin", "win32") else linux
+    return Path(os.environ.get("MPLCONFIGDIR") or usual)
+
+
+FOLDERS: dict[str, Callable[[], Path | str]] = {  # that kernels and servers write into, by the variable that names them
+    "JUPYTER_RUNTIME_DIR": jupyter_runtime_dir,
+    "JUPYTER_CONFIG_DIR": jupyter_config_dir,
+    "JUPYTER_DATA_DIR": jupyter_data_dir,
+    "IPYTHONDIR": _ipython,
+    "MPLCONFIGDIR": _matplotlib,
+}
+
+
+def _can_write(folder: Callable[[], Path | str]) -> bool:
+    """Whether there is such a folder, or can be, with room in it."""
+    try:
+        path = Path(folder())
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path) as trial:
+            trial.write(bytes(BYTES))
+    except (OSError, RuntimeError):  # the second one: there is no home
+        return False
+    return True
+
+
+def _let_temporary_files_go_elsewhere() -> None:
+    """Into the first of the other folders that can be written."""
+    fit = next((folder for folder in FOLDERS.values() if _can_write(folder)), None)
+    if fit is None:
+        raise InputError(
+            "nothing can be written here, and Jupyter needs a folder for its connections to the kernels: "
+            "name one with some room by TMPDIR or HOME.",
+            "TMPDIR",
+        )
+    os.environ["TMPDIR"] = tempfile.tempdir = str(fit())
+
+
+def _own_folder() -> str:
+    return _temporary().name
+
+
+@cache  # it is removed when nobody holds it any more: when the process ends
+def _temporary() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="dyntoolkit-", ignore_cleanup_errors=True)
