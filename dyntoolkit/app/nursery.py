@@ -31,6 +31,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,9 +83,9 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # else the first collection in a kernel would write to every object, and so copy them all
     control.send(READY.encode())
-    kernel = _Nursery(control).serve()
-    if kernel is not None:
-        _be_kernel(*kernel)
+    connection = _Nursery(control).serve()
+    if connection is not None:
+        _be_kernel(connection)
 
 
 def preload() -> None:
@@ -117,43 +118,49 @@ class _Nursery:
         self.events.register(control, select.EPOLLIN)
         self.open = True  # whether the server is there
 
-    def serve(self) -> tuple[dict[str, Any], socket.socket] | None:
-        """Fork until the server is gone and all kernels have ended. In a child: its request and its connection."""
+    def serve(self) -> socket.socket | None:
+        """Fork until the server is gone and all kernels have ended. In a child: its connection."""
         while self.open or self.children:
             dying = any(child.end for child in self.children.values())
             for descriptor, _ in self.events.poll(0.1 if dying else None):
                 if descriptor == self.control.fileno():
-                    request = self._request()
-                    if request is not None:
-                        return request
+                    connection = self._next()
+                    if connection is not None and self._fork(connection) == 0:
+                        self._close()
+                        return connection
                 elif descriptor in self.children:  # not one that has just been closed
                     self._look_after(descriptor)
             self._kill_the_late()
         return None
 
-    def _request(self) -> tuple[dict[str, Any], socket.socket] | None:
-        """Fork for the next request, if it is one. In the child: what `serve` returns."""
-        _, descriptors, _, _ = socket.recv_fds(self.control, 1, 1, socket.MSG_CMSG_CLOEXEC)
-        if not descriptors:
+    def _next(self) -> socket.socket | None:
+        """The connection for the next kernel, if there is one."""
+        said, descriptors, _, _ = socket.recv_fds(self.control, 1, 1, socket.MSG_CMSG_CLOEXEC)
+        if not said:
             self.events.unregister(self.control)
             self.open = False
-            return None
-        connection = socket.socket(fileno=descriptors[0])
+        return socket.socket(fileno=descriptors[0]) if descriptors else None
+
+    def _fork(self, connection: socket.socket) -> int:
+        """The process id of a child, 0 in that child, -1 where there is no room for one."""
+        pid = -1
         try:
-            request = _read_request(connection)
             pid = os.fork()
-        except (OSError, ValueError) as error:  # nobody waits for it any more, or the machine has no more room
-            _say(connection, f"refused {error}")
+            if pid == 0:
+                return 0
+            ended = os.pidfd_open(pid)
+        except OSError as error:
+            if pid > 0:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+            _say(connection, f"refused: {error}")
             connection.close()
-            return None
-        if pid == 0:
-            self._close()
-            return request, connection
-        child = Child(pid, os.pidfd_open(pid), connection)
-        self.children |= {child.ended: child, connection.fileno(): child}
-        self.events.register(child.ended, select.EPOLLIN)
+            return -1
+        child = Child(pid, ended, connection)
+        self.children |= {ended: child, connection.fileno(): child}
+        self.events.register(ended, select.EPOLLIN)
         self.events.register(connection, 0)  # tells of its end only; what comes by it is for the kernel
-        return None
+        return pid
 
     def _look_after(self, descriptor: int) -> None:
         """A kernel has ended, or is to end."""
@@ -166,7 +173,10 @@ class _Nursery:
         code = os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
         _say(child.connection, f"exit {code}")
         del self.children[child.ended], self.children[child.connection.fileno()]
-        os.close(child.ended)  # which also takes them out of the events
+        self.events.unregister(child.ended)
+        if child.end is None:
+            self.events.unregister(child.connection)  # what the kernel has started may hold it still
+        os.close(child.ended)
         child.connection.close()
 
     def _kill_the_late(self) -> None:
@@ -184,14 +194,6 @@ class _Nursery:
                 child.connection.close()
 
 
-def _read_request(connection: socket.socket) -> dict[str, Any]:
-    connection.settimeout(10)
-    with connection.makefile("rb") as lines:
-        request: dict[str, Any] = json.loads(lines.readline())
-    connection.settimeout(None)
-    return request
-
-
 def _say(connection: socket.socket, words: str) -> None:
     try:
         connection.sendall(f"{words}\n".encode())
@@ -207,26 +209,20 @@ def _signal(child: Child, number: int) -> None:
         os.kill(child.pid, number)
 
 
-def _be_kernel(request: dict[str, Any], connection: socket.socket) -> None:
+def _be_kernel(connection: socket.socket) -> None:
     """Go on as a new process would that the server has started itself."""
-    import multiprocessing
-
     import ipykernel_launcher  # type: ignore[import-untyped]
     import ipywidgets
-    import numpy as np
-    import torch
     from ipykernel.kernelapp import IPKernelApp
 
     os.setsid()
     os.nice(NICENESS)
+    request = _read_request(connection)  # not before the fork: others shall not find what was in it
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["cwd"])
     time.tzset()
-    random.seed()
-    np.random.seed()
-    torch.default_generator.seed()
-    multiprocessing.current_process().authkey = os.urandom(32)
+    _own_random_numbers()
     connection.sendall(f"pid {os.getpid()}\n".encode())
     if not connection.recv(10):
         return  # the server waits no longer, and may have started another kernel on the same ports
@@ -238,9 +234,29 @@ def _be_kernel(request: dict[str, Any], connection: socket.socket) -> None:
     app.start()  # type: ignore[no-untyped-call]
 
 
+def _read_request(connection: socket.socket) -> dict[str, Any]:
+    with connection.makefile("rb") as lines:
+        request: dict[str, Any] = json.loads(lines.readline())
+    return request
+
+
+def _own_random_numbers() -> None:
+    """Give this process seeds of its own, where the nursery has drawn them once for all."""
+    import multiprocessing
+
+    import numpy as np
+    import torch
+
+    random.seed()
+    np.random.seed()
+    torch.default_generator.seed()
+    multiprocessing.current_process().authkey = os.urandom(32)
+
+
 def _end_with(connection: socket.socket) -> None:
     """End this kernel when the server is gone, should the nursery not do it, being gone itself."""
-    connection.recv(1)  # nothing comes any more but the end
+    with suppress(ConnectionError):
+        connection.recv(1)  # nothing comes any more but the end
     time.sleep(2 * GRACE)
     os.killpg(0, signal.SIGKILL)
 
