@@ -32,6 +32,7 @@ EXIT_CODES = (
     "3 an error, or standard output cannot be written; 130 stopped by Ctrl-C"
 )
 MOST_SEEDS = 1000
+MOST_SESSIONS = 10_000
 
 
 class Parser(argparse.ArgumentParser):
@@ -107,6 +108,13 @@ def parser() -> Parser:
     serve.add_argument("--host", default="127.0.0.1", help="default 127.0.0.1: this machine only")
     serve.add_argument("--no-browser", action="store_true", help="do not open a browser")
     serve.add_argument("--token", help="what a visitor must know; made up if the host is not this machine")
+    serve.add_argument(
+        "--max-sessions", metavar="N", type=_sessions, help="pages live at once; others wait for a place"
+    )
+    serve.add_argument("--base-url", metavar="PATH", default="/", help="path below which it answers, such as /dyn/")
+    serve.add_argument("--allow-host", metavar="NAME", action="append", help="a name of this server, behind a proxy")
+    serve.add_argument("--frame-ancestors", metavar="URL", action="append", help="a page that may embed it")
+    serve.add_argument("--trust-proxy", action="store_true", help="believe the proxy's X-Forwarded-For and -Proto")
     serve.set_defaults(command=serve_command)
 
     warm = commands.add_parser(
@@ -154,6 +162,12 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _sessions(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_SESSIONS:
+        raise argparse.ArgumentTypeError(f"takes a whole number from 1 to {MOST_SESSIONS}, got {text!r}")
+    return int(text)
+
+
 def list_command(options: argparse.Namespace) -> int:
     """`dyntoolkit list`."""
     from dyntoolkit.app import printout
@@ -171,9 +185,23 @@ def list_command(options: argparse.Namespace) -> int:
 
 def serve_command(options: argparse.Namespace) -> int:
     """`dyntoolkit serve`."""
-    from dyntoolkit.app.serve import serve
+    _prepare()
+    from dyntoolkit.app.serve import Door, serve
 
-    return serve(port=options.port, host=options.host, browser=not options.no_browser, token=options.token)
+    door = Door(
+        base_url=options.base_url,
+        allow_hosts=tuple(options.allow_host or ()),
+        frame_ancestors=tuple(options.frame_ancestors or ()),
+        trust_proxy=options.trust_proxy,
+        max_sessions=options.max_sessions,
+    )
+    return serve(options.port, options.host, not options.no_browser, options.token, door)
+
+
+def _prepare() -> None:
+    from dyntoolkit.app.environment import prepare_environment
+
+    prepare_environment()
 
 
 def warm_command(options: argparse.Namespace) -> int:
@@ -194,6 +222,7 @@ def warm_command(options: argparse.Namespace) -> int:
 
 def lab_command(options: argparse.Namespace) -> int:
     """`dyntoolkit lab`."""
+    _prepare()
     from dyntoolkit.app.serve import lab
 
     return lab(port=options.port, browser=not options.no_browser)

@@ -3,13 +3,16 @@
 import errno
 import ipaddress
 import logging
+import re
 import secrets
 import signal
 import socket
 import sys
 import threading
 import webbrowser
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +20,62 @@ from tornado.ioloop import IOLoop
 from tornado.web import HTTPError, RedirectHandler
 from traitlets.config import Config
 from voila.app import Voila
+from voila.tornado.handler import TornadoVoilaHandler
 
 from dyntoolkit.app import assets
 from dyntoolkit.app.environment import prepare_environment
 from dyntoolkit.app.first_view import first_view
 from dyntoolkit.app.gallery import PACKAGE, notebooks
 from dyntoolkit.app.kernels import KERNELS
+from dyntoolkit.app.pages import Page, Place
+from dyntoolkit.app.places import Places, most_sessions
 from dyntoolkit.errors import InputError
 from dyntoolkit.whole_file import write_whole
 
 WIDGETS = ["@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8", "anywidget"]
 HANDS = "hands"  # the tag of cells for a reader who writes code
 GALLERY = "voila/render/index.ipynb"
+PATIENCE = 120  # seconds that a connection may be silent
 
 
-def serve(port: int = 8866, host: str = "127.0.0.1", browser: bool = True, token: str | None = None) -> int:
+@dataclass(frozen=True)
+class Door:
+    """How others reach the server.
+
+    base_url: the path below which it answers, behind a proxy. allow_hosts: names of this server besides localhost.
+    frame_ancestors: pages of others that may show it within themselves. trust_proxy: believe a proxy's word for who
+    asks, and how (X-Forwarded-For, X-Forwarded-Proto). max_sessions: pages that are live at once, None: as many as
+    memory and cores allow.
+    """
+
+    base_url: str = "/"
+    allow_hosts: Sequence[str] = ()
+    frame_ancestors: Sequence[str] = ()
+    trust_proxy: bool = False
+    max_sessions: int | None = None
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"/(?:[\w.~-]+/)*", self.base_url):
+            raise InputError(f"base_url takes a path such as /dyn/, got {self.base_url!r}.", "base_url")
+        for name in self.allow_hosts:
+            if not re.fullmatch(r"[\w.:-]+", name):
+                raise InputError(f"allow_host takes a name such as dyn.example.org, got {name!r}.", "allow_host")
+        for page in self.frame_ancestors:
+            if not re.fullmatch(r"https?://[\w.*:-]+", page):
+                raise InputError(
+                    f"frame_ancestors takes addresses such as https://course.example.org, got {page!r}.",
+                    "frame_ancestors",
+                )
+        if self.max_sessions is not None and self.max_sessions < 1:
+            raise InputError(f"max_sessions takes 1 or more, got {self.max_sessions}.", "max_sessions")
+
+
+HERE = Door()
+
+
+def serve(
+    port: int = 8866, host: str = "127.0.0.1", browser: bool = True, token: str | None = None, door: Door = HERE
+) -> int:
     """Serve the notebooks as dashboards until Ctrl-C; the address `/` is the gallery. Returns 0.
 
     A visitor needs the token if one is given, or (made up and printed) as soon as the host is not this machine alone.
@@ -41,12 +85,12 @@ def serve(port: int = 8866, host: str = "127.0.0.1", browser: bool = True, token
     prepare_environment()
     KERNELS.prepare()
     local = _is_loopback(host)
-    if not local and not token:
+    if (not local or door.allow_hosts) and not token:
         token = secrets.token_urlsafe(24)
     logging.getLogger("tornado.general").setLevel(logging.ERROR)  # else a warning about ping times at every page
     config = settings()
     config.VoilaConfiguration.page_config_hook = _from_assets
-    app = Dashboards.instance(config=config, ip=host, port=port, token=token or None, show=browser, local=local)
+    app = Dashboards.instance(config=config, ip=host, port=port, token=token or None, show=browser, door=door)
     app.initialize([])
     app.start()
     return 0
@@ -140,30 +184,60 @@ def _without_hands(_handler: Any, *, notebook: Any, **_: Any) -> Any:
 
 
 class Dashboards(Voila):  # type: ignore[misc]  # Voila ships no types
-    """Voila on the notebooks folder. show: open it in a browser. local: answer to names of this machine only."""
+    """Voila on the notebooks folder. show: open it in a browser. door: how others reach it."""
 
-    def __init__(self, *, show: bool, local: bool, **traits: Any) -> None:
+    def __init__(self, *, show: bool, door: Door, **traits: Any) -> None:
+        folder = str(notebooks())
         super().__init__(
-            root_dir=str(notebooks()), config_file_paths=[], port_retries=0, log_level=logging.ERROR, **traits
+            root_dir=folder,
+            config_file_paths=[],
+            port_retries=0,
+            log_level=logging.ERROR,
+            base_url=door.base_url,
+            **traits,
         )
-        self.show = show
-        self.local = local
+        self.show, self.door = show, door
+        self.max_sessions = door.max_sessions or most_sessions()
 
     def init_settings(self) -> Any:
         """Voila's server settings, compressing what is sent and refusing foreign host names (DNS rebinding)."""
-        compression = {"compress_response": True, "websocket_compression_options": {"compression_level": 1}}
-        return {**super().init_settings(), **compression, "allow_remote_access": not self.local}
+        ancestors = " ".join(["'self'", *self.door.frame_ancestors])
+        return {
+            **super().init_settings(),
+            "compress_response": True,
+            "websocket_compression_options": {"compression_level": 1},
+            "allow_remote_access": not _is_loopback(self.ip),
+            "local_hostnames": ["localhost", *self.door.allow_hosts],
+            "headers": {"Content-Security-Policy": f"frame-ancestors {ancestors}", "X-Content-Type-Options": "nosniff"},
+        }
 
     def init_handlers(self) -> Any:
-        """Voila's pages, with the gallery in place of the list of files."""
+        """Voila's pages, with the gallery in place of the list of files, and with a line of those who wait."""
         gallery = {"url": self.base_url + GALLERY, "permanent": False}
         paths = {"static": self.static_paths, "labextensions": self.labextensions_path}
-        return [
+        places = Places(self.max_sessions, lambda: len(self.kernel_manager.list_kernel_ids()))
+        handlers = [
             (self.base_url + assets.folder() + "(.*)", assets.Assets, paths),
+            (self.base_url + "dyntoolkit/place", Place, {"places": places}),
             (self.base_url, RedirectHandler, gallery),
-            (r"/voila/tree.*", RedirectHandler, gallery),
-            *super().init_handlers(),
+            (self.base_url + "voila/tree.*", RedirectHandler, gallery),
         ]
+        for address, handler, *options in super().init_handlers():
+            if handler is TornadoVoilaHandler:
+                handlers.append((address, Page, options[0] | {"places": places}))
+            else:
+                handlers.append((address, handler, *options))
+        return handlers
+
+    def listen(self) -> None:
+        """Answer until Ctrl-C."""
+        self.app.listen(self.port, self.ip, xheaders=self.door.trust_proxy, idle_connection_timeout=PATIENCE)
+        self.launch_browser()
+        self.ioloop = IOLoop.current()
+        try:
+            self.ioloop.start()
+        finally:
+            self.stop()
 
     def launch_browser(self) -> None:
         """Say where the gallery is, and show it; called once the port is open."""
@@ -172,7 +246,7 @@ class Dashboards(Voila):  # type: ignore[misc]  # Voila ships no types
             address += f"?token={self.token}"
         loop = IOLoop.current()  # an exception from Ctrl-C could land in a callback that swallows it
         signal.signal(signal.SIGINT, lambda *_: loop.add_callback_from_signal(loop.stop))
-        print(f"dyntoolkit is at {address} (Ctrl-C ends it)", flush=True)
+        print(f"dyntoolkit is at {address} (Ctrl-C ends it; up to {self.max_sessions} pages at once)", flush=True)
         if self.show:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 

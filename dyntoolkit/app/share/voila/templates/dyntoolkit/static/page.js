@@ -3,6 +3,7 @@
 
 ((page, plotlyUrl) => {
   const PATIENCE = 20000; // ms that a live output may take to show something, before it is shown as it is
+  const REST = 2000; // ms between two questions whether there is a place
   const waiting = new Set(); // live outputs that have nothing to show yet
 
   const news = (text, bad = false) => {
@@ -19,6 +20,11 @@
       page.body.dataset.jpThemeName = dark.matches ? "JupyterLab Dark" : "JupyterLab Light";
     };
     follow();
+    const address = new URL(location.href);
+    if (address.searchParams.has("_ticket")) {
+      address.searchParams.delete("_ticket"); // it has been used
+      history.replaceState(history.state, "", address);
+    }
     dark.addEventListener("change", follow);
     news("These are stored pictures; the page is becoming live.");
   }
@@ -126,6 +132,31 @@
     if (stored.length > 0) watch.observe(host, { childList: true, subtree: true });
   }
 
+  // There are as many pages as the server can take: wait in line, then come again, with the ticket.
+  async function wait(ticket, base) {
+    for (;;) {
+      try {
+        const answer = await fetch(`${base}dyntoolkit/place?ticket=${encodeURIComponent(ticket)}`);
+        const { ahead } = await answer.json();
+        if (ahead === 0) break;
+        const others = ahead === 1 ? "one page has" : `${ahead} pages have`;
+        news(`These are stored pictures. Many people are here: the page becomes live when ${others} been closed.`);
+      } catch {
+        news("These are stored pictures; the server does not answer.", true);
+      }
+      await new Promise((resolve) => setTimeout(resolve, REST));
+    }
+    const address = new URL(location.href);
+    address.searchParams.set("_ticket", ticket);
+    location.replace(address);
+  }
+
+  // Nothing on this page becomes live: it is the gallery, or there is no kernel to be had.
+  function end(gallery) {
+    if (gallery) news("");
+    else news("This page cannot become live: no kernel could be started. Text and pictures are as stored.", true);
+  }
+
   function allPlaced() {
     setFormulas();
     const watch = new MutationObserver(look);
@@ -139,5 +170,5 @@
   }
 
   if (plotlyUrl) loadPlotly();
-  globalThis.dynPage = { begin, place, allPlaced, news };
+  globalThis.dynPage = { begin, place, allPlaced, wait, end, news };
 })(document, document.currentScript.dataset.plotly);
