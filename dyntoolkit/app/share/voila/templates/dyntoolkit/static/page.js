@@ -144,7 +144,9 @@
       } catch {
         news("These are stored pictures; the server does not answer.", true);
       }
-      await new Promise((resolve) => setTimeout(resolve, REST));
+      await new Promise((resolve) => {
+        setTimeout(resolve, REST);
+      });
     }
     const address = new URL(location.href);
     address.searchParams.set("_ticket", ticket);
