@@ -1,6 +1,8 @@
 """What servers and kernels need of the machine: one thread each, the page's template, folders that can be written."""
 
+import atexit
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -16,14 +18,14 @@ BYTES = 100_000  # of all connection files, notes and lists together; a folder w
 
 
 def prepare_environment() -> None:
-    """Set what the server and its kernels go by.
+    """Set what the server and its kernels go by; before matplotlib is loaded, which looks for its folder then.
 
     Where there is no home, or a read-only or full one, what they would keep in it goes into a temporary folder, which
     is removed at the end. Raises InputError where no folder at all can be written.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # small networks; several open pages share the cores
-    paths = [str(PACKAGE / "app" / "share"), os.environ.get("JUPYTER_PATH", "")]
-    os.environ["JUPYTER_PATH"] = os.pathsep.join(path for path in paths if path)
+    paths = [str(PACKAGE / "app" / "share"), *os.environ.get("JUPYTER_PATH", "").split(os.pathsep)]
+    os.environ["JUPYTER_PATH"] = os.pathsep.join(dict.fromkeys(path for path in paths if path))
     if not _can_write(tempfile.gettempdir):
         _let_temporary_files_go_elsewhere()
     try:
@@ -78,10 +80,9 @@ def _let_temporary_files_go_elsewhere() -> None:
     os.environ["TMPDIR"] = tempfile.tempdir = str(fit())
 
 
+@cache
 def _own_folder() -> str:
-    return _temporary().name
-
-
-@cache  # it is removed when nobody holds it any more: when the process ends
-def _temporary() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="dyntoolkit-", ignore_cleanup_errors=True)
+    """A temporary folder that is removed when the process ends."""
+    folder = tempfile.mkdtemp(prefix="dyntoolkit-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
