@@ -15,6 +15,7 @@ from dyntoolkit.dashboard.board import Board
 from dyntoolkit.dashboard.claims_view import FURTHER, claims_html
 from dyntoolkit.dashboard.history_view import HistoryView
 from dyntoolkit.dashboard.layout import claims_box, close_all, lay_out, settings_box, view_box
+from dyntoolkit.dashboard.link import link, settings_words
 from dyntoolkit.dashboard.monitor import Monitor
 from dyntoolkit.dashboard.parameters import MAX_SEEDS
 from dyntoolkit.dashboard.placeholder import Placeholder
@@ -156,6 +157,8 @@ class Dashboard:
         self.sweep_board.layout.display = "none"
         self.presets.highlight(config)
         self.claims_html.value = claims_html(self.experiment.claims)
+        with (status := self.monitor.status).hold_sync():
+            status.link, status.settings = link(self.experiment, config, self.seeds), settings_words(config)
         self.runner.submit(self._job(work, seeds_words(self.seeds), [self._begin()], self._judge), step=step)
 
     def train_when_near(self) -> None:

@@ -11,12 +11,17 @@ from dyntoolkit.dashboard.runner import Progress, State
 
 
 class StatusLine(anywidget.AnyWidget):
-    """One sentence for the reader, announced by screen readers; errors at once. Carries the dashboard's style sheet."""
+    """One sentence for the reader, announced by screen readers; errors at once. Carries the dashboard's style sheet.
+
+    link, settings: of the newest run, as an address and in words; the browser offers them when the kernel is gone.
+    """
 
     _esm = Path(__file__).parent / "status.js"
     _css = Path(__file__).parent / "dashboard.css"
     text = traitlets.Unicode().tag(sync=True)
     error = traitlets.Bool(False).tag(sync=True)
+    link = traitlets.Unicode().tag(sync=True)
+    settings = traitlets.Unicode().tag(sync=True)
 
     def say(self, text: str, *, error: bool = False) -> None:
         """Show this sentence instead of the present one."""

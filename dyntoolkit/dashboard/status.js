@@ -19,13 +19,78 @@ function describe(handle) {
   if (value && handle.getAttribute("aria-valuetext") !== value) handle.setAttribute("aria-valuetext", value);
 }
 
+const PATIENCE = 3000; // ms that a connection may be lost before the reader is told
+const LOOK_EVERY = 5000; // ms between two looks at the server: a network that is cut says nothing
+const ENDED = new Set(["dead", "restarting", "autorestarting", "terminating"]);
+const USELESS = ".dyn-controls, .dyn-buttons, .dyn-lapse-row, .dyn-actions, .dyn-controls-run, .dyn-notes";
+
+// Whether the server still knows a kernel; null if it does not answer.
+async function isKnown(kernel) {
+  try {
+    const address = `${kernel.serverSettings.baseUrl}api/kernels/${kernel.id}`;
+    return (await fetch(address, { cache: "no-store", signal: AbortSignal.timeout(LOOK_EVERY) })).ok;
+  } catch {
+    return null;
+  }
+}
+
+// Says when the kernel, or the way to it, is lost and found: tell("live" | "lost" | "ended"). Returns what ends that.
+function watchKernel(kernel, tell) {
+  if (!kernel?.connectionStatusChanged) return () => {};
+  let told = "live";
+  let timer = null;
+  const say = (what) => {
+    if (what === told || told === "ended") return;
+    told = what;
+    if (told === "ended") clearInterval(timer);
+    tell(told);
+  };
+  const look = async () => {
+    if (document.visibilityState === "hidden") return;
+    const known = await isKnown(kernel);
+    if (known === false) say("ended");
+    else say(known && kernel.connectionStatus === "connected" ? "live" : "lost");
+    if (known && kernel.connectionStatus === "disconnected") kernel.reconnect(); // it has given up by itself
+  };
+  const onConnection = () => setTimeout(look, kernel.connectionStatus === "connected" ? 0 : PATIENCE);
+  const onStatus = (_, status) => ENDED.has(status) && say("ended");
+  timer = setInterval(look, LOOK_EVERY);
+  kernel.connectionStatusChanged.connect(onConnection);
+  kernel.statusChanged.connect(onStatus);
+  return () => {
+    clearInterval(timer);
+    kernel.connectionStatusChanged.disconnect(onConnection);
+    kernel.statusChanged.disconnect(onStatus);
+  };
+}
+
+// What the reader is told. On a page of Voila the settings of the last run can be taken to a new kernel.
+function sayLoss(line, what, model) {
+  if (what === "lost") {
+    line.textContent = "The connection to the server is lost. This page looks for it, and goes on when it is back.";
+    return;
+  }
+  const shown = model.get("settings");
+  line.textContent = `What this page computes with has ended.${shown ? ` The figure shows ${shown}.` : ""} `;
+  const again = document.createElement("a");
+  if ("voila" in document.body.dataset) {
+    again.href = `${location.pathname}?${model.get("link")}`;
+    again.textContent = "Start again";
+    line.append(again, " with these settings.");
+  } else {
+    line.append("Run the notebook again from its first cell.");
+  }
+}
+
 function render({ model, el }) {
   const news = region("status");
   const alarm = region("alert");
   alarm.className = "dyn-error";
   el.replaceChildren(news, alarm);
   const watch = new MutationObserver((changes) => changes.forEach(({ target }) => describe(target)));
+  let state = "live";
   const update = () => {
+    if (state !== "live") return;
     const text = model.get("text");
     news.textContent = model.get("error") ? "" : text;
     alarm.textContent = model.get("error") ? text : "";
@@ -44,10 +109,20 @@ function render({ model, el }) {
     describeNew();
   });
   place.observe(el);
+  const stopWatching = watchKernel(model.widget_manager?.kernel, (now) => {
+    state = now;
+    const dashboard = el.closest(".dyn-dashboard");
+    dashboard?.classList.toggle("dyn-lost", now !== "live");
+    for (const part of dashboard?.querySelectorAll(USELESS) ?? []) part.inert = now !== "live";
+    news.textContent = "";
+    if (now === "live") update();
+    else sayLoss(alarm, now, model);
+  });
   model.on("change", update);
   update();
   return () => {
     model.off("change", update);
+    stopWatching();
     [watch, arrivals, place].forEach((observer) => observer.disconnect());
   };
 }
