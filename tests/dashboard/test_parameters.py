@@ -12,6 +12,7 @@ from dyntoolkit.catalog import registry
 from dyntoolkit.dashboard.parameters import chosen, parameters, run_seeds
 from dyntoolkit.dashboard.show import explore
 from dyntoolkit.errors import InputError
+from dyntoolkit.phenomena import EXPERIMENTS
 
 module = sys.modules["dyntoolkit.dashboard.parameters"]  # in its package the name is the function's
 
@@ -209,7 +210,46 @@ def test_a_link_goes_before_the_notebook(headless):
 
 
 @pytest.mark.parametrize(
-    "query", ["nois_std=0", "lr=9", "lr=fast", "seed=one", "seed=-1", "preset=no", "lr=", "n_seeds=99"]
+    "added",
+    [
+        "utm_source=news&utm_medium=email&utm_campaign=a%20b&utm_id=7",
+        "fbclid=IwAR0&gclid=1&msclkid=2&igshid=3&mc_cid=4&mc_eid=5&ref=home&ref_src=twsrc",
+        "mc_eid=",
+    ],
+)
+def test_what_mailings_and_social_sites_add_to_a_link_is_passed_over(headless, added, monkeypatch):
+    monkeypatch.setattr(module, "display", lambda html: pytest.fail(html.data))
+    headless(False, f"{added}&preset=slow&lr=0.1")
+    assert parameters({}, "tiny") == {"preset": "slow", "lr": "0.1"}
+
+
+def test_a_field_of_such_a_name_is_a_field(headless, monkeypatch):
+    monkeypatch.setattr(module, "TRACKERS", frozenset({"lr"}))
+    headless(False, "lr=0.1")
+    assert parameters({}, "tiny") == {"lr": "0.1"}
+
+
+def test_no_experiment_has_a_field_that_sites_add():
+    fields = {name for experiment in EXPERIMENTS for name in experiment.config.sliders()}
+    assert not fields & module.TRACKERS
+    assert not [name for name in fields if name.startswith(module.CAMPAIGN)]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "utm=1",
+        "fbclid2=1",
+        "REF=1",
+        "nois_std=0",
+        "lr=9",
+        "lr=fast",
+        "seed=one",
+        "seed=-1",
+        "preset=no",
+        "lr=",
+        "n_seeds=99",
+    ],
 )
 def test_a_wrong_link_is_named_in_the_page_and_not_followed(headless, query, capsys, monkeypatch):
     shown = []
