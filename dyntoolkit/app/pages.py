@@ -56,6 +56,13 @@ class Page(TornadoVoilaHandler):  # type: ignore[misc]  # Voila ships no types
             return
         await self._send(live, first)
 
+    @authenticated
+    async def head(self, path: str = "") -> None:
+        """Whether there is such a page: who looks whether a link is alive needs no kernel."""
+        if not await ensure_async(self.contents_manager.file_exists(path)):
+            raise HTTPError(404)
+        self.set_header("Content-Type", "text/html")
+
     def _ticket(self) -> str:
         """The ticket of who has waited in line, else a new one. The kernel is not told of it."""
         parameters = parse_qsl(self.request.query, keep_blank_values=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tornado.ioloop import IOLoop
-from tornado.web import HTTPError, RedirectHandler
+from tornado.web import HTTPError
 from traitlets.config import Config
 from voila.app import Voila
 from voila.tornado.handler import TornadoVoilaHandler
@@ -26,6 +26,7 @@ from dyntoolkit.app import assets
 from dyntoolkit.app.environment import prepare_environment
 from dyntoolkit.app.first_view import first_view
 from dyntoolkit.app.gallery import PACKAGE, notebooks
+from dyntoolkit.app.handlers import Elsewhere
 from dyntoolkit.app.kernels import KERNELS
 from dyntoolkit.app.pages import Page, Place
 from dyntoolkit.app.places import Places, most_sessions
@@ -214,13 +215,15 @@ class Dashboards(Voila):  # type: ignore[misc]  # Voila ships no types
     def init_handlers(self) -> Any:
         """Voila's pages, with the gallery in place of the list of files, and with a line of those who wait."""
         gallery = {"url": self.base_url + GALLERY, "permanent": False}
+        without_slash = {"url": self.base_url + "voila/render/{0}", "permanent": False}
         paths = {"static": self.static_paths, "labextensions": self.labextensions_path}
         places = Places(self.max_sessions, lambda: len(self.kernel_manager.list_kernel_ids()))
         handlers = [
             (self.base_url + assets.folder() + "(.*)", assets.Assets, paths),
             (self.base_url + "dyntoolkit/place", Place, {"places": places}),
-            (self.base_url, RedirectHandler, gallery),
-            (self.base_url + "voila/tree.*", RedirectHandler, gallery),
+            (self.base_url, Elsewhere, gallery),
+            (self.base_url + "voila/tree.*", Elsewhere, gallery),
+            (self.base_url + r"voila/render/(.+\.ipynb)/+", Elsewhere, without_slash),
         ]
         for address, handler, *options in super().init_handlers():
             if handler is TornadoVoilaHandler:

@@ -20,11 +20,13 @@ RUN_NAMES = ("preset", "seed", "n_seeds")
 CHOICE = "experiment"  # what names the experiment on the page that shows any
 SERVER_NAMES = ("token", "voila-template", "voila-theme", "template", "theme")  # of Voila, not of an experiment
 CAMPAIGN = "utm_"  # how the names begin that mailings add to a link, to count who follows it
-_ADDED = """_bta_c _bta_tid _branch_match_id _ga _gl _hsenc _hsmi _ke _kx _openstat __hsfp __hssc __hstc __s
-    ck_subscriber_id dclid ef_id epik fb_action_ids fb_action_types fb_ref fb_source fbclid gad_campaignid gad_source gbraid
-    gclid gclsrc hsCtaTracking igsh igshid li_fat_id mc_cid mc_eid mibextid mkt_tok ml_subscriber ml_subscriber_hash msclkid
-    oly_anon_id oly_enc_id rb_clickid rdt_cid ref ref_src ref_url s_cid s_kwcid ScCid srsltid trk trkCampaign ttclid twclid
-    vero_conv vero_id wbraid wickedid xtor yclid"""
+_ADDED = """
+    _bta_c _bta_tid _branch_match_id _ga _gl _hsenc _hsmi _ke _kx _openstat __hsfp __hssc __hstc __s ck_subscriber_id
+    dclid ef_id epik fb_action_ids fb_action_types fb_ref fb_source fbclid gad_campaignid gad_source gbraid gclid
+    gclsrc hsCtaTracking igsh igshid li_fat_id mc_cid mc_eid mibextid mkt_tok ml_subscriber ml_subscriber_hash
+    msclkid oly_anon_id oly_enc_id rb_clickid rdt_cid ref ref_src ref_url s_cid s_kwcid ScCid srsltid trk
+    trkCampaign ttclid twclid vero_conv vero_id wbraid wickedid xtor yclid
+"""
 TRACKERS = frozenset(_ADDED.split())  # what mailers, searches, advertisements and social sites add otherwise
 PAPERMILL_CELL = "# Parameters\n"  # how the cell begins that it injects
 PAPERMILL_PATHS = ("PAPERMILL_INPUT_PATH", "PAPERMILL_OUTPUT_PATH")  # injected, too, by `--inject-paths`

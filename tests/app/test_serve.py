@@ -58,6 +58,13 @@ class Server:
         connection.close()
         return result
 
+    def head(self, path: str) -> tuple[int, str]:
+        """Status and location or nothing of what is asked about only."""
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
+            connection.request("HEAD", path)
+            response = connection.getresponse()
+            return response.status, response.getheader("Location", "")
+
     def kernels(self) -> list[psutil.Process]:
         """The processes below it, but the nursery."""
         below = psutil.Process(self.process.pid).children(recursive=True)
@@ -108,6 +115,32 @@ def test_greets_with_the_address(server: Server) -> None:
 def test_opens_the_gallery(server: Server, address: str) -> None:
     status, location, _ = server.get(address)
     assert (status, location) == (302, "/voila/render/index.ipynb")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("path", "status", "location"),
+    [
+        ("/", 302, "/voila/render/index.ipynb"),
+        ("/voila/tree", 302, "/voila/render/index.ipynb"),
+        ("/voila/render/failing.ipynb", 200, ""),
+        ("/voila/render/nothing.ipynb", 404, ""),
+    ],
+)
+def test_who_asks_whether_a_link_is_alive_is_answered_without_a_kernel(
+    server: Server, path: str, status: int, location: str
+) -> None:
+    before = {process.pid for process in server.kernels()}
+    assert server.head(path) == (status, location)
+    assert {process.pid for process in server.kernels()} <= before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["/", "//"])
+def test_a_slash_at_the_end_of_an_address_does_no_harm(server: Server, end: str) -> None:
+    status, location, _ = server.get(f"/voila/render/fail%20ing%0a.ipynb{end}?lr=0.1&preset=fast")
+    assert (status, location) == (302, "/voila/render/fail%20ing%0A.ipynb?lr=0.1&preset=fast")
+    assert server.get(f"/voila/render/index.ipynb{end}")[:2] == (302, "/voila/render/index.ipynb")
 
 
 @pytest.mark.slow
