@@ -275,7 +275,7 @@ class Dashboard:
             if self._built:
                 _fill(box, part())
             else:
-                box.add_class("dyn-placeholder").add_class("dyn-elsewhere").children = [Placeholder(self.build)]
+                box.add_class("dyn-placeholder").add_class("dyn-second-view").children = [Placeholder(self.build)]
         return box
 
     def show(self) -> None:
