@@ -4,13 +4,17 @@ The handwritten digits: 1797 images of 8x8 pixels, shuffled once for everybody, 
 Everything here is the same for every seed and run, and cached; do not write into what it returns.
 """
 
+import warnings
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy.special import cosdg, sindg
-from sklearn.datasets import load_digits
+
+with warnings.catch_warnings():  # about a machine without /dev/shm: nothing here would be done in parallel
+    warnings.filterwarnings("ignore", r".*joblib will operate in serial mode")
+    from sklearn.datasets import load_digits
 
 Array = np.ndarray
 

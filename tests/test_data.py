@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -55,3 +58,14 @@ def test_returned_labels_do_not_touch_the_cache() -> None:
     before = data.rotated_digits(0).train_y.clone()
     data.noisy_labels(0.5)
     assert torch.equal(data.rotated_digits(0).train_y, before)
+
+
+@pytest.mark.slow
+def test_a_machine_without_shared_memory_is_no_reason_to_warn():
+    code = (
+        "import _multiprocessing\n"
+        "def none(*_, **__): raise OSError(30, 'Read-only file system')\n"
+        "_multiprocessing.SemLock = none\nimport dyntoolkit.phenomena"
+    )
+    done = subprocess.run([sys.executable, "-W", "always", "-c", code], capture_output=True, text=True, check=True)
+    assert "joblib" not in done.stderr
