@@ -32,7 +32,7 @@ def prepare_environment() -> None:
         Path.home()
     except RuntimeError:  # a user without a name has none
         os.environ["HOME"] = _own_folder()
-    for variable, folder in FOLDERS.items():
+    for variable, folder in FOLDERS:
         if not _can_write(folder):
             os.environ[variable] = str(Path(_own_folder(), variable.lower()))
 
@@ -41,19 +41,21 @@ def _ipython() -> Path:
     return Path(os.environ.get("IPYTHONDIR") or Path.home() / ".ipython")
 
 
-def _matplotlib() -> Path:
-    linux = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config", "matplotlib")
+def _matplotlib(variable: str, folder: str) -> Path:
+    linux = Path(os.environ.get(variable) or Path.home() / folder, "matplotlib")
     usual = Path.home() / ".matplotlib" if sys.platform in ("darwin", "win32") else linux
     return Path(os.environ.get("MPLCONFIGDIR") or usual)
 
 
-FOLDERS: dict[str, Callable[[], Path | str]] = {  # that kernels and servers write into, by the variable that names them
-    "JUPYTER_RUNTIME_DIR": jupyter_runtime_dir,
-    "JUPYTER_CONFIG_DIR": jupyter_config_dir,
-    "JUPYTER_DATA_DIR": jupyter_data_dir,
-    "IPYTHONDIR": _ipython,
-    "MPLCONFIGDIR": _matplotlib,
-}
+FOLDERS: tuple[tuple[str, Callable[[], Path | str]], ...] = (  # that are written into, each with what names another one
+    ("JUPYTER_RUNTIME_DIR", jupyter_runtime_dir),
+    ("JUPYTER_CONFIG_DIR", jupyter_config_dir),
+    ("JUPYTER_DATA_DIR", jupyter_data_dir),
+    ("IPYTHONDIR", _ipython),
+    ("MPLCONFIGDIR", lambda: _matplotlib("XDG_CONFIG_HOME", ".config")),
+    ("MPLCONFIGDIR", lambda: _matplotlib("XDG_CACHE_HOME", ".cache")),
+)
+TEMPORARY = (lambda: "/tmp", lambda: "/var/tmp")  # beside the one that TMPDIR names
 
 
 def _can_write(folder: Callable[[], Path | str]) -> bool:
@@ -69,8 +71,9 @@ def _can_write(folder: Callable[[], Path | str]) -> bool:
 
 
 def _let_temporary_files_go_elsewhere() -> None:
-    """Into the first of the other folders that can be written."""
-    fit = next((folder for folder in FOLDERS.values() if _can_write(folder)), None)
+    """Into the first of all other folders that can be written."""
+    others = (*TEMPORARY, *(folder for _, folder in FOLDERS))
+    fit = next((folder for folder in others if _can_write(folder)), None)
     if fit is None:
         raise InputError(
             "nothing can be written here, and Jupyter needs a folder for its connections to the kernels: "

@@ -12,11 +12,14 @@ from dyntoolkit.app import environment
 from dyntoolkit.app.environment import FOLDERS, prepare_environment
 from dyntoolkit.errors import InputError
 
+VARIABLES = list(dict(FOLDERS))
+
 
 @pytest.fixture(autouse=True)
 def machine(tmp_path, monkeypatch):
     """A home and a folder for temporary files of the test's own; what is set is put back."""
-    for variable in (*FOLDERS, "XDG_CONFIG_HOME", "XDG_DATA_HOME", "JUPYTER_PATH", "OMP_NUM_THREADS"):
+    others = ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "JUPYTER_PATH", "OMP_NUM_THREADS")
+    for variable in (*VARIABLES, *others):
         monkeypatch.setenv(variable, "")  # so that it is put back even where it was not set
         monkeypatch.delenv(variable)
     (tmp_path / "temporary").mkdir()
@@ -30,7 +33,7 @@ def machine(tmp_path, monkeypatch):
 
 def named():
     """The folders that the variables name now."""
-    return {variable: Path(os.environ[variable]) for variable in FOLDERS if variable in os.environ}
+    return {variable: Path(os.environ[variable]) for variable in VARIABLES if variable in os.environ}
 
 
 def test_a_home_is_used_as_it_is(machine):
@@ -54,10 +57,10 @@ def test_what_is_set_stays_and_twice_is_once(monkeypatch):
 def test_without_a_home_all_go_into_one_temporary_folder(machine):
     (machine / "home").write_text("a file in its place")
     prepare_environment()
-    assert list(named()) == list(FOLDERS)
+    assert list(named()) == VARIABLES
     (own,) = (machine / "temporary").iterdir()
     assert {folder.parent for folder in named().values()} == {own}
-    for folder in FOLDERS.values():
+    for _, folder in FOLDERS:
         assert Path(folder()).parent == own  # Jupyter itself finds it
 
 
@@ -96,11 +99,33 @@ def test_temporary_files_go_into_the_home_where_they_have_no_place(machine, monk
     def none():
         raise FileNotFoundError("No usable temporary directory found")
 
+    monkeypatch.setattr(environment, "TEMPORARY", ())
     with monkeypatch.context() as patch:
         patch.setattr(tempfile, "gettempdir", none)
         prepare_environment()
-    assert tempfile.gettempdir() == os.environ["TMPDIR"] == FOLDERS["JUPYTER_RUNTIME_DIR"]()
+    assert tempfile.gettempdir() == os.environ["TMPDIR"] == dict(FOLDERS)["JUPYTER_RUNTIME_DIR"]()
     assert named() == {}
+
+
+def test_a_full_folder_of_temporary_files_is_passed_over(machine, monkeypatch):
+    (machine / "home").write_text("a file in its place")
+    (machine / "other").mkdir()
+    monkeypatch.setattr(environment, "TEMPORARY", (lambda: machine / "other",))
+    writable = environment._can_write
+    monkeypatch.setattr(
+        environment, "_can_write", lambda folder: folder is not tempfile.gettempdir and writable(folder)
+    )
+    prepare_environment()
+    (own,) = (machine / "other").iterdir()
+    assert {folder.parent for folder in named().values()} == {own}
+    assert os.environ["TMPDIR"] == str(machine / "other")
+
+
+def test_matplotlib_needs_its_cache_too(machine, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(machine / "file"))
+    (machine / "file").write_text("a file in its place")
+    prepare_environment()
+    assert list(named()) == ["MPLCONFIGDIR"]
 
 
 def test_where_nothing_can_be_written_one_sentence_says_so(machine, monkeypatch):
