@@ -6,11 +6,12 @@ The choice depends on the structure of the step and on what is installed, never 
 import importlib
 import importlib.util
 import logging
+import math
 import os
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -23,7 +24,7 @@ from dyntoolkit.engine.batches import parts_of, taken, unbind
 from dyntoolkit.engine.engines import Eager, Engine, Recorded, Step
 from dyntoolkit.engine.fingerprint import fingerprint
 from dyntoolkit.engine.program_cache import ProgramCache
-from dyntoolkit.engine.record import Recording, RecordingError, in_float64, record
+from dyntoolkit.engine.record import Look, Recording, RecordingError, in_float64, record
 from dyntoolkit.engine.replay import replay
 from dyntoolkit.errors import InputError, unknown
 
@@ -35,6 +36,8 @@ DEVICES = ("cpu", "cuda")
 FEW = 100  # updates below which a training is not worth a program
 GLANCE = 0.03  # seconds between two heartbeats while a program compiles
 MOST = 128  # programs in memory
+CHUNK = 2**19  # bytes that are in use at a time where runs are trained a few at a time, half of a core's own cache
+FITS = 2**22  # bytes that all runs may use at once: below, a few at a time gain nothing
 CLOSE = 0.01  # part of what steps change, by which two engines may differ in them
 AMPLIFIED = 300  # times the rounding of the step itself, by which they may: Adam makes whole steps of it where a
 # gradient vanishes, and XLA's tanh is 4 units off in the last place
@@ -218,6 +221,7 @@ def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 _PROGRAMS: "OrderedDict[tuple[object, ...], Future[Program]]" = OrderedDict()  # the one used last at the end
 _CHECKED: set[tuple[object, ...]] = set()
+_TOGETHER: set[tuple[object, ...]] = set()  # programs that are right with all runs at once only
 _LOCK = threading.Lock()  # held while these are looked at
 _COMPILING = threading.Lock()  # held by the one thread that compiles: two at once would take twice as long
 _usable = True  # not in a process that was forked off one that has run XLA: its threads are not there
@@ -241,28 +245,69 @@ def _xla(
 
     Raises RecordingError where an operator has no rule, XLA cannot compile the step, or gives other numbers.
     """
-    key = (recording.key, room, every, device)
-    program = _program(key, recording, device, room, every)
+
+    def check(engine: Engine) -> None:
+        _check(Recorded(recording, type(here)), step, recording, here, batches, steps)  # the recording, bit by bit
+        _check(engine, step, recording, here, batches, steps)
+
+    size = _at_a_time(recording) if device == "cpu" else None
+    alike = recording.key, room, every, size
+    if size is not None and alike not in _TOGETHER:
+        try:
+            return (yield from _checked(check, type(here), recording, room, every, device, size))
+        except RecordingError:  # an operator looks up runs by their number, say
+            _TOGETHER.add(alike)
+    return (yield from _checked(check, type(here), recording, room, every, device, None))
+
+
+def _at_a_time(recording: Recording) -> int | None:
+    """How many runs to train at a time, so that their numbers stay in the cache: a divisor of R; None for all."""
+    results = (look for line in recording.lines for look in line.looks)
+    used = max(map(_bytes, results), default=0) + sum(map(_bytes, recording.shapes[: len(recording.outputs)]))
+    few = [size for size in range(2, recording.runs) if recording.runs % size == 0]
+    if used <= FITS or not few:
+        return None
+    return max((size for size in few if size * used <= CHUNK * recording.runs), default=few[0])
+
+
+def _bytes(look: Look) -> int:
+    shape, dtype = look
+    return math.prod(shape) * dtype.itemsize
+
+
+def _checked(
+    check: Callable[[Engine], None],
+    kind: type,
+    recording: Recording,
+    room: int,
+    every: bool,
+    device: str,
+    size: int | None,
+) -> Generator[None, None, Engine]:
+    """The engine that trains so many runs at a time, None for all; if it is new, it goes through the check."""
+    key = (recording.key, room, every, device, size)
+    program = _program(key, recording, device, room, every, size)
     while not program.done():
         wait([program], GLANCE)
         yield
     done = program.result()  # or why there is none, such as a JAX that cannot be loaded
     from dyntoolkit.engine.xla import Xla  # it is loaded by now
 
-    engine = Xla(type(here), recording, done)
+    engine = Xla(kind, recording, done)
     if key not in _CHECKED:
-        _check(Recorded(recording, type(here)), step, recording, here, batches, steps)  # the recording, bit by bit
-        _check(engine, step, recording, here, batches, steps)
+        check(engine)
         _CHECKED.add(key)
     return engine
 
 
-def _program(key: tuple[object, ...], recording: Recording, device: str, room: int, every: bool) -> "Future[Program]":
+def _program(
+    key: tuple[object, ...], recording: Recording, device: str, room: int, every: bool, size: int | None
+) -> "Future[Program]":
     """The program of this key: known, or to come from a thread that loads JAX and compiles it."""
     with _LOCK:
         if key not in _PROGRAMS:
             _PROGRAMS[key] = Future()
-            arguments = (_PROGRAMS[key], recording, device, room, every)
+            arguments = (_PROGRAMS[key], recording, device, room, every, size)
             # no daemon: Python would abort if it ended while XLA is at work
             threading.Thread(target=_build, args=arguments, name="compile").start()
             if len(_PROGRAMS) > MOST:
@@ -271,14 +316,16 @@ def _program(key: tuple[object, ...], recording: Recording, device: str, room: i
         return _PROGRAMS[key]
 
 
-def _build(future: "Future[Program]", recording: Recording, device: str, room: int, every: bool) -> None:
+def _build(
+    future: "Future[Program]", recording: Recording, device: str, room: int, every: bool, size: int | None
+) -> None:
     try:
         with _COMPILING:
             if not threading.main_thread().is_alive():
                 raise RecordingError("Python is about to end")
             from dyntoolkit.engine.xla import Program
 
-            future.set_result(Program(recording, device, room, every=every, cache=ProgramCache()))
+            future.set_result(Program(recording, device, room, every=every, size=size, cache=ProgramCache()))
     except RecordingError as reason:
         future.set_exception(reason)
     except Exception as problem:  # of JAX, on a step of anybody: it is trained without

@@ -1,6 +1,7 @@
 """One eager training step as a list of aten operators, which other engines repeat without Python or autograd."""
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dyntoolkit.engine.batches import mapped, parts_of
 
 Tensor = torch.Tensor
+Look = tuple[tuple[int, ...], torch.dtype]
 
 # what gives numbers to Python without an operator that a dispatch mode would see
 _NUMBERS = {getattr(Tensor, name): f".{name}()" for name in ("numpy", "tolist", "__array__", "__dlpack__")}
@@ -25,6 +27,7 @@ _NAMES = {
 _DEPENDS = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 _BY_MEMORY = {"as_strided", "as_strided_", "as_strided_copy", "as_strided_scatter", "_reshape_alias", "resize_", "set_"}
 CHECKS = {torch.ops.aten._linalg_check_errors.default}  # no result, but an error where a matrix will not do
+_UNDEFINED: Look = (0,), torch.float32
 _DROPPED = ("device", "layout", "pin_memory", "non_blocking")  # keywords that belong to where a step is repeated
 
 
@@ -43,7 +46,7 @@ class Place:
 class Line:
     """One call of an operator.
 
-    places: where its results go, None for one that is undefined; sizes: how many numbers each of them has. several:
+    places: where its results go, None for one that is undefined; looks: shape and dtype of each of them. several:
     whether it returns a list of tensors.
     """
 
@@ -51,8 +54,13 @@ class Line:
     args: tuple[Any, ...]
     keywords: dict[str, Any]
     places: tuple[int | None, ...]
-    sizes: tuple[int, ...]
+    looks: tuple[Look, ...]
     several: bool
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """How many numbers each of its results has."""
+        return tuple(math.prod(shape) for shape, _ in self.looks)
 
     @cached_property
     def reads(self) -> frozenset[int]:
@@ -73,7 +81,12 @@ class Recording:
     inputs: tuple[int, ...]
     held: dict[int, Tensor]
     outputs: tuple[int, ...]
-    shapes: tuple[tuple[tuple[int, ...], torch.dtype], ...]
+    shapes: tuple[Look, ...]
+
+    @property
+    def runs(self) -> int:
+        """R, the length of the first axis of the state's leaves."""
+        return self.shapes[0][0][0]
 
     @cached_property
     def key(self) -> str:
@@ -246,8 +259,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _note(self, operator: OpOverload, given: tuple[Any, Any], results: Sequence[Any], *, several: bool) -> None:
         places = tuple(None if result is None else self.new(result) for result in results)
-        sizes = tuple(0 if result is None else result.numel() for result in results)
-        self.lines.append(Line(operator, tuple(given[0]), given[1], places, sizes, several))
+        looks = tuple(_UNDEFINED if result is None else _look(result) for result in results)
+        self.lines.append(Line(operator, tuple(given[0]), given[1], places, looks, several))
 
     def _written(
         self, operator: OpOverload, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], given: tuple[Any, Any]
@@ -296,7 +309,7 @@ def _places(value: Any) -> Iterator[int]:
             yield from _places(each)
 
 
-def _look(tensor: Tensor) -> tuple[tuple[int, ...], torch.dtype]:
+def _look(tensor: Tensor) -> Look:
     return tuple(tensor.shape), tensor.dtype
 
 

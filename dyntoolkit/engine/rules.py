@@ -11,7 +11,7 @@ out of range, which is an error in torch, reads NaN (the least number of integer
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial, reduce
 from typing import Any, TypeVar
 
@@ -20,6 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 from jax.scipy import special
+
+from dyntoolkit.engine.record import Line, Place
 
 Array = jax.Array
 Rule = Callable[..., Any]
@@ -50,6 +52,23 @@ def _rule(*operators: Any) -> Callable[[Function], Function]:
         return rule
 
     return enter
+
+
+def done(lines: Sequence[Line], values: Mapping[int, Any]) -> dict[int, Any]:
+    """The values of all places once these lines are done."""
+    values = dict(values)
+
+    def of(value: Any) -> Any:
+        if isinstance(value, Place):
+            return values[value.at]
+        return [of(each) for each in value] if isinstance(value, list) else value
+
+    for line in lines:
+        keywords = {name: of(value) for name, value in line.keywords.items() if name not in ("layout", "memory_format")}
+        result = RULES[line.operator](*map(of, line.args), **keywords)
+        results = result if line.several else [result]
+        values |= {at: each for at, each in zip(line.places, results, strict=True) if at is not None}
+    return values
 
 
 # ---- Dtypes ----

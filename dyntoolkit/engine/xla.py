@@ -4,7 +4,7 @@ import hashlib
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,11 +16,12 @@ import torch
 from jax.experimental import serialize_executable
 from jaxlib import xla_client
 
-from dyntoolkit.engine import rules
+from dyntoolkit.engine import chunks, rules
 from dyntoolkit.engine.batches import parts_of
+from dyntoolkit.engine.chunks import Chunks, Part, chunked
 from dyntoolkit.engine.history import Array
 from dyntoolkit.engine.program_cache import ProgramCache
-from dyntoolkit.engine.record import Line, Place, Recording, RecordingError
+from dyntoolkit.engine.record import Recording, RecordingError
 
 Tensor = torch.Tensor
 Arrays = list[Any]  # of JAX
@@ -42,10 +43,20 @@ class Native(NamedTuple):
 class Program:
     """A recorded step that can be done any number of times within a block of at most `room` steps.
 
-    every: whether all states of a block are kept. The program runs on `device`, "cpu" or "cuda".
+    every: whether all states of a block are kept. size: how many runs it trains at a time, if all is known that this
+    takes, a divisor of R; None for all. The program runs on `device`, "cpu" or "cuda".
     """
 
-    def __init__(self, recording: Recording, device: str, room: int, *, every: bool, cache: ProgramCache) -> None:
+    def __init__(
+        self,
+        recording: Recording,
+        device: str,
+        room: int,
+        *,
+        every: bool,
+        cache: ProgramCache,
+        size: int | None = None,
+    ) -> None:
         missing = sorted({str(line.operator) for line in recording.lines if line.operator not in rules.RULES})
         if missing:
             raise RecordingError(f"there is no rule for {', '.join(missing)}")
@@ -54,7 +65,7 @@ class Program:
         self.device = _device(device)
         self.room, self.every = room, every
         with jax.enable_x64(True), jax.default_device(self.device):
-            self.call = _compiled(recording, self.device, room, every, cache)
+            self.call = _compiled(recording, self.device, room, every, size, cache)
 
 
 class Xla:
@@ -127,20 +138,26 @@ class Xla:
             return jax.device_put(values, self.program.device)
 
 
-def _block(recording: Recording, *, every: bool) -> Callable[..., tuple[Arrays, Any, Arrays]]:
-    """(held, state, batches (room, ...), kept (room, ...), first, last) -> state, finite (R,), kept."""
-    once, always = recording.once_and_every
+def _block(recording: Recording, batch: Sequence[Part], *, every: bool) -> Callable[..., tuple[Arrays, Any, Arrays]]:
+    """(held, state, batches (room, ...), kept (room, ...), first, last, begin) -> state, finite (R,), kept.
 
-    def block(held: Arrays, state: Arrays, drawn: Arrays, kept: Arrays, first: Any, last: Any) -> Any:
-        fixed = _done(once, dict(zip(recording.held, held, strict=True)))
+    batch: what the recording takes of the batches. begin: the run of `kept`, and of these, that is its first one.
+    """
+    once, always = recording.once_and_every
+    shapes = [shape for shape, _ in recording.shapes[len(recording.outputs) : len(recording.inputs)]]
+
+    def block(
+        held: Arrays, state: Arrays, drawn: Arrays, kept: Arrays, first: Any, last: Any, begin: Any
+    ) -> tuple[Arrays, Any, Arrays]:
+        fixed = rules.done(once, dict(zip(recording.held, held, strict=True)))
 
         def one(i: Any, carry: tuple[Arrays, Arrays]) -> tuple[Arrays, Arrays]:
             state, kept = carry
-            batch = [jax.lax.dynamic_index_in_dim(array, i, 0, keepdims=False) for array in drawn]
-            values = _done(always, fixed | dict(zip(recording.inputs, [*state, *batch], strict=True)))
+            parts = [_slice(drawn[k], (i, begin * rows), shape) for (k, rows), shape in zip(batch, shapes, strict=True)]
+            values = rules.done(always, fixed | dict(zip(recording.inputs, [*state, *parts], strict=True)))
             state = [values[at] for at in recording.outputs]
             if every:
-                kept = [jax.lax.dynamic_update_index_in_dim(a, b, i, 0) for a, b in zip(kept, state, strict=True)]
+                kept = [_put(array, leaf[None], (i, begin)) for array, leaf in zip(kept, state, strict=True)]
             return state, kept
 
         state, kept = jax.lax.fori_loop(first, last, one, (state, kept))
@@ -150,24 +167,50 @@ def _block(recording: Recording, *, every: bool) -> Callable[..., tuple[Arrays, 
     return block
 
 
-def _done(lines: Sequence[Line], values: dict[int, Any]) -> dict[int, Any]:
-    """The values of all places once these lines are done."""
-    values = dict(values)
-
-    def of(value: Any) -> Any:
-        if isinstance(value, Place):
-            return values[value.at]
-        return [of(each) for each in value] if isinstance(value, list) else value
-
-    for line in lines:
-        keywords = {name: of(value) for name, value in line.keywords.items() if name not in ("layout", "memory_format")}
-        result = rules.RULES[line.operator](*map(of, line.args), **keywords)
-        results = result if line.several else [result]
-        values |= {at: each for at, each in zip(line.places, results, strict=True) if at is not None}
-    return values
+def _whole(recording: Recording, *, every: bool) -> Callable[..., tuple[Arrays, Any, Arrays]]:
+    """(held, state, batches (room, ...), kept (room, ...), first, last) -> state, finite (R,), kept."""
+    batch = [Part(k, 0) for k in range(len(recording.inputs) - len(recording.outputs))]
+    return partial(_block(recording, batch, every=every), begin=0)
 
 
-def _compiled(recording: Recording, device: Any, room: int, every: bool, cache: ProgramCache) -> Callable[..., Any]:
+def _in_chunks(chunks: Chunks, runs: int, *, every: bool) -> Callable[..., tuple[Arrays, Any, Arrays]]:
+    """The same, all steps with the first c runs, then all with the next ones."""
+    block = _block(chunks.recording, chunks.batch, every=every)
+    (size, *_), _ = chunks.recording.shapes[0]
+
+    def all_blocks(held: Arrays, state: Arrays, drawn: Arrays, kept: Arrays, first: Any, last: Any) -> Any:
+        def one(chunk: Any, carry: tuple[Arrays, Any, Arrays]) -> tuple[Arrays, Any, Arrays]:
+            state, finite, kept = carry
+            begin = chunk * size
+            cut = partial(jax.lax.dynamic_slice_in_dim, axis=0)
+            mine = [cut(held[k], begin * rows, size * rows) if rows else held[k] for k, rows in chunks.held]
+            few, fine, kept = block(mine, [cut(leaf, begin, size) for leaf in state], drawn, kept, first, last, begin)
+            state = [_put(leaf, part, (begin,)) for leaf, part in zip(state, few, strict=True)]
+            return state, _put(finite, fine, (begin,)), kept
+
+        return jax.lax.fori_loop(0, runs // size, one, (state, jnp.ones(runs, bool), kept))
+
+    return all_blocks
+
+
+def _slice(array: Any, at: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
+    """The part of this shape that begins at these indices of the first axes; the first axis is left out."""
+    return jax.lax.dynamic_slice(array, _indices(at, array.ndim), (1, *shape)).reshape(shape)
+
+
+def _put(array: Any, part: Any, at: tuple[Any, ...]) -> Any:
+    """The array with a part of it replaced, which begins at these indices of the first axes."""
+    return jax.lax.dynamic_update_slice(array, part, _indices(at, array.ndim))
+
+
+def _indices(at: tuple[Any, ...], axes: int) -> list[Any]:
+    """These indices of the first axes, of one dtype, and 0 for the others."""
+    return [jnp.asarray(each, jnp.int32) for each in (*at, *[0] * axes)[:axes]]
+
+
+def _compiled(
+    recording: Recording, device: Any, room: int, every: bool, size: int | None, cache: ProgramCache
+) -> Callable[..., Any]:
     """The program of a block: from the disk if it is there, else compiled and left there."""
     sharding = jax.sharding.SingleDeviceSharding(device)
 
@@ -186,7 +229,7 @@ def _compiled(recording: Recording, device: Any, room: int, every: bool, cache: 
         number,
         number,
     )
-    key = hashlib.sha256(repr((recording.key, room, every, machine(device.platform))).encode()).hexdigest()
+    key = hashlib.sha256(repr((recording.key, room, every, size, machine(device.platform))).encode()).hexdigest()
     taken = jax.tree.structure((given, {}))
     returned = jax.tree.structure((given[1], 0, given[3]))
     stored = cache.get(key)
@@ -194,7 +237,9 @@ def _compiled(recording: Recording, device: Any, room: int, every: bool, cache: 
         loaded = _loaded(stored, taken, returned, device)
         if loaded is not None:
             return loaded
-    program = jax.jit(_block(recording, every=every), donate_argnums=3).lower(*given).compile(OPTIONS[device.platform])
+    apart = None if size is None else chunked(recording, size)
+    block = _whole(recording, every=every) if apart is None else _in_chunks(apart, recording.runs, every=every)
+    program = jax.jit(block, donate_argnums=3).lower(*given).compile(OPTIONS[device.platform])
     cache.put(key, serialize_executable.serialize(program)[0])
     return program
 
@@ -234,7 +279,7 @@ def _device(kind: str) -> Any:
 def machine(kind: str) -> str:
     """What programs for "cpu" or "cuda" depend on, apart from the step: the versions, our own code, the processor."""
     device = _device(kind)
-    own = b"".join(Path(file).read_bytes() for file in (__file__, rules.__file__))
+    own = b"".join(Path(file).read_bytes() for file in (__file__, rules.__file__, chunks.__file__))
     flags = Path("/proc/cpuinfo")
     features = (
         next((line for line in flags.read_text().splitlines() if line.startswith(("flags", "Features"))), "")

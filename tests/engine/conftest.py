@@ -69,6 +69,7 @@ def forgetting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], 
     def forget() -> list[Path]:
         monkeypatch.setattr(choice, "_PROGRAMS", OrderedDict())
         monkeypatch.setattr(choice, "_CHECKED", set())
+        monkeypatch.setattr(choice, "_TOGETHER", set())
         monkeypatch.setattr(choice, "_SAID", set())
         jax.clear_caches()
         return list((tmp_path / "dyntoolkit" / "programs").glob("*"))

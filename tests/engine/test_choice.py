@@ -528,7 +528,7 @@ def test_programs_that_were_not_used_for_long_are_forgotten(fresh, monkeypatch):
     }
     for rate in (0.6, 0.7, 0.6, 0.8, 0.6, 0.7):
         recording = keys[rate]
-        assert choice._program((recording.key,), recording, "cpu", 5, False).result(10) == recording.key
+        assert choice._program((recording.key,), recording, "cpu", 5, False, None).result(10) == recording.key
     assert made == [keys[rate].key for rate in (0.6, 0.7, 0.8, 0.7)]
 
 
