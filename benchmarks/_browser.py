@@ -21,19 +21,26 @@ SERVE = """
 import sys
 from pathlib import Path
 from dyntoolkit.app import serve
-if len(sys.argv) > 2:
+if sys.argv[2]:
     serve.notebooks = lambda: Path(sys.argv[2])
-serve.serve(int(sys.argv[1]), browser=False)
+serve.serve(int(sys.argv[1]), browser=False, door=serve.Door(max_sessions=int(sys.argv[3]) or None))
 """
 
 
 @contextmanager
 def server(folder: Path | None = None) -> Iterator[str]:
     """The address, up to a notebook's name, of `dyntoolkit serve` on a free port; folder: with other notebooks."""
+    with server_process(folder) as (address, _):
+        yield address
+
+
+@contextmanager
+def server_process(folder: Path | None = None, max_sessions: int = 0) -> Iterator[tuple[str, int]]:
+    """The same and its process id. max_sessions: pages that are live at once, 0: as many as the machine can take."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    arguments = [str(port), *([str(folder)] if folder else [])]
+    arguments = [str(port), str(folder or ""), str(max_sessions)]
     process = subprocess.Popen([sys.executable, "-c", SERVE, *arguments], stdout=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}/voila/render/"
     try:
@@ -41,7 +48,7 @@ def server(folder: Path | None = None) -> Iterator[str]:
             if process.poll() is not None:
                 raise RuntimeError("the server ended before it answered")
             time.sleep(0.2)
-        yield address
+        yield address, process.pid
     finally:
         process.terminate()
         process.wait()
