@@ -116,18 +116,33 @@ def test_exit_codes(start: Start) -> None:
     assert kernel.wait(10) == -signal.SIGSEGV
 
 
-def test_kernel_ends_with_its_connection(start: Start) -> None:
+def connected(file: Path) -> BlockingKernelClient:
+    """A client of a kernel, which is ready."""
+    client = BlockingKernelClient(connection_file=str(file))
+    client.load_connection_file()
+    client.start_channels()
+    client.wait_for_ready(timeout=60)
+    return client
+
+
+def test_kernel_is_told_to_end_when_its_connection_ends(start: Start, tmp_path: Path) -> None:
     kernel = start()
     process = psutil.Process(kernel.pid)
+    client = connected(tmp_path / "kernel.json")
+    client.execute("import os, signal; signal.signal(signal.SIGTERM, lambda *_: [open('told', 'w'), os._exit(0)])")
+    client.get_shell_msg(timeout=60)
+    client.stop_channels()
     kernel._connection.shutdown(socket.SHUT_RDWR)
     process.wait(10)
+    assert (tmp_path / "told").exists()
 
 
 def test_kernel_that_does_not_listen_is_killed_when_its_server_goes(tmp_path: Path) -> None:
     nursery = Nursery(os.environ, patience=60)
     kernel = nursery.fork(["-f", str(tmp_path / "own.json")], str(tmp_path), os.environ)
     process = psutil.Process(kernel.pid)
-    process.suspend()  # SIGTERM waits until it goes on
+    process.suspend()
+    wait_for(lambda: process.status() == psutil.STATUS_STOPPED)  # SIGTERM then waits until it goes on
     kernel._connection.close()
     nursery.close()
     assert not process.is_running()
@@ -139,11 +154,7 @@ def test_kernel_outlives_the_nursery_but_not_its_server(tmp_path: Path) -> None:
     kernel = nursery.fork(["-f", file], str(tmp_path), os.environ)
     process = psutil.Process(kernel.pid)
     nursery.end()
-    client = BlockingKernelClient(connection_file=file)
-    client.load_connection_file()
-    client.start_channels()
-    client.wait_for_ready(timeout=60)
-    client.stop_channels()
+    connected(Path(file)).stop_channels()
     assert kernel.poll() is None
     kernel._connection.shutdown(socket.SHUT_RDWR)
     process.wait(20)
