@@ -38,6 +38,8 @@ def test_wheel_carries_notebooks_page_and_board(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
     for notebook in (ROOT / "notebooks").glob("*.ipynb"):
         assert f"dyntoolkit/notebooks/{notebook.name}" in names
+    for card in (ROOT / "notebooks" / "cards").glob("*.png"):
+        assert f"dyntoolkit/notebooks/cards/{card.name}" in names
     for path in (ROOT / "dyntoolkit").rglob("*"):
         if path.is_file() and path.suffix in (".py", ".js", ".css", ".j2", ".html", ".json"):
             assert path.relative_to(ROOT).as_posix() in names

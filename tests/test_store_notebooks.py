@@ -9,6 +9,7 @@ import nbformat.v4 as nb
 import pytest
 
 import dyntoolkit
+from dyntoolkit.figure.panels import Panel
 
 SCRIPT = Path(dyntoolkit.__file__).parent.parent / ".ci" / "store_notebooks.py"
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not SCRIPT.is_file(), reason="needs a checkout")]
@@ -51,6 +52,38 @@ def test_runs_every_notebook_and_the_gallery_last(
         "dyntoolkit": {"run_time": "1 s"},
     }
     assert "execution" not in stored.cells[1].metadata
+
+
+def test_a_card_shows_one_panel_of_the_first_experiment(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Panel] = []
+    monkeypatch.setattr(script, "card_png", lambda panel: drawn.append(panel) or b"png")
+    explored = 'explore(\n    "label_noise.linear", steps=100)\nexplore("grokking.oned")'
+    path = write(tmp_path / "a.ipynb", explored)
+    script.draw_card(path)
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.dyntoolkit.panel = "Alignment and kernel change"
+    nbformat.write(notebook, path)
+    script.draw_card(path)
+    assert [panel.title for panel in drawn] == ["First-layer norm", "Alignment and kernel change"]
+    assert (tmp_path / "cards" / "a.png").read_bytes() == b"png"
+
+    notebook.metadata.dyntoolkit.panel = "Nothing"
+    nbformat.write(notebook, path)
+    with pytest.raises(ValueError, match=r"a\.ipynb: label_noise\.linear has no panel 'Nothing'; it has \['First"):
+        script.draw_card(path)
+
+
+def test_cards_alone_run_no_notebook_but_the_gallery(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = write(tmp_path / "a.ipynb", "print(6 * 7)").read_text()
+    write(tmp_path / "index.ipynb", "print(6 * 7)")
+    script.main(tmp_path, cards=True)
+    assert [Path(line.split()[0]).stem for line in capsys.readouterr().out.splitlines()] == ["index"]
+    assert (tmp_path / "a.ipynb").read_text() == before
+    assert not (tmp_path / "cards").exists()  # it explores nothing
 
 
 def test_storing_twice_changes_nothing(script: ModuleType, tmp_path: Path) -> None:

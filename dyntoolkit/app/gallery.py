@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from html import escape
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -19,9 +20,11 @@ from dyntoolkit.errors import InputError
 
 PACKAGE = Path(__file__).parents[1]
 ANY = "experiment.ipynb"  # shows the experiment that its address names
-GENERAL = ("index.ipynb", ANY)  # notebooks without a card
+INDEX = "index.ipynb"  # the gallery itself
+GENERAL = (INDEX, ANY)  # notebooks without a card
 GROUP = "dyntoolkit.experiments"  # of entry points
 WIDTH = 480  # pixels of a thumbnail: sharp on a card of up to 20 rem
+CARDS = "cards"  # folder beside the notebooks: pictures drawn for the gallery
 
 STYLE = """<style>
 .dyntoolkit-gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); gap: 1rem;
@@ -62,11 +65,11 @@ def gallery(folder: Path | str | None = None) -> HTML:
     """A card for every notebook of `folder` but its general ones, with picture, question, run time and link; then one
     for every experiment of an installed package.
 
-    folder: the gallery's own one by default: the current folder if index.ipynb lies there, else that of the toolkit.
+    folder: the gallery's own one by default: the current folder if INDEX lies there, else that of the toolkit.
     Raises InputError for a file that is no notebook.
     """
     if folder is None:
-        folder = Path.cwd() if Path("index.ipynb").is_file() else notebooks()
+        folder = Path.cwd() if Path(INDEX).is_file() else notebooks()
     paths = sorted(path for path in Path(folder).glob("*.ipynb") if path.name not in GENERAL)
     cards = "\n".join(_html(card) for card in (*map(card_of, paths), *_cards_of_installed()))
     page = f'{STYLE}\n<div class="dyntoolkit-gallery" role="list">\n{cards}\n</div>'
@@ -74,11 +77,31 @@ def gallery(folder: Path | str | None = None) -> HTML:
 
 
 def card_of(path: Path) -> Card:
-    """The card of one notebook.
+    """The card of one notebook, made anew only when one of its files has changed.
 
     The title is its first heading; the question is the first sentence after that, or `question` of the notebook's
-    metadata "dyntoolkit", which also holds `run_time`; the picture is its first stored one.
+    metadata "dyntoolkit", which also holds `run_time`; the picture is the one drawn for it in CARDS, or else the
+    first one that it stores. Raises InputError for a file that is no notebook.
     """
+    drawn = card_path(path)
+    return _read(path.resolve(), _stamp(path), drawn.resolve() if drawn.is_file() else None, _stamp(drawn))
+
+
+def card_path(notebook: Path) -> Path:
+    """Where the picture lies that is drawn for a notebook's card."""
+    return notebook.parent / CARDS / f"{notebook.stem}.png"
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Changes whenever the file does; of a file that is not there (0, 0)."""
+    if not path.is_file():
+        return 0, 0
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
+
+
+@lru_cache(maxsize=256)
+def _read(path: Path, _notebook: tuple[int, int], drawn: Path | None, _drawn: tuple[int, int]) -> Card:
     try:
         notebook = json.loads(path.read_text(encoding="utf-8"))
         cells, metadata = notebook["cells"], notebook["metadata"].get("dyntoolkit", {})
@@ -90,7 +113,7 @@ def card_of(path: Path) -> Card:
         title=title or path.stem,
         question=metadata.get("question", text),
         run_time=metadata.get("run_time", ""),
-        picture=next((_thumbnail(image) for image in _images(cells)), None),
+        picture=drawn.read_bytes() if drawn else next((_thumbnail(image) for image in _images(cells)), None),
     )
 
 

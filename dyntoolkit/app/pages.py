@@ -16,11 +16,10 @@ from voila.notebook_renderer import NotebookRenderer
 from voila.tornado.handler import TornadoVoilaHandler
 from voila.utils import get_page_config
 
-from dyntoolkit.app.gallery import gallery
+from dyntoolkit.app.gallery import INDEX, gallery
 from dyntoolkit.app.places import Places
 
 TICKET = "_ticket"  # parameter of an address, of who has waited in line
-INDEX = "index.ipynb"
 IDLE = timedelta(minutes=15)  # without a sign of its reader, after which a page loses its place to one who waits
 MOMENT = 0.01  # seconds that parts of a page are gathered before they are sent
 

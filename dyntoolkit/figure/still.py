@@ -12,6 +12,8 @@ from PIL import Image
 
 from dyntoolkit.figure.panels import Axis, Bars, Heat, Level, Line, Panel, Spans
 
+FRAME = "#BDBDBD"  # of a card's panel
+
 
 def still_png(panels: Sequence[Panel], title: str = "", *, columns: int = 2, dpi: int = 75) -> bytes:
     """The panels as one PNG, `columns` side by side; drawn by matplotlib, so that no browser is needed."""
@@ -27,6 +29,23 @@ def still_png(panels: Sequence[Panel], title: str = "", *, columns: int = 2, dpi
         figure.suptitle(title, fontsize=11)
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=dpi)
+    return small_png(drawn.getvalue())
+
+
+def card_png(panel: Panel) -> bytes:
+    """One panel as a PNG of 480 x 300 pixels, legible at half that size."""
+    figure = Figure(figsize=(3.6, 2.25), layout="constrained")
+    ax = figure.subplots()
+    _draw(ax, panel)
+    legend = ax.get_legend()
+    if legend and any(isinstance(mark, Bars) for mark in panel.marks):  # they leave no corner for it
+        legend.remove()
+        figure.legend(loc="outside upper center", ncols=2, fontsize=7.5, frameon=False)
+    ax.tick_params(color=FRAME, labelsize=9)
+    for edge in ax.spines.values():
+        edge.set(color=FRAME, linewidth=0.6)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=480 / 3.6)
     return small_png(drawn.getvalue())
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from tiny_experiment import TINY
 
 from dyntoolkit.app import gallery as module
-from dyntoolkit.app.gallery import GENERAL, WIDTH, card_of, gallery, notebooks
+from dyntoolkit.app.gallery import GENERAL, WIDTH, card_of, card_path, gallery, notebooks
 from dyntoolkit.catalog import registry
 from dyntoolkit.errors import InputError
 
@@ -85,6 +85,33 @@ def test_thin_curve_keeps_its_colour(tmp_path: Path) -> None:
     assert shown.picture is not None
     red, green, blue = Image.open(io.BytesIO(shown.picture)).convert("RGB").getpixel((50, 100))
     assert abs(red - 0) + abs(green - 158) + abs(blue - 115) < 20
+
+
+def test_picture_drawn_for_the_card_wins(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.ipynb", "# A", pictures=(png(10, 10, (0, 0, 0, 255)),))
+    stored = card_of(path).picture
+    drawn = base64.b64decode(png(48, 30, (255, 0, 0, 255)))
+    card_path(path).parent.mkdir()
+    card_path(path).write_bytes(drawn)
+    assert card_of(path).picture == drawn
+    card_path(path).unlink()
+    assert card_of(path).picture == stored
+
+
+def test_card_is_read_again_only_when_its_notebook_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.ipynb", "# A")
+    first = card_of(path)
+    monkeypatch.chdir(tmp_path)
+    assert card_of(Path("a.ipynb")) is first
+    assert card_of(write(path, "# Another")).title == "Another"
+
+
+@pytest.mark.parametrize("path", [path for path in notebooks().glob("*.ipynb") if path.name not in GENERAL])
+def test_own_notebooks_have_a_drawn_card_of_few_bytes(path: Path) -> None:
+    drawn = card_path(path)
+    with Image.open(drawn) as picture:
+        assert picture.size == (480, 300)
+    assert drawn.stat().st_size < 25_000
 
 
 def test_gallery_has_a_card_per_notebook_but_itself(tmp_path: Path) -> None:

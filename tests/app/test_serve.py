@@ -299,7 +299,10 @@ def test_working_copy_keeps_what_a_person_changed(tmp_path: Path) -> None:
     source.mkdir()
     for name in ("a.ipynb", "b.ipynb"):
         (source / name).write_text("original")
+    (source / "cards").mkdir()
+    (source / "cards" / "a.png").write_text("picture")
     assert working_copy(source, target) == target
+    assert (target / "cards" / "a.png").read_text() == "picture"
     (target / "a.ipynb").write_text("changed")
     (target / "b.ipynb").unlink()
     working_copy(source, target)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from dyntoolkit.figure.panels import BLUE, GREY, RED, Axis, Bars, Heat, Level, Line, Panel, Spans, median_line
-from dyntoolkit.figure.still import _edges, _plain, still_png
+from dyntoolkit.figure.still import _edges, _plain, card_png, still_png
 
 X = np.arange(1.0, 6.0)
 
@@ -35,6 +35,26 @@ def test_two_columns_and_as_many_rows_as_needed():
     one, three = pixels([panel]), pixels([panel] * 3)
     assert three.shape[1] == 2 * one.shape[1]
     assert three.shape[0] > 1.8 * one.shape[0]
+
+
+def test_a_card_is_one_panel_of_its_size_and_few_bytes():
+    panel = Panel("t", Axis("x"), Axis("y"), [Line("loss", X, X**2, BLUE)])
+    image = Image.open(io.BytesIO(card_png(panel)))
+    assert image.size == (480, 300)
+    assert has_color(np.asarray(image.convert("RGB")), BLUE)
+    assert len(card_png(panel)) < 25_000
+
+
+def test_on_a_card_no_bar_lies_under_the_legend():
+    def blue_rows(*names: str) -> np.ndarray:
+        bars = [Bars(name, list("abcdef"), np.ones(6), BLUE) for name in names]
+        picture = Image.open(io.BytesIO(card_png(Panel("t", Axis("x"), Axis("y"), bars)))).convert("RGB")
+        blue = np.abs(np.asarray(picture).astype(int) - [0x00, 0x72, 0xB2]).sum(-1) < 12
+        return blue.sum(1)
+
+    rows = blue_rows("of everything", "of nothing")
+    bars = rows[rows > rows.max() / 2]
+    assert bars.min() > 0.95 * bars.max()  # each row of pixels crosses all bars
 
 
 def test_a_map_has_its_colour_range():
