@@ -25,7 +25,7 @@ from voila.tornado.handler import TornadoVoilaHandler
 from dyntoolkit.app import assets
 from dyntoolkit.app.environment import prepare_environment
 from dyntoolkit.app.first_view import first_view
-from dyntoolkit.app.gallery import PACKAGE, notebooks
+from dyntoolkit.app.gallery import CARDS, PACKAGE, notebooks
 from dyntoolkit.app.handlers import Elsewhere
 from dyntoolkit.app.kernels import KERNELS
 from dyntoolkit.app.pages import Page, Place
@@ -129,12 +129,14 @@ def lab(port: int = 8888, browser: bool = True) -> int:
 
 
 def working_copy(source: Path, target: Path) -> Path:
-    """Copy the notebooks of `source` that `target` does not hold yet, and return `target`; InputError if one cannot."""
+    """Copy the notebooks (and cards) that `target` does not hold yet, and return `target`; InputError if one cannot."""
     try:
         target.mkdir(exist_ok=True)
-        for notebook in source.glob("*.ipynb"):
-            if not (target / notebook.name).exists():
-                write_whole(target / notebook.name, notebook.read_bytes())
+        for file in (*source.glob("*.ipynb"), *source.glob(f"{CARDS}/*.png")):
+            copy = target / file.relative_to(source)
+            copy.parent.mkdir(exist_ok=True)
+            if not copy.exists():
+                write_whole(copy, file.read_bytes())
     except OSError as error:
         raise InputError(
             f"lab copies the notebooks to {target.absolute()}, which is not possible: {error.strerror}; "
