@@ -14,6 +14,7 @@ from jupyter_core.paths import jupyter_config_dir, jupyter_data_dir, jupyter_run
 from dyntoolkit.app.gallery import PACKAGE
 from dyntoolkit.errors import InputError
 
+FILES, FEWEST_FILES = 10_240, 256  # that the server may have open: connections to kernels and browsers, mostly
 BYTES = 100_000  # of all connection files, notes and lists together; a folder with less room counts as full
 
 
@@ -21,11 +22,12 @@ def prepare_environment() -> None:
     """Set what the server and its kernels go by; before matplotlib is loaded, which looks for its folder then.
 
     Where there is no home, or a read-only or full one, what they would keep in it goes into a temporary folder, which
-    is removed at the end. Raises InputError where no folder at all can be written.
+    is removed at the end. Raises InputError where no folder at all can be written, or too few files be open at once.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # small networks; several open pages share the cores
     paths = [str(PACKAGE / "app" / "share"), *os.environ.get("JUPYTER_PATH", "").split(os.pathsep)]
     os.environ["JUPYTER_PATH"] = os.pathsep.join(dict.fromkeys(path for path in paths if path))
+    _allow_open_files()
     if not _can_write(tempfile.gettempdir):
         _let_temporary_files_go_elsewhere()
     try:
@@ -35,6 +37,24 @@ def prepare_environment() -> None:
     for variable, folder in FOLDERS:
         if not _can_write(folder):
             os.environ[variable] = str(Path(_own_folder(), variable.lower()))
+
+
+def _allow_open_files() -> None:
+    """Let this process open as many files as it may; InputError where these are not enough for a page."""
+    if sys.platform == "win32":  # which has no such limits
+        return
+    import resource
+
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if most == resource.RLIM_INFINITY else min(FILES, most)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    if wanted < FEWEST_FILES:
+        raise InputError(
+            f"a process may open {wanted} files here, and a page with its kernel takes up to {FEWEST_FILES}: "
+            f"allow more (ulimit -n 1024).",
+            "ulimit",
+        )
 
 
 def _ipython() -> Path:

@@ -12,6 +12,8 @@ from dyntoolkit.app import environment
 from dyntoolkit.app.environment import FOLDERS, prepare_environment
 from dyntoolkit.errors import InputError
 
+resource = pytest.importorskip("resource", reason="Windows has no limits")
+
 VARIABLES = list(dict(FOLDERS))
 
 
@@ -134,6 +136,30 @@ def test_where_nothing_can_be_written_one_sentence_says_so(machine, monkeypatch)
 
     monkeypatch.setattr(tempfile, "TemporaryFile", never)
     with pytest.raises(InputError, match=r"nothing can be written here, .* by TMPDIR or HOME"):
+        prepare_environment()
+
+
+def limited(monkeypatch, now, most):
+    """The process may open so many files; returns what is set instead."""
+    limits = [(now, most)]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limit: limits.append(limit))
+    return limits
+
+
+@pytest.mark.parametrize(
+    ("now", "most", "then"),
+    [(256, 4096, 4096), (64, 10**6, 10_240), (20_000, 10**6, 20_000), (256, resource.RLIM_INFINITY, 10_240)],
+)
+def test_as_many_files_as_allowed_may_be_open(monkeypatch, now, most, then):
+    limits = limited(monkeypatch, now, most)
+    prepare_environment()
+    assert limits[-1] == (then, most)
+
+
+def test_too_few_files_are_said(monkeypatch):
+    limited(monkeypatch, 64, 64)
+    with pytest.raises(InputError, match=r"a process may open 64 files here, .* \(ulimit -n 1024\)"):
         prepare_environment()
 
 
