@@ -13,7 +13,7 @@ endif
 .PHONY: serve lab quick test lint types format notebooks bench
 
 serve: $(READY)  ## the gallery as dashboards in the browser; ARGS="--port 9000" passes options on
-	$(BIN)/dyntoolkit warm
+	-$(BIN)/dyntoolkit warm  # saves waiting; where nothing can be kept, it says so
 	$(BIN)/dyntoolkit serve $(ARGS)
 
 lab: $(READY)  ## the notebooks in JupyterLab

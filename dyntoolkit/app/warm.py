@@ -10,13 +10,15 @@ from dyntoolkit import __version__
 from dyntoolkit.catalog.registry import experiments
 from dyntoolkit.engine.own_state import one_thread
 from dyntoolkit.engine.program_cache import ProgramCache
+from dyntoolkit.errors import InputError
 from dyntoolkit.experiment import Experiment, to_the_end
 
 
 def warm() -> Iterator[tuple[str, float]]:
     """Train the default settings of all experiments that were not warmed yet; yields the name and seconds of each.
 
-    A later phase of a training has a program of its own, so each is trained to its end.
+    A later phase of a training has a program of its own, so each is trained to its end. Raises InputError where nothing
+    can be kept.
     """
     cache = ProgramCache()
     for experiment in experiments():
@@ -27,6 +29,12 @@ def warm() -> Iterator[tuple[str, float]]:
         with one_thread():
             history = to_the_end(*experiment.start([experiment.configure()], [0]))
         cache.put(key, history.engine.encode())
+        if cache.get(key) is None:
+            raise InputError(
+                f"programs are kept in {cache.folder}, which must be a folder of yours, with room, where nobody else "
+                "can write; here nothing can be kept.",
+                "cache",
+            )
         yield experiment.name, time.perf_counter() - begin
 
 

@@ -7,8 +7,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
-from platformdirs import user_cache_dir
-
+from dyntoolkit.engine.program_cache import cache_folder
 from dyntoolkit.whole_file import write_whole
 
 
@@ -20,7 +19,7 @@ def gzipped() -> bytes:
     where that cannot be written it lives in memory only.
     """
     source = (files("plotly") / "package_data" / "plotly.min.js").read_bytes()
-    cached = Path(user_cache_dir("dyntoolkit", appauthor=False)) / f"plotly-{version('plotly')}.min.js.gz"
+    cached = cache_folder() / f"plotly-{version('plotly')}.min.js.gz"
     try:
         packed = cached.read_bytes()
     except OSError:

@@ -14,6 +14,14 @@ LIMIT = 400_000_000  # bytes of all programs together; the default runs of all e
 _DIGEST = hashlib.sha256().digest_size
 
 
+def cache_folder() -> Path:
+    """Where this user keeps what can be made again; a path at which nothing can be, for a user without a home."""
+    try:
+        return Path(platformdirs.user_cache_dir("dyntoolkit", appauthor=False))
+    except RuntimeError:
+        return Path(os.devnull, "dyntoolkit")
+
+
 class ProgramCache:
     """A folder of files named by a key, each of which begins with a checksum of the rest.
 
@@ -22,7 +30,7 @@ class ProgramCache:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or Path(platformdirs.user_cache_dir("dyntoolkit")) / "programs"
+        self.folder = folder or cache_folder() / "programs"
 
     def get(self, key: str) -> bytes | None:
         """What was put under this key, or None."""

@@ -425,6 +425,16 @@ def test_warm_compiles_each_default_once(tiny, capsys, tmp_path, monkeypatch):
     assert capsys.readouterr().out == "Everything is compiled.\n"
 
 
+def test_warm_says_where_nothing_can_be_kept(run, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("a file in place of a folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    code, out, err = run("warm")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(
+        f"dyntoolkit: programs are kept in {tmp_path / 'file' / 'dyntoolkit' / 'programs'}, which must"
+    )
+
+
 def test_warm_without_jax_says_that_there_is_nothing_to_do(run, monkeypatch):
     monkeypatch.setattr("dyntoolkit.engine.choice.has_jax", lambda: False)
     code, out, err = run("warm")

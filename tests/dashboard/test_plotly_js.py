@@ -10,7 +10,7 @@ from dyntoolkit.dashboard import plotly_js
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     folder = tmp_path / "cache"
-    monkeypatch.setattr(plotly_js, "user_cache_dir", lambda *_args, **_options: str(folder))
+    monkeypatch.setattr(plotly_js, "cache_folder", lambda: folder)
     return folder
 
 

@@ -95,6 +95,16 @@ def test_a_folder_in_place_of_a_program_is_none(cache):
 # ---- Folders ----
 
 
+def test_who_has_no_home_does_without(monkeypatch):
+    def nobody(*_, **__):
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.setattr(platformdirs, "user_cache_dir", nobody)
+    cache = ProgramCache()
+    cache.put(KEY, PROGRAM)
+    assert cache.get(KEY) is None
+
+
 def test_a_file_in_place_of_the_folder_is_done_without(cache):
     cache.folder.parent.mkdir()
     cache.folder.write_text("a file")
