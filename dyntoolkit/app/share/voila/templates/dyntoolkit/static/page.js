@@ -52,9 +52,17 @@
 
   const cellOf = (k) => page.querySelector(`.dyn-cell[data-cell="${k}"]`);
 
-  // Whether a live output has something to show. A dashboard that nobody has come near to is a placeholder.
+  // Output that has not arrived; a widget of which there is only the text "Loading widget..."; a dashboard that nobody
+  // has come near to.
+  const UNREADY = [
+    'script[type="application/vnd.voila.cell-output+json"]',
+    ".lm-Panel.jp-OutputArea-output:not(:has(*))",
+    ".dyn-placeholder",
+  ].join();
+
+  // Whether a live output has something to show.
   function isReady(live) {
-    if (live.querySelector('script[type="application/vnd.voila.cell-output+json"], .dyn-placeholder')) return false;
+    if (live.querySelector(UNREADY)) return false;
     const boards = [...live.querySelectorAll(".dyn-board .dyntoolkit-board")];
     if (live.querySelector(".dyn-dashboard")) {
       const alarm = live.querySelector(".dyn-status [role=alert]")?.textContent;
