@@ -36,6 +36,8 @@ serve.settings = lambda: settings
 serve.serve(int(sys.argv[2]), sys.argv[3], browser=False)
 """
 NURSERY = "dyntoolkit.app.nursery"
+STORED = nb.new_output("display_data", {"text/html": "<p>the cards as stored</p>"})
+PRINTED = nb.new_output("stream", text="printed when it was stored")
 HELLO = "import os\nprint('threads', os.environ['OMP_NUM_THREADS'], 'query', os.environ['QUERY_STRING'])"
 
 
@@ -90,7 +92,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("notebooks")
     title = {"title": "Notebooks of a test"}
     pages = {
-        "index": [nb.new_markdown_cell("# All of them\n\n$\\frac{1}{2}$"), nb.new_code_cell(HELLO)],
+        "index": [nb.new_markdown_cell("# All of them"), nb.new_code_cell("gallery()", outputs=[STORED])],
+        "hello": [nb.new_markdown_cell("# Hello\n\n$\\frac{1}{2}$"), nb.new_code_cell(HELLO, outputs=[PRINTED])],
         "failing": [nb.new_code_cell("secret = 'inner' + 'most'\nraise ValueError(secret)")],
     }
     for name, cells in pages.items():
@@ -107,7 +110,7 @@ def server(folder: Path) -> Iterator[Server]:
 
 @pytest.mark.slow
 def test_greets_with_the_address(server: Server) -> None:
-    assert server.greeting == f"dyntoolkit is at http://127.0.0.1:{server.port}/ (Ctrl-C ends it)\n"
+    assert server.greeting.startswith(f"dyntoolkit is at http://127.0.0.1:{server.port}/ (Ctrl-C ends it; up to ")
 
 
 @pytest.mark.slow
@@ -144,10 +147,22 @@ def test_a_slash_at_the_end_of_an_address_does_no_harm(server: Server, end: str)
 
 
 @pytest.mark.slow
-def test_page_runs_the_notebook_hides_code_and_loads_nothing_from_elsewhere(server: Server) -> None:
-    status, _, page = server.get("/voila/render/index.ipynb?preset=fast")
+def test_the_gallery_shows_the_cards_that_there_are_without_a_kernel(server: Server) -> None:
+    before = {process.pid for process in server.kernels()}
+    status, _, page = server.get("/voila/render/index.ipynb")
     assert status == 200
-    assert "threads 1 query preset=fast" in page
+    assert 'href="hello.ipynb"' in page
+    assert "the cards as stored" not in page
+    assert "kernelId" not in page
+    assert {process.pid for process in server.kernels()} <= before
+
+
+@pytest.mark.slow
+def test_page_runs_the_notebook_hides_code_and_loads_nothing_from_elsewhere(server: Server) -> None:
+    status, _, page = server.get("/voila/render/hello.ipynb?preset=fast")
+    assert status == 200
+    assert page.index("printed when it was stored") < page.index("threads 1 query preset=fast")
+    assert "<mfrac>" in page
     assert "os.environ" not in page
     assert "<title>Notebooks of a test</title>" in page
     assert 'name="viewport"' in page
@@ -158,9 +173,9 @@ def test_page_runs_the_notebook_hides_code_and_loads_nothing_from_elsewhere(serv
 
 @pytest.mark.slow
 def test_settings_in_a_link_never_reach_the_page_as_html(server: Server) -> None:
-    _, _, page = server.get("/voila/render/index.ipynb?theme=%22%3E%3Cscript%3Ealert(1)%3C/script%3E&template=reveal")
+    _, _, page = server.get("/voila/render/hello.ipynb?theme=%22%3E%3Cscript%3Ealert(1)%3C/script%3E&template=reveal")
     assert "<script>alert(1)" not in page
-    assert 'id="loading_text"' in page  # still the page of this project
+    assert 'id="dyn-news"' in page  # still the page of this project
 
 
 @pytest.mark.slow
@@ -201,7 +216,7 @@ def test_compresses(server: Server) -> None:
 
 @pytest.mark.slow
 def test_compresses_what_the_kernel_sends(server: Server) -> None:
-    found = re.search(r'"kernelId": "([^"]+)"', server.get("/voila/render/index.ipynb")[2])
+    found = re.search(r'"kernelId": "([^"]+)"', server.get("/voila/render/hello.ipynb")[2])
     assert found is not None
     upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
     browser = {"Sec-WebSocket-Key": "MDEyMzQ1Njc4OUFCQ0RFRg==", "Sec-WebSocket-Extensions": "permessage-deflate"}
@@ -232,13 +247,13 @@ def test_idle_kernel_is_ended_but_not_one_that_is_watched(folder: Path) -> None:
     from tornado.websocket import websocket_connect
 
     with Server(folder, patience="impatient") as server:
-        _, _, watched = server.get("/voila/render/index.ipynb")
+        _, _, watched = server.get("/voila/render/hello.ipynb")
         found = re.search(r'"kernelId": "([^"]+)"', watched)
         assert found is not None
         address = f"ws://127.0.0.1:{server.port}/api/kernels/{found[1]}/channels"
         loop = IOLoop(make_current=False)
         socket = loop.run_sync(lambda: websocket_connect(address), timeout=30)
-        server.get("/voila/render/index.ipynb")
+        server.get("/voila/render/failing.ipynb")
         wait_for(lambda: len(server.kernels()) == 1)
         assert server.get(f"/api/kernels/{found[1]}")[0] == 200
         loop.run_sync(socket.close)  # outside its loop it would open another one
@@ -261,7 +276,7 @@ def test_other_hosts_need_a_token(folder: Path) -> None:
         assert address is not None
         token = urlsplit(address[1]).query
         assert len(token) > len("token=") + 20
-        assert server.get("/voila/render/index.ipynb")[1].startswith("/login")
+        assert server.get("/voila/render/failing.ipynb")[1].startswith("/login")
         assert server.get("/voila/render/index.ipynb?token=guess")[1].startswith("/login")
         assert server.get("/api/kernels/00000000-0000-0000-0000-000000000000")[0] == 403
         assert server.get("/voila/api/contents/")[0] == 403
