@@ -131,6 +131,23 @@ function figure(panel, arrays, hidden, board) {
   return { data, layout: themed(layout, board) };
 }
 
+// plotly gives its drawings their size in pixels. With it as their coordinates, too, they can be scaled: on paper.
+function makeScalable(plot) {
+  for (const svg of plot.querySelectorAll(".main-svg")) {
+    svg.setAttribute("viewBox", `0 0 ${svg.getAttribute("width")} ${svg.getAttribute("height")}`);
+  }
+}
+
+async function drawInto(plot, plotly, { data, layout }, config) {
+  await plotly.react(plot, data, layout, config);
+  makeScalable(plot);
+}
+
+async function resize(plot, plotly) {
+  await plotly.Plots.resize(plot);
+  makeScalable(plot);
+}
+
 // What a view says to the kernel. randomUUID exists on secure pages only.
 function makeVoice(model) {
   const view = crypto.randomUUID?.() ?? String(Math.random());
@@ -161,7 +178,7 @@ function makePainter(board, problem, say) {
   const purge = () => plotly && shown.forEach(({ plot }) => plotly.purge(plot));
   const resizer = new ResizeObserver((entries) => {
     for (const { target } of entries) {
-      if (plotly && target.clientWidth > 0 && target.classList.contains("js-plotly-plot")) plotly.Plots.resize(target);
+      if (plotly && target.clientWidth > 0 && target.classList.contains("js-plotly-plot")) resize(target, plotly);
     }
   });
 
@@ -184,7 +201,7 @@ function makePainter(board, problem, say) {
   async function drawNewest() {
     const drawn = newest;
     const figures = structure.panels.map((panel, k) => figure(panel, drawn.arrays, shown[k].hidden, board));
-    await Promise.all(figures.map((f, k) => plotly.react(shown[k].plot, f.data, f.layout, structure.config)));
+    await Promise.all(figures.map((each, k) => drawInto(shown[k].plot, plotly, each, structure.config)));
     // With the keyboard, the zoom buttons of every panel would stand between the reader and the sliders.
     for (const button of board.querySelectorAll(".modebar-btn")) button.tabIndex = -1;
     board.dataset.frame = drawn.frame;

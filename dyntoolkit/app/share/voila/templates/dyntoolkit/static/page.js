@@ -140,6 +140,15 @@
     if (stored.length > 0) watch.observe(host, { childList: true, subtree: true });
   }
 
+  // Before printing: tell the style sheet how wide each formula of its own line is, so that the paper cuts none.
+  function measureFormulas() {
+    for (const formula of page.querySelectorAll('.dyn-tex[data-display="block"]')) {
+      const math = formula.querySelector("mjx-math, math");
+      const ems = math.getBoundingClientRect().width / Number(getComputedStyle(math).fontSize.replace("px", ""));
+      formula.style.setProperty("--ems", ems);
+    }
+  }
+
   // There are as many pages as the server can take: wait in line, then come again, with the ticket.
   async function wait(ticket, base) {
     for (;;) {
@@ -180,5 +189,6 @@
   }
 
   if (plotlyUrl) loadPlotly();
+  window.addEventListener("beforeprint", measureFormulas);
   globalThis.dynPage = { begin, place, allPlaced, wait, end, news };
 })(document, document.currentScript.dataset.plotly);
