@@ -30,6 +30,11 @@ class Assets(RequestHandler):
         """The folders to look in."""
         self.roots = {"static": static, "labextensions": labextensions}
 
+    def set_default_headers(self) -> None:
+        """Those of the pages: who may frame it, and that it is what its type says."""
+        for name, value in self.settings.get("headers", {}).items():
+            self.set_header(name, value)
+
     def get(self, path: str) -> None:
         """The file, compressed where the browser takes that; 404 for one that does not exist."""
         file = None if path == PLOTLY else self._file(path)
@@ -47,6 +52,8 @@ class Assets(RequestHandler):
 
     def _file(self, path: str) -> Path:
         kind, _, name = path.partition("/")
+        if "\0" in name:  # which no name of a file holds
+            raise HTTPError(404)
         for root in map(Path, self.roots.get(kind, ())):
             file = (root / name).resolve()
             if file.is_file() and file.is_relative_to(root.resolve()):

@@ -2,15 +2,20 @@
 
 import asyncio
 import json
+import os
+import re
 import secrets
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+import voila
 from jupyter_core.utils import ensure_async
-from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.base.handlers import APIHandler
+from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, authenticated
 from voila.notebook_renderer import NotebookRenderer
 from voila.tornado.handler import TornadoVoilaHandler
@@ -22,6 +27,8 @@ from dyntoolkit.app.places import Places
 TICKET = "_ticket"  # parameter of an address, of who has waited in line
 IDLE = timedelta(minutes=15)  # without a sign of its reader, after which a page loses its place to one who waits
 MOMENT = 0.01  # seconds that parts of a page are gathered before they are sent
+BREATH = 10.0  # seconds after which a page that takes longer says that it still comes
+CANNOT = "<script>dynPage.end(false);</script>"
 
 
 class Page(TornadoVoilaHandler):  # type: ignore[misc]  # Voila ships no types
@@ -31,6 +38,7 @@ class Page(TornadoVoilaHandler):  # type: ignore[misc]  # Voila ships no types
         """places: who may have a kernel; options: Voila's own."""
         super().initialize(**options)
         self.places = places
+        self._left = False
 
     @authenticated
     async def get(self, path: str = "") -> None:
@@ -43,17 +51,33 @@ class Page(TornadoVoilaHandler):  # type: ignore[misc]  # Voila ships no types
         if self.places.ahead(ticket):
             await self._send(self._without_kernel(path, ticket))
             return
-        live = self.get_generator(path=path)
+        if Path(path).suffix != ".ipynb":
+            self.redirect_to_file(path)
+            return
+        renderer = await self._renderer(path)
         try:
             with self.places.entering(ticket):
-                first = await anext(live, "")  # comes once the kernel is counted
-        except HTTPError:  # such as 404
-            raise
+                kernel = await self._start_kernel(renderer)
         except Exception:  # of whatever starts kernels: then there is still something to read
             self.log.exception("no kernel for %s", path)
             await self._send(self._without_kernel(path))
             return
-        await self._send(live, first)
+        with self.kernel_manager.connected(kernel):
+            live = renderer.generate_content_generator(kernel, self.kernel_manager.get_kernel(kernel))
+            try:
+                await self._send(live)
+            except Exception:  # of a kernel that ends before it is there
+                self.log.exception("a page of %s is not complete", path)
+                self.write(CANNOT)
+            if self._left:
+                await renderer._cleanup_resources()
+        if self._left:
+            await self.kernel_manager.end(kernel)
+
+    def on_connection_close(self) -> None:
+        """The reader has left before the page was complete."""
+        self._left = True
+        super().on_connection_close()
 
     @authenticated
     async def head(self, path: str = "") -> None:
@@ -68,27 +92,48 @@ class Page(TornadoVoilaHandler):  # type: ignore[misc]  # Voila ships no types
         given = [value for name, value in parameters if name == TICKET]
         if given:
             self.request.query = urlencode([pair for pair in parameters if pair[0] != TICKET])
-        return given[0] if given else secrets.token_urlsafe(8)
+        return given[0] if given and _is_ticket(given[0]) else secrets.token_urlsafe(8)
 
-    async def _send(self, parts: AsyncIterator[str], first: str = "") -> None:
-        """Write the parts of a page as they come, several at once where they come fast."""
-        self.write(first)
+    async def _send(self, parts: AsyncIterator[tuple[str, object]]) -> None:
+        """Write the parts of a page as they come, several at once where they come fast, until its reader leaves."""
         coming = asyncio.ensure_future(anext(parts, None))
-        while True:
-            done, _ = await asyncio.wait({coming}, timeout=MOMENT)
-            if not done:
-                await self.flush()
-            part = await coming
-            if part is None:
+        while part := await self._patiently(coming):
+            if self._left:
                 return
-            self.write(part)
+            self.write(part[0])
             coming = asyncio.ensure_future(anext(parts, None))
 
-    async def _without_kernel(self, path: str, ticket: str = "") -> AsyncIterator[str]:
+    async def _patiently(self, coming: "asyncio.Future[tuple[str, object] | None]") -> tuple[str, object] | None:
+        """The next part; meanwhile those before it are sent, and then a sign of life, lest a proxy gives up."""
+        patience = MOMENT
+        while not (await asyncio.wait({coming}, timeout=patience))[0]:
+            if patience == BREATH:
+                self.write("\n")
+            with suppress(StreamClosedError):
+                await self.flush()
+            patience = BREATH
+        return await coming
+
+    async def _without_kernel(self, path: str, ticket: str = "") -> AsyncIterator[tuple[str, object]]:
         """The notebook as it is stored; the gallery with the notebooks that there are.
 
         ticket: of who waits in line; "" for a page that stays as it is.
         """
+        renderer = await self._renderer(path)
+        index = Path(path).name == INDEX
+        if index:
+            folder = Path(self.contents_manager.root_dir) / Path(path).parent
+            await asyncio.get_running_loop().run_in_executor(None, _fill_gallery, renderer.notebook, folder)
+        async for part in renderer.exporter.generate_from_notebook_node(
+            renderer.notebook,
+            resources=renderer.resources,
+            extra_context={"ticket": ticket, "index": index},
+            page_config=renderer.page_config,
+        ):
+            yield part
+
+    async def _renderer(self, path: str) -> Any:
+        """What makes the page of a notebook; 404 where there is none."""
         self.set_header("Content-Type", "text/html")
         self.set_header("Cache-Control", "no-store")
         asked = {
@@ -111,20 +156,18 @@ class Page(TornadoVoilaHandler):  # type: ignore[misc]  # Voila ships no types
             page_config=self.page_config_hook(get_page_config(**asked), **asked, notebook_path=path),
         )
         await renderer.initialize()
-        index = Path(path).name == INDEX
-        if index:
-            folder = Path(self.contents_manager.root_dir) / Path(path).parent
-            await asyncio.get_running_loop().run_in_executor(None, _fill_gallery, renderer.notebook, folder)
-        async for part, _ in renderer.exporter.generate_from_notebook_node(
-            renderer.notebook,
-            resources=renderer.resources,
-            extra_context={"ticket": ticket, "index": index},
-            page_config=renderer.page_config,
-        ):
-            yield part
+        return renderer
+
+    async def _start_kernel(self, renderer: Any) -> str:
+        """Start the kernel of a page, which learns that it has one and what its address says."""
+        about = {"SERVER_SOFTWARE": f"voila/{voila.__version__}", "QUERY_STRING": self.request.query}
+        kernel: str = await self.kernel_manager.start_kernel(
+            kernel_name=renderer.notebook.metadata.kernelspec.name, path=renderer.cwd, env={**os.environ, **about}
+        )
+        return kernel
 
 
-class Place(JupyterHandler):
+class Place(APIHandler):
     """`dyntoolkit/place?ticket=...`: how many others are ahead of the holder of this ticket."""
 
     def initialize(self, places: Places) -> None:
@@ -135,7 +178,9 @@ class Place(JupyterHandler):
     async def get(self) -> None:
         """{"ahead": number}; 0, and the page may come again with its ticket."""
         self.set_header("Cache-Control", "no-store")
-        ahead = self.places.ahead(self.get_argument("ticket"))
+        if not _is_ticket(ticket := self.get_argument("ticket", "")):
+            raise HTTPError(400)
+        ahead = self.places.ahead(ticket)
         if ahead:
             await self._end_idle()
         self.finish(json.dumps({"ahead": ahead}))
@@ -147,6 +192,11 @@ class Place(JupyterHandler):
         known = {each: at for each, at in used.items() if at is not None}
         if known and datetime.now(UTC) - known[oldest := min(known, key=known.__getitem__)] > IDLE:
             await ensure_async(manager.shutdown_kernel(oldest))
+
+
+def _is_ticket(text: str) -> bool:
+    """Whether it may be one of ours: what is kept of visitors is as short as that."""
+    return re.fullmatch(r"[\w-]{11}", text, re.ASCII) is not None
 
 
 def _fill_gallery(notebook: Any, folder: Path) -> None:

@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jinja2 import ChoiceLoader, DictLoader
 from tornado.ioloop import IOLoop
 from tornado.web import HTTPError
 from traitlets.config import Config
 from voila.app import Voila
+from voila.static_file_handler import MultiStaticFileHandler, TemplateStaticFileHandler
 from voila.tornado.handler import TornadoVoilaHandler
 
 from dyntoolkit.app import assets
@@ -28,8 +30,10 @@ from dyntoolkit.app.first_view import first_view
 from dyntoolkit.app.gallery import CARDS, PACKAGE, notebooks
 from dyntoolkit.app.handlers import Elsewhere
 from dyntoolkit.app.kernels import KERNELS
+from dyntoolkit.app.page_kernels import PageKernels
 from dyntoolkit.app.pages import Page, Place
 from dyntoolkit.app.places import Places, most_sessions
+from dyntoolkit.app.visitors import Visitors, WithoutToken
 from dyntoolkit.errors import InputError
 from dyntoolkit.whole_file import write_whole
 
@@ -37,6 +41,13 @@ WIDGETS = ["@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-man
 HANDS = "hands"  # the tag of cells for a reader who writes code
 GALLERY = "voila/render/index.ipynb"
 PATIENCE = 120  # seconds that a connection may be silent
+MOST = 2**20  # bytes of a request or a message: a browser sends settings, nothing larger
+MESSAGES = ["comm_open", "comm_close", "comm_msg", "comm_info_request", "kernel_info_request"]  # that a page needs
+ABROAD = {"samesite": "None", "secure": True}  # of cookies that a browser also sends from within others' pages
+ERROR = (
+    "<!DOCTYPE html><title>{{ status_code }}</title>{{ status_code }}: {{ status_message }}"  # Jupyter's needs files
+)
+LOGS = ("tornado.access", "tornado.application", "tornado.general")
 
 
 @dataclass(frozen=True)
@@ -164,6 +175,8 @@ def settings() -> Config:
     config.MappingKernelManager.cull_idle_timeout = 300
     config.MappingKernelManager.cull_interval = 60
     config.MappingKernelManager.cull_connected = False
+    config.VoilaConfiguration.multi_kernel_manager_class = PageKernels
+    config.PageKernels.cull_idle_timeout = 0  # it sees itself when a page has gone
     config.KernelManager.transport_encryption = "auto"  # between server and kernels, where both can
     return config
 
@@ -197,16 +210,27 @@ class Dashboards(Voila):  # type: ignore[misc]  # Voila ships no types
             port_retries=0,
             log_level=logging.ERROR,
             base_url=door.base_url,
+            identity_provider_class=Visitors,
             **traits,
         )
+        for log in (self.log, *map(logging.getLogger, LOGS)):
+            log.addFilter(WithoutToken(self.token or ""))
         self.show, self.door = show, door
         self.max_sessions = door.max_sessions or most_sessions()
 
     def init_settings(self) -> Any:
         """Voila's server settings, compressing what is sent and refusing foreign host names (DNS rebinding)."""
         ancestors = " ".join(["'self'", *self.door.frame_ancestors])
+        theirs = super().init_settings()
+        self.kernel_manager.allowed_message_types = MESSAGES
+        pages = theirs["jinja2_env"]
+        pages.loader = ChoiceLoader([DictLoader({"error.html": ERROR}), pages.loader])
+        cookies = ABROAD if any(page.startswith("https:") for page in self.door.frame_ancestors) else {}
+        self.identity_provider.cookie_options = cookies
         return {
-            **super().init_settings(),
+            **theirs,
+            "xsrf_cookie_kwargs": cookies,
+            "websocket_max_message_size": MOST,
             "compress_response": True,
             "websocket_compression_options": {"compression_level": 1},
             "allow_remote_access": not _is_loopback(self.ip),
@@ -230,13 +254,17 @@ class Dashboards(Voila):  # type: ignore[misc]  # Voila ships no types
         for address, handler, *options in super().init_handlers():
             if handler is TornadoVoilaHandler:
                 handlers.append((address, Page, options[0] | {"places": places}))
+            elif handler is TemplateStaticFileHandler:  # which looks for any template of Jupyter's that is named
+                own = self.base_url + "voila/templates/dyntoolkit/static/(.*)"
+                handlers.append((own, MultiStaticFileHandler, {"paths": self.static_paths}))
             else:
                 handlers.append((address, handler, *options))
         return handlers
 
     def listen(self) -> None:
         """Answer until Ctrl-C."""
-        self.app.listen(self.port, self.ip, xheaders=self.door.trust_proxy, idle_connection_timeout=PATIENCE)
+        limits = {"idle_connection_timeout": PATIENCE, "body_timeout": PATIENCE, "max_body_size": MOST}
+        self.app.listen(self.port, self.ip, xheaders=self.door.trust_proxy, **limits)
         self.launch_browser()
         self.ioloop = IOLoop.current()
         try:
