@@ -25,8 +25,9 @@ def prepare_environment() -> None:
     is removed at the end. Raises InputError where no folder at all can be written, or too few files be open at once.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # small networks; several open pages share the cores
-    paths = [str(PACKAGE / "app" / "share"), *os.environ.get("JUPYTER_PATH", "").split(os.pathsep)]
-    os.environ["JUPYTER_PATH"] = os.pathsep.join(dict.fromkeys(path for path in paths if path))
+    for variable in ("JUPYTER_PATH", "JUPYTER_CONFIG_PATH"):  # kernels and the page; defaults of JupyterLab's settings
+        paths = [str(PACKAGE / "app" / "share"), *os.environ.get(variable, "").split(os.pathsep)]
+        os.environ[variable] = os.pathsep.join(dict.fromkeys(path for path in paths if path))
     _allow_open_files()
     if not _can_write(tempfile.gettempdir):
         _let_temporary_files_go_elsewhere()

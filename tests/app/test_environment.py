@@ -20,7 +20,14 @@ VARIABLES = list(dict(FOLDERS))
 @pytest.fixture(autouse=True)
 def machine(tmp_path, monkeypatch):
     """A home and a folder for temporary files of the test's own; what is set is put back."""
-    others = ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "JUPYTER_PATH", "OMP_NUM_THREADS")
+    others = (
+        "XDG_CONFIG_HOME",
+        "XDG_CACHE_HOME",
+        "XDG_DATA_HOME",
+        "JUPYTER_PATH",
+        "JUPYTER_CONFIG_PATH",
+        "OMP_NUM_THREADS",
+    )
     for variable in (*VARIABLES, *others):
         monkeypatch.setenv(variable, "")  # so that it is put back even where it was not set
         monkeypatch.delenv(variable)

@@ -30,8 +30,7 @@ from dyntoolkit.app import serve
 serve.notebooks = lambda: Path(sys.argv[1])
 settings = serve.settings()
 if sys.argv[4] == "impatient":
-    settings.MappingKernelManager.cull_idle_timeout = 3
-    settings.MappingKernelManager.cull_interval = 1
+    settings.PageKernels.patience = 3
 serve.settings = lambda: settings
 serve.serve(int(sys.argv[2]), sys.argv[3], browser=False)
 """
@@ -94,6 +93,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pages = {
         "index": [nb.new_markdown_cell("# All of them"), nb.new_code_cell("gallery()", outputs=[STORED])],
         "hello": [nb.new_markdown_cell("# Hello\n\n$\\frac{1}{2}$"), nb.new_code_cell(HELLO, outputs=[PRINTED])],
+        "slow": [nb.new_code_cell("import time\ntime.sleep(2)") for _ in range(100)],
         "failing": [nb.new_code_cell("secret = 'inner' + 'most'\nraise ValueError(secret)")],
     }
     for name, cells in pages.items():
@@ -242,7 +242,7 @@ def test_ctrl_c_ends_server_and_kernels_and_the_terminal_says_what_failed(folder
 
 
 @pytest.mark.slow
-def test_idle_kernel_is_ended_but_not_one_that_is_watched(folder: Path) -> None:
+def test_kernel_of_a_page_that_has_gone_is_ended_but_not_one_that_is_watched(folder: Path) -> None:
     from tornado.ioloop import IOLoop
     from tornado.websocket import websocket_connect
 
@@ -259,6 +259,20 @@ def test_idle_kernel_is_ended_but_not_one_that_is_watched(folder: Path) -> None:
         loop.run_sync(socket.close)  # outside its loop it would open another one
         wait_for(lambda: not server.kernels())
         loop.close()
+
+
+@pytest.mark.slow
+def test_page_that_is_closed_before_it_is_there_gives_back_its_kernel(folder: Path) -> None:
+    with Server(folder) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        connection.request("GET", "/voila/render/slow.ipynb")
+        answer = connection.getresponse()
+        answer.read(1)
+        wait_for(lambda: len(server.kernels()) == 1)
+        answer.close()
+        connection.close()
+        wait_for(lambda: not server.kernels())
+        assert server.stop() == (0, "")
 
 
 def test_kernels_are_ended_after_minutes() -> None:
@@ -363,8 +377,12 @@ def test_lab_opens_the_notebooks(tmp_path: Path) -> None:
             wait_for(lambda: is_open(port))  # the address is written before that
             connection.request("GET", f"/api/contents?{urlsplit(address).query}")
             names = {item["name"] for item in json.loads(connection.getresponse().read())["content"]}
+            notification = "@jupyterlab/apputils-extension:notification"
+            connection.request("GET", f"/lab/api/settings/{notification}?{urlsplit(address).query}")
+            settings = json.loads(connection.getresponse().read())["schema"]["properties"]
         finally:
             process.terminate()
             process.communicate(timeout=60)
     assert {path.name for path in notebooks().glob("*.ipynb")} <= names
     assert urlsplit(address).path == "/lab/tree/index.ipynb"
+    assert settings["fetchNews"]["default"] == "false"  # else a question lies over the notebook

@@ -211,9 +211,11 @@ def _own(home: Path) -> dict[str, str]:
 
 
 def _project() -> dict[str, str]:
-    """What `dyntoolkit serve` sets by itself: one thread per kernel, and where the page's template lies."""
-    paths = [str(Path(dyntoolkit.__file__).parent / "app" / "share"), os.environ.get("JUPYTER_PATH", "")]
-    return {"JUPYTER_PATH": os.pathsep.join(path for path in paths if path), "OMP_NUM_THREADS": "1"}
+    """What `dyntoolkit serve` and `lab` set by themselves: one thread per kernel, and where page and settings lie."""
+    share = str(Path(dyntoolkit.__file__).parent / "app" / "share")
+    paths = {name: [share, os.environ.get(name, "")] for name in ("JUPYTER_PATH", "JUPYTER_CONFIG_PATH")}
+    joined = {name: os.pathsep.join(path for path in folders if path) for name, folders in paths.items()}
+    return {**joined, "OMP_NUM_THREADS": "1"}
 
 
 def _wait_until_it_answers(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:

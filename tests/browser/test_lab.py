@@ -75,6 +75,11 @@ def test_all_cells_run_and_the_dashboard_is_drawn(dashboard):
     assert dashboard.page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
 
 
+def test_no_question_about_news_lies_over_the_notebook(dashboard):
+    """It would have come with the page, which has been open for a whole training by now."""
+    assert dashboard.page.locator(".Toastify__toast").all_inner_texts() == []
+
+
 def test_a_slider_moved_with_the_keyboard_trains_anew(dashboard):
     assert retrains(dashboard)
 
