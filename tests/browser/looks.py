@@ -7,7 +7,7 @@ VISIBLE = """(node) => node.checkVisibility({ opacityProperty: true, visibilityP
 
 STICKING_OUT = f"""() => {{
   const visible = {VISIBLE};
-  const wide = [...document.querySelectorAll("#rendered_cells *")].filter((node) =>
+  const wide = [...document.querySelectorAll("main *")].filter((node) =>
     visible(node) && !node.closest("pre, mjx-container, svg") && node.getBoundingClientRect().right > innerWidth + 1);
   const scrolled = [...document.querySelectorAll("html, body, body *")].filter((node) =>
     /auto|scroll/.test(getComputedStyle(node).overflowX) && node.scrollWidth > node.clientWidth + 1
@@ -42,7 +42,7 @@ FAINT = f"""(least) => {{
     return (high + 0.05) / (low + 0.05);
   }};
   const own = (node) => [...node.childNodes].some((child) => child.nodeType === Node.TEXT_NODE && child.data.trim());
-  return [...document.querySelectorAll("#rendered_cells *")]
+  return [...document.querySelectorAll("main *")]
     .filter((node) => !node.matches("style, script, pre *, mjx-container *") && own(node) && visible(node))
     .filter((node) => contrast(node) < least)
     .map((node) => `${{node.textContent.slice(0, 40)}}: ${{contrast(node).toFixed(1)}}`);
@@ -65,8 +65,8 @@ FOCUSED = """() => {
 
 INKS = "[...document.querySelectorAll('.xtick text')].map((text) => getComputedStyle(text).fill)"  # of the axes
 
-FITTED = """[...document.querySelectorAll(".dyntoolkit-plot")].every((plot) =>
-  plot._fullLayout.width === plot.clientWidth && plot.getBoundingClientRect().right <= innerWidth)"""
+FITTED = f"""[...document.querySelectorAll(".dyntoolkit-plot")].filter({VISIBLE}).every((plot) =>
+  plot._fullLayout?.width === plot.clientWidth && plot.getBoundingClientRect().right <= innerWidth)"""
 
 
 def set_width(page: Page, width: int, height: int) -> None:
