@@ -77,12 +77,15 @@ def main() -> None:
     if sys.path[0] == os.getcwd():
         del sys.path[0]  # as `ipykernel_launcher` does
     preload()
-    if problem := _problem():
-        control.send(problem.encode())
-        return
+    problem = _problem()
     gc.collect()
     gc.freeze()  # else the first collection in a kernel would write to every object, and so copy them all
-    control.send(READY.encode())
+    try:
+        control.send((problem or READY).encode())
+    except BrokenPipeError:  # the server went in the meantime
+        return
+    if problem:
+        return
     connection = _Nursery(control).serve()
     if connection is not None:
         _be_kernel(connection)
@@ -135,7 +138,10 @@ class _Nursery:
 
     def _next(self) -> socket.socket | None:
         """The connection for the next kernel, if there is one."""
-        said, descriptors, _, _ = socket.recv_fds(self.control, 1, 1, socket.MSG_CMSG_CLOEXEC)
+        try:
+            said, descriptors, _, _ = socket.recv_fds(self.control, 1, 1, socket.MSG_CMSG_CLOEXEC)
+        except ConnectionResetError:  # the server went without having read that this is ready
+            said, descriptors = b"", []
         if not said:
             self.events.unregister(self.control)
             self.open = False

@@ -235,3 +235,18 @@ def test_one_that_hangs_is_given_up_and_forks_nothing_later(tmp_path: Path, nurs
     wait_for(lambda: first.poll() is not None)
     assert not (tmp_path / "late.json").exists()
     kernels.nursery.close()
+
+
+@pytest.mark.parametrize("when", ["before it is ready", "before its word is read"])
+def test_a_server_that_goes_early_is_no_error(when: str) -> None:
+    """As by Ctrl-C at once: the terminal shows nothing of it."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    command = [sys.executable, "-m", "dyntoolkit.app.nursery", str(theirs.fileno())]
+    options = {"env": os.environ | DEFAULTS, "pass_fds": [theirs.fileno()], "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **options) as process:
+        theirs.close()
+        if when == "before its word is read":
+            ours.recv(1, socket.MSG_PEEK)
+        ours.close()
+        _, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (0, "")
