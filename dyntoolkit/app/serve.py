@@ -3,11 +3,13 @@
 import errno
 import ipaddress
 import logging
+import os
 import re
 import secrets
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import webbrowser
 from collections.abc import Sequence
@@ -40,6 +42,7 @@ from dyntoolkit.whole_file import write_whole
 WIDGETS = ["@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8", "anywidget"]
 HANDS = "hands"  # the tag of cells for a reader who writes code
 GALLERY = "voila/render/index.ipynb"
+SHORT = 40  # bytes of a folder's name, after which there is room for that of a socket
 PATIENCE = 120  # seconds that a connection may be silent
 MOST = 2**20  # bytes of a request or a message: a browser sends settings, nothing larger
 MESSAGES = ["comm_open", "comm_close", "comm_msg", "comm_info_request", "kernel_info_request"]  # that a page needs
@@ -102,6 +105,7 @@ def serve(
     logging.getLogger("tornado.general").setLevel(logging.ERROR)  # else a warning about ping times at every page
     config = settings()
     config.VoilaConfiguration.page_config_hook = _from_assets
+    config.KernelManager.transport = _transport()
     app = Dashboards.instance(config=config, ip=host, port=port, token=token or None, show=browser, door=door)
     app.initialize([])
     app.start()
@@ -179,6 +183,14 @@ def settings() -> Config:
     config.PageKernels.cull_idle_timeout = 0  # it sees itself when a page has gone
     config.KernelManager.transport_encryption = "auto"  # between server and kernels, where both can
     return config
+
+
+def _transport() -> str:
+    """How server and kernels talk: by sockets in a folder of their own, where their names (up to 107 bytes) fit.
+
+    A port that was free when it was chosen may be another program's when the kernel comes, and then there is no kernel.
+    """
+    return "ipc" if sys.platform == "linux" and len(os.fsencode(tempfile.gettempdir())) <= SHORT else "tcp"
 
 
 def _bundled_mathjax(page_config: dict[str, Any], **_: Any) -> dict[str, Any]:
