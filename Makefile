@@ -10,7 +10,7 @@ ifeq ($(shell uname -s),Linux)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: serve lab quick test lint types format notebooks bench
+.PHONY: serve lab quick test lint types format notebooks bench audit
 
 serve: $(READY)  ## the gallery as dashboards in the browser; ARGS="--port 9000" passes options on
 	-$(BIN)/dyntoolkit warm  # saves waiting; where nothing can be kept, it says so
@@ -47,6 +47,10 @@ notebooks: $(READY)  ## run every notebook again and store its text and pictures
 
 bench: $(READY)  ## how fast networks train, against PyTorch and JAX by hand: a quarter of an hour; ARGS="--runs 1" for a part
 	$(BIN)/python benchmarks/engine.py $(ARGS)
+
+audit: $(READY)  ## the pinned versions against known advisories, which are asked for over the network
+	test -x $(VENV)-audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)-audit && $(VENV)-audit/bin/pip install -q pip-audit; }
+	$(VENV)-audit/bin/pip-audit --no-deps --disable-pip -r constraints.txt
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -6,13 +6,17 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from http.cookiejar import CookieJar
 from pathlib import Path
+from urllib.parse import urlencode
 
+import psutil
 import pytest
 from waiting import free_port, wait_for
 
 import dyntoolkit
 
+NURSERY = "dyntoolkit.app.nursery"
 ROOT = Path(dyntoolkit.__file__).parent.parent
 BINDER = ROOT / "binder"
 pytestmark = pytest.mark.skipif(not BINDER.is_dir(), reason="needs a checkout")
@@ -61,21 +65,24 @@ def test_build_step_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_link_opens_the_gallery_in_voila_with_this_projects_page(tmp_path: Path) -> None:
+def test_link_opens_pages_below_the_path_of_a_person_and_a_closed_one_gives_back_its_kernel(tmp_path: Path) -> None:
     port = free_port()
-    address = f"http://127.0.0.1:{port}/voila/render/notebooks/index.ipynb"
+    base = f"http://127.0.0.1:{port}/user/x"
     options = [
         "--no-browser",
         "--allow-root",
         f"--port={port}",
         "--IdentityProvider.token=",
+        "--ServerApp.base_url=/user/x/",
         f"--ServerApp.root_dir={ROOT}",
     ]
+    cookies = CookieJar()
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(cookies))
     pages: list[str] = []
 
     def answers() -> bool:
         try:
-            with urllib.request.urlopen(address, timeout=60) as response:
+            with browser.open(f"{base}/voila/render/notebooks/index.ipynb", timeout=60) as response:
                 pages.append(response.read().decode())
         except (urllib.error.URLError, ConnectionError):
             return False
@@ -85,10 +92,19 @@ def test_link_opens_the_gallery_in_voila_with_this_projects_page(tmp_path: Path)
         server = subprocess.Popen(start("jupyter", "server", *options), env=environment(), stdout=log, stderr=log)
         try:
             wait_for(answers)
+            (page,) = pages
+            (kernel,) = re.findall(r'"kernelId": "([^"]+)"', page)
+            processes = psutil.Process(server.pid).children(recursive=True)
+            nurseries = [each for each in processes if NURSERY in each.cmdline()]
+            body = urlencode({"_xsrf": next(each.value for each in cookies if each.name == "_xsrf")}).encode()
+            with browser.open(f"{base}/voila/api/shutdown/{kernel}", body, timeout=60) as response:
+                assert response.status == 204
         finally:
             server.terminate()
             server.wait(timeout=60)
-    (page,) = pages
     assert "dyntoolkit-gallery" in page
-    assert 'id="loading_text"' in page  # the project's page, not Voila's
+    assert 'id="dyn-news"' in page  # the project's page, not Voila's
     assert "import gallery" not in page  # code is hidden
+    assert "/user/x/voila/templates/dyntoolkit/static/page.js" in page
+    assert len(nurseries) == 2  # the nursery and the kernel that it has forked
+    assert len(processes) == 2

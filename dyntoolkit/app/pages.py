@@ -43,7 +43,6 @@ class Page(TornadoVoilaHandler):  # type: ignore[misc]  # Voila ships no types
     @authenticated
     async def get(self, path: str = "") -> None:
         """The page, as long as it takes to become live."""
-        assert self.xsrf_token  # sets a cookie, without which the page may not say that it is closed
         if Path(path).name == INDEX:
             await self._send(self._without_kernel(path))
             return
@@ -64,14 +63,15 @@ class Page(TornadoVoilaHandler):  # type: ignore[misc]  # Voila ships no types
             return
         with self.kernel_manager.connected(kernel):
             live = renderer.generate_content_generator(kernel, self.kernel_manager.get_kernel(kernel))
+            complete = False
             try:
-                await self._send(live)
+                complete = await self._send(live)
             except Exception:  # of a kernel that ends before it is there
                 self.log.exception("a page of %s is not complete", path)
                 self.write(CANNOT)
-            if self._left:
+            if not complete and renderer.kernel_started:
                 await renderer._cleanup_resources()
-        if self._left:
+        if not complete:
             await self.kernel_manager.end(kernel)
 
     def on_connection_close(self) -> None:
@@ -94,14 +94,15 @@ class Page(TornadoVoilaHandler):  # type: ignore[misc]  # Voila ships no types
             self.request.query = urlencode([pair for pair in parameters if pair[0] != TICKET])
         return given[0] if given and _is_ticket(given[0]) else secrets.token_urlsafe(8)
 
-    async def _send(self, parts: AsyncIterator[tuple[str, object]]) -> None:
-        """Write the parts of a page as they come, several at once where they come fast, until its reader leaves."""
+    async def _send(self, parts: AsyncIterator[tuple[str, object]]) -> bool:
+        """Write the parts of a page as they come, several at once where they come fast. False if its reader left."""
         coming = asyncio.ensure_future(anext(parts, None))
         while part := await self._patiently(coming):
             if self._left:
-                return
+                return False
             self.write(part[0])
             coming = asyncio.ensure_future(anext(parts, None))
+        return True
 
     async def _patiently(self, coming: "asyncio.Future[tuple[str, object] | None]") -> tuple[str, object] | None:
         """The next part; meanwhile those before it are sent, and then a sign of life, lest a proxy gives up."""

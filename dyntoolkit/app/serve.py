@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChoiceLoader, DictLoader
+from jinja2 import ChoiceLoader, FileSystemLoader
 from tornado.ioloop import IOLoop
 from tornado.web import HTTPError
 from traitlets.config import Config
@@ -205,8 +205,9 @@ def _from_assets(page_config: dict[str, Any], base_url: str, **_: Any) -> dict[s
     return _bundled_mathjax(page_config) | {name: folder + place for name, place in places.items()}
 
 
-def _without_hands(_handler: Any, *, notebook: Any, **_: Any) -> Any:
+def _without_hands(handler: Any, *, notebook: Any, **_: Any) -> Any:
     """The notebook without the cells tagged `hands`: to be run and changed, which a page without code cannot offer."""
+    assert handler.xsrf_token  # sets a cookie, without which the page may not say that it is closed
     notebook.cells = [cell for cell in notebook.cells if HANDS not in cell.metadata.get("tags", ())]
     return notebook
 
@@ -236,7 +237,7 @@ class Dashboards(Voila):  # type: ignore[misc]  # Voila ships no types
         theirs = super().init_settings()
         self.kernel_manager.allowed_message_types = MESSAGES
         pages = theirs["jinja2_env"]
-        pages.loader = ChoiceLoader([DictLoader({"error.html": ERROR}), pages.loader])
+        pages.loader = ChoiceLoader([FileSystemLoader(PACKAGE / "app" / "share" / "pages"), pages.loader])
         cookies = ABROAD if any(page.startswith("https:") for page in self.door.frame_ancestors) else {}
         self.identity_provider.cookie_options = cookies
         return {
@@ -246,7 +247,7 @@ class Dashboards(Voila):  # type: ignore[misc]  # Voila ships no types
             "compress_response": True,
             "websocket_compression_options": {"compression_level": 1},
             "allow_remote_access": not _is_loopback(self.ip),
-            "local_hostnames": ["localhost", *self.door.allow_hosts],
+            "local_hostnames": ["localhost", *map(str.lower, self.door.allow_hosts)],
             "headers": {"Content-Security-Policy": f"frame-ancestors {ancestors}", "X-Content-Type-Options": "nosniff"},
         }
 

@@ -4,6 +4,7 @@ import logging
 import re
 from hmac import compare_digest
 from typing import Any
+from urllib.parse import quote
 
 from voila.voila_identity_provider import VoilaIdentityProvider
 
@@ -34,11 +35,16 @@ class WithoutToken(logging.Filter):
 
     def __init__(self, token: str) -> None:
         super().__init__()
-        self._secret = re.compile(r"(?<=token=)[^&\s'\"]+" + (f"|{re.escape(token)}" if token else ""))
+        known = {token, quote(token), quote(token, safe="")} - {""}
+        ways = [r"(?P<name>token(?:=|%(?:25)*3D))[^&\s'\"]+", *map(re.escape, known)]  # also within another address
+        self._secret = re.compile("|".join(ways), re.IGNORECASE)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Always True: the message is changed, and goes on."""
-        record.msg, record.args = self._secret.sub("...", record.getMessage()), ()
+        record.msg, record.args = self._without(record.getMessage()), ()
         if record.exc_info:
-            record.exc_text = self._secret.sub("...", logging.Formatter().formatException(record.exc_info))
+            record.exc_text = self._without(logging.Formatter().formatException(record.exc_info))
         return True
+
+    def _without(self, text: str) -> str:
+        return self._secret.sub(lambda found: f"{found['name'] or ''}...", text)
