@@ -3,7 +3,17 @@
 
 const FIRST_REST = 1000; // ms until it says so again; then twice as long, and so on
 const LONGEST_REST = 30000;
-const NEAR = { rootMargin: "100%", scrollMargin: "100%" }; // of the window, and of what scrolls within it
+
+// What a reader scrolls to move this: an element of the page (in JupyterLab), or null for the page itself. The outermost
+// one: a cell's output may scroll within it.
+function scroller(node) {
+  let found = null;
+  for (let outer = node.parentElement; outer && outer !== document.body; outer = outer.parentElement) {
+    const scrolls = /auto|scroll/u.test(getComputedStyle(outer).overflowY) && outer.scrollHeight > outer.clientHeight;
+    if (scrolls) found = outer;
+  }
+  return found;
+}
 
 function words(tag, text) {
   const made = document.createElement(tag);
@@ -31,26 +41,37 @@ function render({ model, el }) {
     timer = setTimeout(say, rest);
     rest = Math.min(2 * rest, LONGEST_REST);
   };
-  const watch = new IntersectionObserver((entries) => {
+  const heed = (entries) => {
     clearTimeout(timer);
-    if (!model.get("heard") && entries.at(-1).isIntersecting) say();
-  }, NEAR);
+    rest = FIRST_REST;
+    if (entries.at(-1).isIntersecting) say();
+  };
+  let watch = null;
+  const end = () => {
+    clearTimeout(timer);
+    watch?.disconnect();
+    place.disconnect();
+  };
+  // It is in the page only when it has a size. Watched is the box that it is in, which is going to be the dashboard's.
+  const place = new ResizeObserver(() => {
+    clearTimeout(timer);
+    watch?.disconnect();
+    if (!el.parentElement) return;
+    watch = new IntersectionObserver(heed, { root: scroller(el), rootMargin: "100%" });
+    watch.observe(el.parentElement);
+  });
   const update = () => {
     el.replaceChildren(words("strong", model.get("title")), words("p", model.get("text")));
     if (model.get("picture").byteLength) el.append(picture(model.get("picture")));
   };
-  const end = () => {
-    clearTimeout(timer);
-    watch.disconnect();
-  };
-  const heed = () => model.get("heard") && end();
+  const stop = () => model.get("heard") && end();
   model.on("change:text", update);
-  model.on("change:heard", heed);
+  model.on("change:heard", stop);
   update();
-  if (!model.get("heard")) watch.observe(el);
+  if (!model.get("heard")) place.observe(el);
   return () => {
     model.off("change:text", update);
-    model.off("change:heard", heed);
+    model.off("change:heard", stop);
     end();
   };
 }

@@ -111,12 +111,10 @@ def test_the_gallery_leads_to_every_notebook_and_back(browser_page, dyntoolkit_s
     assert len(pictures) == len(links)
     assert all(picture.evaluate("(picture) => picture.naturalWidth") > 100 for picture in pictures)
     for title in links:
-        with browser_page.expect_popup() as popup:
-            browser_page.get_by_role("link", name=title).click()
-        popup.value.locator("h1", has_text=title).wait_for()
-        popup.value.get_by_role("link", name="All notebooks").click()
-        popup.value.locator(".dyntoolkit-gallery a").first.wait_for()
-        popup.value.close()
+        browser_page.get_by_role("link", name=title).click()
+        browser_page.locator("h1", has_text=title).wait_for()
+        browser_page.get_by_role("link", name="All notebooks").click()
+        browser_page.locator(".dyntoolkit-gallery a").first.wait_for()
 
 
 def test_a_page_opens_with_a_run_drawn_and_judged(dashboard, notebook):
@@ -175,8 +173,7 @@ LENGTH = {  # the keys that make a run as long as it has to be, where that is no
 def test_an_experiment_further_down_trains_when_it_comes_into_sight_and_follows_its_sliders(pages, notebook, name):
     dashboard = pages(notebook).on_the_same_page(name)
     experiment = find(name)
-    assert dashboard.status() == "Trains as soon as it is in sight."
-    dashboard.root.scroll_into_view_if_needed()
+    dashboard.root.evaluate("(root) => root.scrollIntoView()")  # it is built when it is near
     dashboard.root.locator(".dyn-board").scroll_into_view_if_needed()
     dashboard.wait_until_finished()
     assert is_sound(dashboard)
@@ -209,6 +206,7 @@ def test_an_experiment_further_down_trains_when_it_comes_into_sight_and_follows_
 
 def test_an_action_is_tried_in_the_midst_of_a_run_beside_doing_nothing(pages):
     dashboard = pages("loss_spikes").on_the_same_page("loss_spikes.rescue")
+    dashboard.root.evaluate("(root) => root.scrollIntoView()")
     dashboard.root.locator(".dyn-board").scroll_into_view_if_needed()
     dashboard.wait_until_finished()
     with dashboard.run_to_the_end():
@@ -442,7 +440,7 @@ def test_two_tabs_do_not_disturb_each_other(noise, module_context, dyntoolkit_se
 
 def test_everything_is_reached_with_the_tab_key_and_shows_it(noise):
     page = noise.page
-    page.locator("#back").focus()
+    page.locator("#dyn-back").focus()
     stops = []
     while len(stops) < 100 and "Run the negative controls" not in [name for name, _ in stops]:
         page.keyboard.press("Tab")
