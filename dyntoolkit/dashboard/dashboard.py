@@ -16,13 +16,13 @@ from dyntoolkit.dashboard.claims_view import FURTHER, claims_html
 from dyntoolkit.dashboard.history_view import HistoryView
 from dyntoolkit.dashboard.layout import claims_box, close_all, lay_out, settings_box, view_box
 from dyntoolkit.dashboard.link import link, settings_words
+from dyntoolkit.dashboard.live_picture import LivePicture, run_png
 from dyntoolkit.dashboard.monitor import Monitor
 from dyntoolkit.dashboard.parameters import MAX_SEEDS
 from dyntoolkit.dashboard.placeholder import Placeholder
 from dyntoolkit.dashboard.presets import Presets
 from dyntoolkit.dashboard.runner import Job, Progress, Runner, State
 from dyntoolkit.dashboard.sliders import SliderPanel
-from dyntoolkit.dashboard.stored_picture import stored_picture
 from dyntoolkit.dashboard.time_lapse import TimeLapse
 from dyntoolkit.dashboard.trained_map import TrainedMap
 from dyntoolkit.engine.choice import preload
@@ -93,6 +93,7 @@ class Dashboard:
         self._elsewhere: list[tuple[Any, Callable[[], Any]]] = []  # boxes in other cells, and what is to be in them
         self._shown_by = ""  # the execution of a cell that has displayed it
         self._place = widgets.Box().add_class(f"dyn-experiment-{experiment.name.replace('.', '-')}")
+        self._picture = LivePicture(f"{experiment.title}: a picture of one run")
         self._placeholder: Placeholder | None = None  # waits, unless it is heard, for a reader to come near
 
     if not TYPE_CHECKING:
@@ -164,7 +165,7 @@ class Dashboard:
     def train_when_near(self) -> None:
         """Build it and train once a reader comes near (of several dashboards on a page, those that are looked at)."""
         title, question = self.experiment.title, self.experiment.question
-        self._placeholder = Placeholder(self._came_near, title, question, stored_picture())
+        self._placeholder = Placeholder(self._came_near, title, question, self._picture.png)
         self._place.add_class("dyn-placeholder").children = [self._placeholder]
 
     def train_controls(self) -> None:
@@ -284,6 +285,7 @@ class Dashboard:
         if not self._waits:
             self.build()
         display(self._place)  # type: ignore[no-untyped-call]
+        self._picture.show()
 
     def _ipython_display_(self) -> None:
         if not self._shown_by or self._shown_by != headless.execution():
@@ -350,7 +352,11 @@ class Dashboard:
         return " ".join([*words, *self.config.warnings()])
 
     def _judge(self, work: object, histories: list[History]) -> None:
-        self._show_claims(work, judge_history(self.experiment, histories[0]))
+        verdicts = judge_history(self.experiment, histories[0])
+        self._show_claims(work, verdicts)
+        with self._said:
+            if self._work is work:
+                self._picture.draw_soon(partial(run_png, self.experiment, histories[0], verdicts))
 
     def _judge_plan(self, plan: Plan, finished: list[History], work: object, histories: list[History]) -> None:
         self._show_claims(work, plan.verdicts([*finished, *histories]))
@@ -419,6 +425,7 @@ class Dashboard:
             self._placeholder.heard = True
         with self._said:
             self._work = object()
+            self._picture.keep()
             return self._work
 
     def _came_near(self) -> None:

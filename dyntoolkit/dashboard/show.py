@@ -1,7 +1,6 @@
 """`explore`: an experiment in a notebook, live with sliders, or as one picture where nobody is looking."""
 
 import sys
-import textwrap
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +10,7 @@ from dyntoolkit.catalog.registry import find
 from dyntoolkit.dashboard import headless, live
 from dyntoolkit.dashboard.claims_view import claims_text
 from dyntoolkit.dashboard.dashboard import Dashboard
+from dyntoolkit.dashboard.live_picture import run_png
 from dyntoolkit.dashboard.parameters import run_seeds
 from dyntoolkit.dashboard.trained_map import TrainedMap
 from dyntoolkit.engine.history import History
@@ -35,14 +35,7 @@ class Result:
 
     def png(self) -> bytes:
         """The figure, with the numbers of the expected claims above it."""
-        numbers = [
-            f"{verdict.id} {numbers_words(verdict.value)} {MARKS[verdict_words(verdict)]}"
-            for verdict in self.claims
-            if verdict.expected
-        ]
-        caption = textwrap.fill("   ".join(numbers), 120)
-        title = f"{self.experiment.title}, {seeds_words(self.history.seeds)}\n{caption}"
-        return still_png(self.experiment.panels(self.history), title)
+        return run_png(self.experiment, self.history, self.claims)
 
     def text(self) -> str:
         """Warnings and divergence in words, one a line; "" for a healthy run."""
