@@ -44,7 +44,7 @@ class PageClient:
         found = re.search(r"_xsrf=([^;]*)", self._cookie)
         self._xsrf = found[1] if found else ""
         configuration = CONFIGURATION.search(self.html)
-        if configuration is None:
+        if configuration is None or "dynPage.end(false)" in self.html:
             raise RuntimeError("this page has no kernel")
         self.kernel = json.loads(configuration[1])["kernelId"]
         channels = f"ws://{self.host}/api/kernels/{self.kernel}/channels?session_id={self._session}"

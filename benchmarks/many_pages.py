@@ -143,11 +143,12 @@ async def _at_rest(pid: int) -> str:
     nursery = server.children()
     held = [_held(each) for each in (server, *nursery)]
     names = ("server", *["nursery"] * len(nursery))
-    left = len(list(Path(tempfile.gettempdir()).glob("voila_*/*")))
+    left = sum(each.is_file() for each in Path(os.environ["TMPDIR"]).rglob("*"))
     processes = len(server.children(recursive=True))
     parts = [f"{name} {what}" for name, what in zip(names, held, strict=True)]
-    return f"{processes} process(es) below it, kernels gone after {kernels_gone:.0f} s, {left} files; " + "; ".join(
-        parts
+    return (
+        f"{processes} process(es) below it, kernels gone after {kernels_gone:.0f} s, {left} temporary files; "
+        + "; ".join(parts)
     )
 
 
@@ -167,7 +168,9 @@ def main() -> None:
     parser.add_argument("--notebook", default="label_noise.ipynb")
     options = parser.parse_args()
     print(f"{options.notebook}; {machine()}")
-    with server_process(max_sessions=options.pages) as (address, pid):
+    temporary = tempfile.TemporaryDirectory()
+    os.environ["TMPDIR"] = temporary.name  # also the server's
+    with temporary, server_process(max_sessions=options.pages) as (address, pid):
         address += options.notebook
         if options.sequence:
             asyncio.run(in_turn(address, pid, options.sequence, options.together))
