@@ -47,9 +47,6 @@ PATIENCE = 120  # seconds that a connection may be silent
 MOST = 2**20  # bytes of a request or a message: a browser sends settings, nothing larger
 MESSAGES = ["comm_open", "comm_close", "comm_msg", "comm_info_request", "kernel_info_request"]  # that a page needs
 ABROAD = {"samesite": "None", "secure": True}  # of cookies that a browser also sends from within others' pages
-ERROR = (
-    "<!DOCTYPE html><title>{{ status_code }}</title>{{ status_code }}: {{ status_message }}"  # Jupyter's needs files
-)
 LOGS = ("tornado.access", "tornado.application", "tornado.general")
 
 
