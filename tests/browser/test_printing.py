@@ -16,7 +16,8 @@ LOOK = f"""() => {{
   const width = () => document.documentElement.clientWidth;
   const name = (node) => `${{node.tagName}} ${{node.getAttribute("class")}} ${{node.textContent.slice(0, 40)}}`;
   // MathJax's text for screen readers is cut off for the eye.
-  const cut = () => all("main *:not(svg *, mjx-assistive-mml, mjx-assistive-mml *)").filter((node) => node.getBoundingClientRect().right > width() + 1
+  const seen = "main *:not(svg *, mjx-assistive-mml, mjx-assistive-mml *)";
+  const cut = () => all(seen).filter((node) => node.getBoundingClientRect().right > width() + 1
     || (node.scrollWidth > node.clientWidth + 1 && /auto|scroll|hidden|clip/.test(getComputedStyle(node).overflowX)));
   window.screen_plot = document.querySelector(".dyntoolkit-plot").clientWidth;
   matchMedia("print").addEventListener("change", ({{ matches }}) => {{
