@@ -165,7 +165,7 @@ class Dashboard:
     def train_when_near(self) -> None:
         """Build it and train once a reader comes near (of several dashboards on a page, those that are looked at)."""
         title, question = self.experiment.title, self.experiment.question
-        self._placeholder = Placeholder(self._came_near, title, question, self._picture.png)
+        self._placeholder = Placeholder(self.train, title, question, self._picture.png)
         self._place.add_class("dyn-placeholder").children = [self._placeholder]
 
     def train_controls(self) -> None:
@@ -427,10 +427,6 @@ class Dashboard:
             self._work = object()
             self._picture.keep()
             return self._work
-
-    def _came_near(self) -> None:
-        if self._waits:
-            self.train()
 
     def _listen(self, _board: object, message: dict[str, Any], _buffers: object) -> None:
         """The board came up on a page: what the worker said while the page was being opened may have missed it, so

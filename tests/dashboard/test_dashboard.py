@@ -377,7 +377,7 @@ def test_where_a_reader_comes_near_it_is_built_and_trained_once(far, until):
 def test_python_finds_every_widget_of_a_dashboard_that_is_not_built(far, name):
     assert getattr(far, name) is getattr(far, name)
     assert far._built
-    assert far.runner.progress.state is State.IDLE
+    assert far.runner._thread is None  # it has no job yet
     assert status(far).text == "Trains as soon as it is in sight."
 
 
@@ -411,7 +411,7 @@ def test_a_cell_elsewhere_builds_it_when_a_reader_comes_near_and_does_not_train_
     assert "dyn-placeholder" in table._dom_classes
     (placeholder,) = table.children
     come_near(placeholder)
-    assert far.runner.progress.state is State.IDLE
+    assert far.runner._thread is None  # it has no job yet
     assert (table.children, button.children) == ((far.claims_html,), (far.controls_run,))
     assert "dyn-placeholder" not in table._dom_classes + button._dom_classes
     assert placeholder.comm is None  # closed
