@@ -65,14 +65,14 @@ async def _client(address: str) -> float:
     """Seconds to the first curve of a page without a browser, which stays until its run has finished."""
     page = PageClient(address)
     await page.open()
-    await page.until("finished")
-    return await page.until("curve")  # which may have been drawn after the last word
+    await page.until("finished", 240)
+    return await page.until("curve", 60)  # which may have been drawn after the last word
 
 
 async def _tab(browser: Browser, address: str) -> float:
     """The same of a page in a browser."""
     page = await browser.new_page()
-    page.set_default_timeout(2 * WAIT)
+    page.set_default_timeout(WAIT)
     begin = time.perf_counter()
     await page.goto(address, wait_until="commit")
     await page.wait_for_selector(CURVE)
