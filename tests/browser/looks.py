@@ -66,7 +66,7 @@ FOCUSED = """() => {
 INKS = "[...document.querySelectorAll('.xtick text')].map((text) => getComputedStyle(text).fill)"  # of the axes
 
 FITTED = f"""[...document.querySelectorAll(".dyntoolkit-plot")].filter({VISIBLE}).every((plot) =>
-  plot._fullLayout?.width === plot.clientWidth && plot.getBoundingClientRect().right <= innerWidth)"""
+  Math.abs(plot._fullLayout?.width - plot.clientWidth) < 1 && plot.getBoundingClientRect().right <= innerWidth)"""
 
 
 def set_width(page: Page, width: int, height: int) -> None:

@@ -63,7 +63,8 @@ board = Lossy("two frames get lost")
 board.show(panels(60), 60)
 board
 """
-FITS = "[...document.querySelectorAll('.dyntoolkit-plot')].every((plot) => plot._fullLayout.width === plot.clientWidth)"
+FITS = """[...document.querySelectorAll(".dyntoolkit-plot")].every((plot) =>
+  Math.abs(plot._fullLayout.width - plot.clientWidth) < 1)"""
 LAST = ".dyntoolkit-board[data-step='60']"
 
 
