@@ -279,17 +279,14 @@ function askUntilThere(say, hasFrame) {
   return () => clearTimeout(timer);
 }
 
-// What happens to the page: the board comes into sight, light turns to dark, the tab is looked at again.
-function watchPage(board, say, redraw) {
-  const sight = new IntersectionObserver((entries) => entries.some((e) => e.isIntersecting) && say("seen"));
-  sight.observe(board);
+// What happens to the page: light turns to dark, the tab is looked at again.
+function watchPage(say, redraw) {
   const theme = new MutationObserver(redraw);
   theme.observe(document.body, { attributes: true, attributeFilter: ["class", "data-jp-theme-name"] });
   const wake = () => document.visibilityState === "visible" && say("attach"); // frames may have been lost meanwhile
   document.addEventListener("visibilitychange", wake);
   return () => {
     document.removeEventListener("visibilitychange", wake);
-    sight.disconnect();
     theme.disconnect();
   };
 }
@@ -311,7 +308,7 @@ function render({ model, el }) {
   }
 
   model.on("msg:custom", receive);
-  const stopWatching = watchPage(board, say, painter.redraw);
+  const stopWatching = watchPage(say, painter.redraw);
   const stopAsking = askUntilThere(say, painter.hasFrame);
 
   return () => {
