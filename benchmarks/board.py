@@ -20,8 +20,8 @@ def measure(frames: int) -> dict[str, Any]:
     import numpy as np
 
     from dyntoolkit.dashboard.board import Board
-    from dyntoolkit.dashboard.plotly_js import gzipped
     from dyntoolkit.figure import panels as p
+    from dyntoolkit.plotly_js import gzipped
 
     def figure(k: int) -> list[p.Panel]:
         t = np.arange(100.0)

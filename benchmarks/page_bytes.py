@@ -56,9 +56,8 @@ def main() -> None:
                 page = next(pages)
                 page.goto(folder + "index.ipynb")
                 opening(page, counts, "gallery", seen)
-                with page.expect_popup() as tab:
-                    page.click(f"a[href='{notebook}']")
-                opening(tab.value, counts, f"{notebook} from there", seen)
+                page.click(f"a[href='{notebook}']")
+                opening(page, counts, f"{notebook} from there", seen)
                 page = next(pages)
                 counts.clear()
                 page.goto(folder + notebook)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tornado.web import HTTPError, RequestHandler
 
-from dyntoolkit.dashboard import plotly_js
+from dyntoolkit import plotly_js
 
 PLOTLY = "plotly.min.js"
 YEAR = 365 * 24 * 3600  # seconds

@@ -55,8 +55,8 @@ class Page(TornadoVoilaHandler):  # type: ignore[misc]  # Voila ships no types
             return
         renderer = await self._renderer(path)
         try:
-            with self.places.entering(ticket):
-                kernel = await self._start_kernel(renderer)
+            with self.places.entering(ticket) as kernel:
+                await self._start_kernel(renderer, kernel)
         except Exception:  # of whatever starts kernels: then there is still something to read
             self.log.exception("no kernel for %s", path)
             await self._send(self._without_kernel(path))
@@ -159,13 +159,15 @@ class Page(TornadoVoilaHandler):  # type: ignore[misc]  # Voila ships no types
         await renderer.initialize()
         return renderer
 
-    async def _start_kernel(self, renderer: Any) -> str:
-        """Start the kernel of a page, which learns that it has one and what its address says."""
+    async def _start_kernel(self, renderer: Any, kernel: str) -> None:
+        """Start the kernel of a page under this id; it learns that it has a page, and what its address says."""
         about = {"SERVER_SOFTWARE": f"voila/{voila.__version__}", "QUERY_STRING": self.request.query}
-        kernel: str = await self.kernel_manager.start_kernel(
-            kernel_name=renderer.notebook.metadata.kernelspec.name, path=renderer.cwd, env={**os.environ, **about}
+        await self.kernel_manager.start_kernel(
+            kernel_id=kernel,
+            kernel_name=renderer.notebook.metadata.kernelspec.name,
+            path=renderer.cwd,
+            env={**os.environ, **about},
         )
-        return kernel
 
 
 class Place(APIHandler):

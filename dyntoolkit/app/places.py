@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 import psutil  # type: ignore[import-untyped]
@@ -18,12 +19,14 @@ def most_sessions() -> int:
 
 
 class Places:
-    """Places for `limit` pages. taken: how many there are at the moment. Not for several threads at once."""
+    """Places for `limit` pages. kernels: the ids of those that there are. Not for several threads at once."""
 
-    def __init__(self, limit: int, taken: Callable[[], int], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, limit: int, kernels: Callable[[], Collection[str]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.limit = limit
-        self._taken, self._clock = taken, clock
-        self._starting = 0  # pages that have been let in, and are not counted by `taken` yet
+        self._kernels, self._clock = kernels, clock
+        self._starting: set[str] = set()  # ids of kernels for which a page has been let in; some may be there already
         self._line: dict[str, float] = {}  # ticket -> when its holder asked last, first come first
 
     def ahead(self, ticket: str) -> int:
@@ -34,15 +37,16 @@ class Places:
         now = self._clock()
         self._line[ticket] = now  # keeps its place in the order
         self._line = {each: asked for each, asked in self._line.items() if now - asked <= PATIENCE}
-        free = self.limit - self._taken() - self._starting
+        free = self.limit - len({*self._kernels(), *self._starting})
         return max(0, list(self._line).index(ticket) + 1 - free)
 
     @contextmanager
-    def entering(self, ticket: str) -> Iterator[None]:
-        """A context in which the page of this ticket starts its kernel; its place is its own meanwhile."""
+    def entering(self, ticket: str) -> Iterator[str]:
+        """A context in which the page of this ticket starts the kernel of this id; its place is its own meanwhile."""
         self._line.pop(ticket, None)
-        self._starting += 1
+        kernel = str(uuid.uuid4())
+        self._starting.add(kernel)
         try:
-            yield
+            yield kernel
         finally:
-            self._starting -= 1
+            self._starting.remove(kernel)

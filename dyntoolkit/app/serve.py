@@ -253,7 +253,7 @@ class Dashboards(Voila):  # type: ignore[misc]  # Voila ships no types
         gallery = {"url": self.base_url + GALLERY, "permanent": False}
         without_slash = {"url": self.base_url + "voila/render/{0}", "permanent": False}
         paths = {"static": self.static_paths, "labextensions": self.labextensions_path}
-        places = Places(self.max_sessions, lambda: len(self.kernel_manager.list_kernel_ids()))
+        places = Places(self.max_sessions, self.kernel_manager.list_kernel_ids)
         handlers = [
             (self.base_url + assets.folder() + "(.*)", assets.Assets, paths),
             (self.base_url + "dyntoolkit/place", Place, {"places": places}),

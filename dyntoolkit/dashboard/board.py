@@ -9,7 +9,7 @@ import anywidget
 import numpy as np
 import traitlets
 
-from dyntoolkit.dashboard import plotly_js
+from dyntoolkit import plotly_js
 from dyntoolkit.figure.panels import Panel
 from dyntoolkit.figure.plotly_figure import CONFIG, describe, panel_to_dict
 

@@ -6,20 +6,11 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-import platformdirs
-
+from dyntoolkit.cache_folder import cache_folder
 from dyntoolkit.whole_file import write_whole
 
 LIMIT = 400_000_000  # bytes of all programs together; the default runs of all experiments take a tenth of it
 _DIGEST = hashlib.sha256().digest_size
-
-
-def cache_folder() -> Path:
-    """Where this user keeps what can be made again; a path at which nothing can be, for a user without a home."""
-    try:
-        return Path(platformdirs.user_cache_dir("dyntoolkit", appauthor=False))
-    except RuntimeError:
-        return Path(os.devnull, "dyntoolkit")
 
 
 class ProgramCache:

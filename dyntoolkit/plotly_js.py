@@ -7,7 +7,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
-from dyntoolkit.engine.program_cache import cache_folder
+from dyntoolkit.cache_folder import cache_folder
 from dyntoolkit.whole_file import write_whole
 
 

@@ -4,7 +4,7 @@ from importlib.resources import files
 
 import pytest
 
-from dyntoolkit.dashboard import plotly_js
+from dyntoolkit import plotly_js
 
 
 @pytest.fixture
