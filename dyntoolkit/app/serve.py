@@ -171,6 +171,7 @@ def settings() -> Config:
     config.VoilaConfiguration.page_config_hook = _bundled_mathjax
     config.VoilaConfiguration.prelaunch_hook = _without_hands
     config.VoilaExporter.filters = {"first_view": first_view}
+    config.VoilaExecutor.iopub_timeout = 300  # seconds; where many pages open at once, outputs came after the usual 4
     config.VoilaExecutor.cell_error_instruction = "The terminal of the server shows why."
     # A page that is only watched holds a connection and keeps its kernel; a closed one loses it.
     config.MappingKernelManager.cull_idle_timeout = 300
