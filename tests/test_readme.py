@@ -71,12 +71,15 @@ SAME_NUMBERS = ".venv/bin/python benchmarks/same_numbers.py bd70aa9"  # takes mi
 BENCHMARKS = {  # what is added to be quick, and words of what it prints
     ".venv/bin/python benchmarks/board.py": ("", "bytes per frame: "),
     ".venv/bin/python benchmarks/default_run.py": (" label_noise grokking --repeats 1", "label_noise.linear: median"),
+    ".venv/bin/python benchmarks/kernel_start.py": (" --repeats 1", "forked: median"),
     ".venv/bin/python benchmarks/many_runs.py": (" --repeats 1", "32 runs at once against one: median"),
     "make bench": (' ARGS="--runs 2 --rounds 1 --updates 100 --without compiled"', "| than JAX by hand | "),
 }
 BROWSER_BENCHMARKS = {
     ".venv/bin/python benchmarks/dashboard_latency.py": (" --repeats 1", "Stop to stopped: median"),
     ".venv/bin/python benchmarks/drawing_cost.py": (" --repeats 1", "lost to live drawing: median"),
+    ".venv/bin/python benchmarks/many_pages.py": (" --pages 3 --tabs 1", "3 of 3 pages show a curve"),
+    ".venv/bin/python benchmarks/page_opening.py": (" --repeats 1", "label_noise.ipynb, warm cache, curve: median"),
     ".venv/bin/python benchmarks/page_bytes.py": (
         " --repeats 1 --notebooks label_noise.ipynb",
         "label_noise.ipynb directly: in all: median",

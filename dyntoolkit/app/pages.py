@@ -46,14 +46,14 @@ class Page(TornadoVoilaHandler):  # type: ignore[misc]  # Voila ships no types
         if Path(path).name == INDEX:
             await self._send(self._without_kernel(path))
             return
-        ticket = self._ticket()
-        if self.places.ahead(ticket):
-            await self._send(self._without_kernel(path, ticket))
-            return
         if Path(path).suffix != ".ipynb":
             self.redirect_to_file(path)
             return
-        renderer = await self._renderer(path)
+        ticket = self._ticket()
+        renderer = await self._renderer(path)  # or there is no such page, for which nobody needs to wait
+        if self.places.ahead(ticket):
+            await self._send(self._without_kernel(path, ticket))
+            return
         try:
             with self.places.entering(ticket) as kernel:
                 await self._start_kernel(renderer, kernel)
