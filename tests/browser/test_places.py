@@ -60,7 +60,7 @@ def leave(page: Page) -> None:
 def test_who_finds_no_place_reads_what_is_stored_and_enters_in_turn(
     browser_context: BrowserContext, server: Served
 ) -> None:
-    assert server.get("/voila/render/nothing.ipynb")[0] == 404  # which takes no place
+    leave(opened(browser_context, server, "nothing"))  # which does not exist, and takes no place
     live = [opened(browser_context, server) for _ in range(3)]
     for page in live:
         expect(page.get_by_text("live", exact=True)).to_be_visible()
