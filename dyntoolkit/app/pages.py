@@ -43,23 +43,25 @@ class Page(TornadoVoilaHandler):  # type: ignore[misc]  # Voila ships no types
     @authenticated
     async def get(self, path: str = "") -> None:
         """The page, as long as it takes to become live."""
-        if Path(path).name == INDEX:
-            await self._send(self._without_kernel(path))
-            return
         if Path(path).suffix != ".ipynb":
             self.redirect_to_file(path)
             return
-        ticket = self._ticket()
         renderer = await self._renderer(path)  # or there is no such page, for which nobody needs to wait
+        if Path(path).name == INDEX:
+            folder = Path(self.contents_manager.root_dir) / Path(path).parent
+            await asyncio.get_running_loop().run_in_executor(None, _fill_gallery, renderer.notebook, folder)
+            await self._send(_as_stored(renderer, index=True))
+            return
+        ticket = self._ticket()
         if self.places.ahead(ticket):
-            await self._send(self._without_kernel(path, ticket))
+            await self._send(_as_stored(renderer, ticket=ticket))
             return
         try:
             with self.places.entering(ticket) as kernel:
                 await self._start_kernel(renderer, kernel)
         except Exception:  # of whatever starts kernels: then there is still something to read
             self.log.exception("no kernel for %s", path)
-            await self._send(self._without_kernel(path))
+            await self._send(_as_stored(renderer))
             return
         with self.kernel_manager.connected(kernel):
             live = renderer.generate_content_generator(kernel, self.kernel_manager.get_kernel(kernel))
@@ -114,24 +116,6 @@ class Page(TornadoVoilaHandler):  # type: ignore[misc]  # Voila ships no types
                 await self.flush()
             patience = BREATH
         return await coming
-
-    async def _without_kernel(self, path: str, ticket: str = "") -> AsyncIterator[tuple[str, object]]:
-        """The notebook as it is stored; the gallery with the notebooks that there are.
-
-        ticket: of who waits in line; "" for a page that stays as it is.
-        """
-        renderer = await self._renderer(path)
-        index = Path(path).name == INDEX
-        if index:
-            folder = Path(self.contents_manager.root_dir) / Path(path).parent
-            await asyncio.get_running_loop().run_in_executor(None, _fill_gallery, renderer.notebook, folder)
-        async for part in renderer.exporter.generate_from_notebook_node(
-            renderer.notebook,
-            resources=renderer.resources,
-            extra_context={"ticket": ticket, "index": index},
-            page_config=renderer.page_config,
-        ):
-            yield part
 
     async def _renderer(self, path: str) -> Any:
         """What makes the page of a notebook; 404 where there is none."""
@@ -195,6 +179,17 @@ class Place(APIHandler):
         known = {each: at for each, at in used.items() if at is not None}
         if known and datetime.now(UTC) - known[oldest := min(known, key=known.__getitem__)] > IDLE:
             await ensure_async(manager.shutdown_kernel(oldest))
+
+
+def _as_stored(renderer: Any, *, ticket: str = "", index: bool = False) -> AsyncIterator[tuple[str, object]]:
+    """The parts of a page without a kernel. ticket: of who waits in line for one; index: it is the gallery."""
+    parts: AsyncIterator[tuple[str, object]] = renderer.exporter.generate_from_notebook_node(
+        renderer.notebook,
+        resources=renderer.resources,
+        extra_context={"ticket": ticket, "index": index},
+        page_config=renderer.page_config,
+    )
+    return parts
 
 
 def _is_ticket(text: str) -> bool:

@@ -12,12 +12,7 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from dyntoolkit.app.kernels import KERNELS
 
 LAUNCHER = [sys.executable, "-m", "ipykernel_launcher"]
-KNOWN = {
-    "env",
-    "cwd",
-    "kernel_id",
-    "extra_arguments",
-}  # with other keywords, such as `stdout`, it is a process of its own
+KNOWN = {"env", "cwd", "kernel_id", "extra_arguments"}  # with others, such as `stdout`, it is a process of its own
 
 
 class NurseryProvisioner(LocalProvisioner):

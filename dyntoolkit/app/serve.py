@@ -40,6 +40,7 @@ from dyntoolkit.errors import InputError
 from dyntoolkit.whole_file import write_whole
 
 WIDGETS = ["@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8", "anywidget"]
+SHARE = PACKAGE / "app" / "share"
 HANDS = "hands"  # the tag of cells for a reader who writes code
 GALLERY = "voila/render/index.ipynb"
 SHORT = 40  # bytes of a folder's name, after which there is room for that of a socket
@@ -235,7 +236,8 @@ class Dashboards(Voila):  # type: ignore[misc]  # Voila ships no types
         theirs = super().init_settings()
         self.kernel_manager.allowed_message_types = MESSAGES
         pages = theirs["jinja2_env"]
-        pages.loader = ChoiceLoader([FileSystemLoader(PACKAGE / "app" / "share" / "pages"), pages.loader])
+        own = FileSystemLoader([SHARE / "pages", SHARE / "voila" / "templates" / "dyntoolkit"])
+        pages.loader = ChoiceLoader([own, pages.loader])
         cookies = ABROAD if any(page.startswith("https:") for page in self.door.frame_ancestors) else {}
         self.identity_provider.cookie_options = cookies
         return {

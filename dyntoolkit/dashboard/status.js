@@ -35,8 +35,7 @@ async function isKnown(kernel) {
 }
 
 // Says when the kernel, or the way to it, is lost and found: tell("live" | "lost" | "ended"). Returns what ends that.
-function watchKernel(kernel, tell) {
-  if (!kernel?.connectionStatusChanged) return () => {};
+function startWatch(kernel, tell) {
   let told = "live";
   let timer = null;
   const say = (what) => {
@@ -61,6 +60,30 @@ function watchKernel(kernel, tell) {
     clearInterval(timer);
     kernel.connectionStatusChanged.disconnect(onConnection);
     kernel.statusChanged.disconnect(onStatus);
+  };
+}
+
+// The same for each status line of a page; all of them share one watch, and so one question to the server at a time.
+function watchKernel(kernel, tell) {
+  if (!kernel?.connectionStatusChanged) return () => {};
+  globalThis.dyntoolkitWatches ??= new WeakMap();
+  const watches = globalThis.dyntoolkitWatches;
+  if (!watches.has(kernel)) {
+    const watch = { state: "live", listeners: new Set() };
+    watch.stop = startWatch(kernel, (now) => {
+      watch.state = now;
+      watch.listeners.forEach((listener) => listener(now));
+    });
+    watches.set(kernel, watch);
+  }
+  const watch = watches.get(kernel);
+  watch.listeners.add(tell);
+  if (watch.state !== "live") tell(watch.state);
+  return () => {
+    watch.listeners.delete(tell);
+    if (watch.listeners.size > 0) return;
+    watch.stop();
+    watches.delete(kernel);
   };
 }
 

@@ -84,34 +84,33 @@ def test_who_finds_no_place_reads_what_is_stored_and_enters_in_turn(
 def test_kernel_that_was_killed_is_replaced_with_the_same_settings(
     browser_context: BrowserContext, server: Served
 ) -> None:
-    page = opened(browser_context, server, "explore")
-    dashboard = Dashboard(page)
-    dashboard.wait_until_finished()
-    with dashboard.run_to_the_end():
-        dashboard.press("noise_std", "ArrowRight")
-    noise = dashboard.value("noise_std")
+    dashboard, noise = with_moved_noise(browser_context, server)
     (kernel,) = server.kernels()
     kernel.send_signal(signal.SIGKILL)
     start_again(dashboard, noise)
-    leave(page)
+    leave(dashboard.page)
     wait_for(lambda: not server.kernels())
 
 
 def test_server_that_was_killed_and_is_there_again(browser_context: BrowserContext, folder: Path) -> None:
     with Served(folder) as first:
-        page = opened(browser_context, first, "explore")
-        dashboard = Dashboard(page)
-        dashboard.wait_until_finished()
-        with dashboard.run_to_the_end():
-            dashboard.press("noise_std", "ArrowRight")
-        noise = dashboard.value("noise_std")
+        dashboard, noise = with_moved_noise(browser_context, first)
         first.process.kill()
         first.process.communicate()
-        expect(page.locator(".dyn-status [role=alert]")).to_contain_text(LOST)
+        expect(dashboard.page.locator(".dyn-status [role=alert]")).to_contain_text(LOST)
         with Served(folder, "--port", str(first.port)) as second:
             start_again(dashboard, noise)
-            leave(page)
+            leave(dashboard.page)
             wait_for(lambda: not second.kernels())
+
+
+def with_moved_noise(context: BrowserContext, server: Served) -> tuple[Dashboard, str]:
+    """A dashboard with a finished run of other settings than its first one, and the noise of that run."""
+    dashboard = Dashboard(opened(context, server, "explore"))
+    dashboard.wait_until_finished()
+    with dashboard.run_to_the_end():
+        dashboard.press("noise_std", "ArrowRight")
+    return dashboard, dashboard.value("noise_std")
 
 
 def start_again(dashboard: Dashboard, noise: str) -> None:

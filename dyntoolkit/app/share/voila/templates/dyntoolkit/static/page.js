@@ -178,7 +178,10 @@
 
   function allPlaced() {
     setFormulas();
-    const watch = new MutationObserver(look);
+    const watch = new MutationObserver(() => {
+      look();
+      if (waiting.size === 0) watch.disconnect();
+    });
     watch.observe(page.querySelector("main"), {
       childList: true,
       subtree: true,
@@ -190,5 +193,5 @@
 
   if (plotlyUrl) loadPlotly();
   window.addEventListener("beforeprint", measureFormulas);
-  globalThis.dynPage = { begin, place, allPlaced, wait, end, news };
+  globalThis.dynPage = { begin, place, allPlaced, wait, end };
 })(document, document.currentScript.dataset.plotly);
