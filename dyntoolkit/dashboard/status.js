@@ -34,6 +34,11 @@ async function isKnown(kernel) {
   }
 }
 
+// Nobody waits for an attempt to reconnect, JupyterLab's own or ours, and the reader is told by the watch.
+function expectDisconnection(event) {
+  if (event.reason?.message === "Kernel connection disconnected") event.preventDefault();
+}
+
 // Says when the kernel, or the way to it, is lost and found: tell("live" | "lost" | "ended"). Returns what ends that.
 function startWatch(kernel, tell) {
   let told = "live";
@@ -54,10 +59,12 @@ function startWatch(kernel, tell) {
   const onConnection = () => setTimeout(look, kernel.connectionStatus === "connected" ? 0 : PATIENCE);
   const onStatus = (_, status) => ENDED.has(status) && say("ended");
   timer = setInterval(look, LOOK_EVERY);
+  addEventListener("unhandledrejection", expectDisconnection);
   kernel.connectionStatusChanged.connect(onConnection);
   kernel.statusChanged.connect(onStatus);
   return () => {
     clearInterval(timer);
+    removeEventListener("unhandledrejection", expectDisconnection);
     kernel.connectionStatusChanged.disconnect(onConnection);
     kernel.statusChanged.disconnect(onStatus);
   };
