@@ -20,10 +20,10 @@ CURVE = "path.js-line"  # a curve that plotly has drawn
 SERVE = """
 import sys
 from pathlib import Path
-from dyntoolkit.app import serve
-if sys.argv[2]:
-    serve.notebooks = lambda: Path(sys.argv[2])
-serve.serve(int(sys.argv[1]), browser=False, door=serve.Door(max_sessions=int(sys.argv[3]) or None))
+from dyntoolkit.app import cli, gallery
+if folder := sys.argv.pop(1):
+    gallery.notebooks = lambda: Path(folder)
+sys.exit(cli.main(["serve", "--no-browser", *sys.argv[1:]]))
 """
 
 
@@ -40,7 +40,9 @@ def server_process(folder: Path | None = None, max_sessions: int = 0) -> Iterato
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    arguments = [str(port), str(folder or ""), str(max_sessions)]
+    arguments = [str(folder or ""), "--port", str(port)]
+    if max_sessions:
+        arguments += ["--max-sessions", str(max_sessions)]
     process = subprocess.Popen([sys.executable, "-c", SERVE, *arguments], stdout=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}/voila/render/"
     try:

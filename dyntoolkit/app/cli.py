@@ -185,8 +185,8 @@ def list_command(options: argparse.Namespace) -> int:
 
 def serve_command(options: argparse.Namespace) -> int:
     """`dyntoolkit serve`."""
-    _prepare()
-    from dyntoolkit.app.serve import Door, serve
+    from dyntoolkit.app.door import Door
+    from dyntoolkit.app.preparation import prepare
 
     door = Door(
         base_url=options.base_url,
@@ -195,13 +195,10 @@ def serve_command(options: argparse.Namespace) -> int:
         trust_proxy=options.trust_proxy,
         max_sessions=options.max_sessions,
     )
+    prepare(options.host, options.port)
+    from dyntoolkit.app.serve import serve
+
     return serve(options.port, options.host, not options.no_browser, options.token, door)
-
-
-def _prepare() -> None:
-    from dyntoolkit.app.environment import prepare_environment
-
-    prepare_environment()
 
 
 def warm_command(options: argparse.Namespace) -> int:
@@ -222,7 +219,9 @@ def warm_command(options: argparse.Namespace) -> int:
 
 def lab_command(options: argparse.Namespace) -> int:
     """`dyntoolkit lab`."""
-    _prepare()
+    from dyntoolkit.app.preparation import prepare
+
+    prepare("127.0.0.1", options.port)
     from dyntoolkit.app.serve import lab
 
     return lab(port=options.port, browser=not options.no_browser)

@@ -1,10 +1,8 @@
 """The notebooks in a browser: as dashboards (`dyntoolkit serve`, Voila) or to read and change (`dyntoolkit lab`)."""
 
-import errno
 import ipaddress
 import logging
 import os
-import re
 import secrets
 import signal
 import socket
@@ -12,9 +10,7 @@ import sys
 import tempfile
 import threading
 import webbrowser
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +23,10 @@ from voila.static_file_handler import MultiStaticFileHandler, TemplateStaticFile
 from voila.tornado.handler import TornadoVoilaHandler
 
 from dyntoolkit.app import assets
-from dyntoolkit.app.environment import prepare_environment
+from dyntoolkit.app.door import Door
 from dyntoolkit.app.first_view import first_view
 from dyntoolkit.app.gallery import CARDS, PACKAGE, notebooks
 from dyntoolkit.app.handlers import Elsewhere
-from dyntoolkit.app.kernels import KERNELS
 from dyntoolkit.app.page_kernels import PageKernels
 from dyntoolkit.app.pages import Page, Place
 from dyntoolkit.app.places import Places, most_sessions
@@ -51,52 +46,12 @@ ABROAD = {"samesite": "None", "secure": True}  # of cookies that a browser also 
 LOGS = ("tornado.access", "tornado.application", "tornado.general")
 
 
-@dataclass(frozen=True)
-class Door:
-    """How others reach the server.
-
-    base_url: the path below which it answers, behind a proxy. allow_hosts: names of this server besides localhost.
-    frame_ancestors: pages of others that may show it within themselves. trust_proxy: believe a proxy's word for who
-    asks, and how (X-Forwarded-For, X-Forwarded-Proto). max_sessions: pages that are live at once, None: as many as
-    memory and cores allow.
-    """
-
-    base_url: str = "/"
-    allow_hosts: Sequence[str] = ()
-    frame_ancestors: Sequence[str] = ()
-    trust_proxy: bool = False
-    max_sessions: int | None = None
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"/(?:[\w.~-]+/)*", self.base_url):
-            raise InputError(f"base_url takes a path such as /dyn/, got {self.base_url!r}.", "base_url")
-        for name in self.allow_hosts:
-            if not re.fullmatch(r"[\w.:-]+", name):
-                raise InputError(f"allow_host takes a name such as dyn.example.org, got {name!r}.", "allow_host")
-        for page in self.frame_ancestors:
-            if not re.fullmatch(r"https?://[\w.*:-]+", page):
-                raise InputError(
-                    f"frame_ancestors takes addresses such as https://course.example.org, got {page!r}.",
-                    "frame_ancestors",
-                )
-        if self.max_sessions is not None and self.max_sessions < 1:
-            raise InputError(f"max_sessions takes 1 or more, got {self.max_sessions}.", "max_sessions")
-
-
-HERE = Door()
-
-
-def serve(
-    port: int = 8866, host: str = "127.0.0.1", browser: bool = True, token: str | None = None, door: Door = HERE
-) -> int:
+def serve(port: int, host: str, browser: bool, token: str | None, door: Door) -> int:
     """Serve the notebooks as dashboards until Ctrl-C; the address `/` is the gallery. Returns 0.
 
     A visitor needs the token if one is given, or (made up and printed) as soon as the host is not this machine alone.
-    Raises InputError if the host is no address of this machine or the port is in use.
+    To be called after `prepare`, before this module is imported.
     """
-    _check_address(host, port)
-    prepare_environment()
-    KERNELS.prepare()
     local = _is_loopback(host)
     if (not local or door.allow_hosts) and not token:
         token = secrets.token_urlsafe(24)
@@ -110,17 +65,14 @@ def serve(
     return 0
 
 
-def lab(port: int = 8888, browser: bool = True) -> int:
+def lab(port: int, browser: bool) -> int:
     """Open the notebooks in JupyterLab until Ctrl-C. Returns 0.
 
     Installed notebooks are copied to ./dyntoolkit-notebooks first; a copy that is there already is left as it is.
-    Raises InputError if the port is in use, or they cannot be copied.
+    To be called after `prepare`. Raises InputError if they cannot be copied.
     """
     from jupyterlab.labapp import LabApp
 
-    _check_address("127.0.0.1", port)
-    prepare_environment()
-    KERNELS.prepare()
     folder = notebooks()
     if folder.is_relative_to(PACKAGE):
         folder = working_copy(folder, Path("dyntoolkit-notebooks"))
@@ -312,23 +264,3 @@ def _is_loopback(host: str) -> bool:
 
 def _as_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-def _check_address(host: str, port: int) -> None:
-    """InputError unless a server can listen there."""
-    if not 1 <= port <= 65535:
-        raise InputError(f"port takes a whole number from 1 to 65535, got {port}.", "port")
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as trial:
-            if sys.platform != "win32":  # as the server will do: a port that was closed a moment ago is free
-                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind(address)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise InputError(f"port {port} of {host} is in use; choose another one with --port.", "port") from None
-        if error.errno == errno.EACCES:
-            raise InputError(
-                f"port {port} needs the rights of an administrator; choose one above 1023.", "port"
-            ) from None
-        raise InputError(f"{host!r} is not an address of this machine.", "host") from None
