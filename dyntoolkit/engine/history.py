@@ -42,6 +42,16 @@ class Frame:
     engine: str = ""
 
 
+@dataclass(frozen=True)
+class Live:
+    """What a reader changed in the middle of a run of what is watched, not trained: field -> value, of all such fields.
+
+    It is sent into a simulation in place of `next`, at any frame.
+    """
+
+    values: Mapping[str, Any]
+
+
 class History:
     """All measured values of R runs, growing frame by frame.
 
