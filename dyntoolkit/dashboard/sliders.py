@@ -9,6 +9,7 @@ import ipywidgets as widgets
 
 from dyntoolkit.experiment.config import Config, Slider
 
+ABOVE_0 = 1e-6  # where a logarithmic slider for fractions goes on after 0, as a share of its end
 STOPS = 100  # positions of a slider, about; whole numbers of a smaller range get one each
 
 
@@ -107,7 +108,8 @@ def _stops(slider: Slider, like: float) -> list[float]:
     """Round numbers over the range, its ends among them; whole ones if `like` is an int."""
     low, high = slider.low, slider.high
     if slider.log:
-        first = math.log10(low or 1)  # "log, 0 allowed": 0, then from 1 on
+        least = 1 if isinstance(like, int) else high * ABOVE_0
+        first = math.log10(low or least)
         exponents = [first + (math.log10(high) - first) * k / STOPS for k in range(STOPS)]
         inner = [float(f"{10**exponent:.2g}") for exponent in exponents]
     elif slider.near_one:

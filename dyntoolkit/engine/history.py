@@ -141,6 +141,10 @@ class History:
             while self._bytes > MEMORY and self._thin_largest():
                 pass
 
+    def watch(self, live: Live) -> None:
+        """Something else is watched from here on: the settings say so."""
+        self.configs = tuple(dataclasses.replace(config, **live.values) for config in self.configs)
+
     def _row(self, name: str, step: int, value: Any) -> Array:
         """A measured value as an array with the leading run axis."""
         row = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)

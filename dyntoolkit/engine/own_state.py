@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 
-from dyntoolkit.engine.history import Frame
+from dyntoolkit.engine.history import Frame, Live
 from dyntoolkit.errors import InputError
 
 
@@ -46,22 +46,22 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def in_own_state(frames: Iterator[Frame], name: str) -> Generator[Frame, str | None, None]:
+def in_own_state(frames: Iterator[Frame], name: str) -> Generator[Frame, str | Live | None, None]:
     """The same frames, each computed in `own_state`; what is sent goes through, and closing closes them.
 
     name: the experiment that they are of. Raises InputError if there is not a single one.
     """
-    begun, action = False, None
+    begun, sent = False, None
     try:
         while True:
             with own_state():
                 try:
-                    acts = action is not None and isinstance(frames, Generator)
-                    frame = frames.send(action) if acts else next(frames)  # type: ignore[attr-defined]
+                    hears = sent is not None and isinstance(frames, Generator)
+                    frame = frames.send(sent) if hears else next(frames)  # type: ignore[attr-defined]
                 except StopIteration:
                     break
             begun = True
-            action = yield frame
+            sent = yield frame
     finally:
         if isinstance(frames, Generator):
             frames.close()

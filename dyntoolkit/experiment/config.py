@@ -28,10 +28,11 @@ class Slider:
 
     label: its name on the screen (default: the field's own). help: one line on what it does.
     low, high: the closed range of a number (unused for switches and choices).
-    log: the slider is logarithmic; `low` may be 0 for whole numbers ("log, 0 allowed").
+    log: the slider is logarithmic; `low` may be 0: then come 0 and, for fractions, the six decades below `high`.
     near_one: the slider is logarithmic in 1 - value, for memories such as beta2.
     main: shown in sight; the others are under "More settings".
     structural: runs that share one training loop must agree on it (sizes, step counts, choices of data).
+    live: what is watched, not trained: it may change in the middle of a run. Such a field is not structural.
     """
 
     label: str = ""
@@ -44,6 +45,7 @@ class Slider:
     options: tuple[str, ...] = ()
     main: bool = False
     structural: bool = False
+    live: bool = False
 
 
 def number(
@@ -58,6 +60,7 @@ def number(
     unit: str = "",
     main: bool = False,
     structural: bool = False,
+    live: bool = False,
 ) -> Any:
     """A number field in [low, high]; whole numbers only where `default` is an int. See `Slider` for the rest.
 
@@ -69,31 +72,36 @@ def number(
     given: Any = default  # of anybody's code
     if as_number(given) is None or isinstance(given, str):
         raise InputError(f"number takes a number as its default, got {default!r}.", "default")
-    slider = Slider(label, help, low, high, log, near_one, unit, main=main, structural=structural)
+    structural = structural and not live
+    slider = Slider(label, help, low, high, log, near_one, unit, main=main, structural=structural, live=live)
     return dataclasses.field(default=default, metadata={"slider": slider})
 
 
-def choice(default: str, options: Sequence[str], *, label: str = "", help: str = "", main: bool = False) -> Any:
-    """A field that takes one of a few words; always structural.
+def choice(
+    default: str, options: Sequence[str], *, label: str = "", help: str = "", main: bool = False, live: bool = False
+) -> Any:
+    """A field that takes one of a few words; structural, unless it is live.
 
     >>> class Descent(Config):
     ...     rule: str = choice("sgd", ["sgd", "adam"])
     >>> Descent(rule="adam").rule
     'adam'
     """
-    slider = Slider(label, help, options=tuple(options), main=main, structural=True)
+    slider = Slider(label, help, options=tuple(options), main=main, structural=not live, live=live)
     return dataclasses.field(default=default, metadata={"slider": slider})
 
 
-def switch(default: bool, *, label: str = "", help: str = "", main: bool = False, structural: bool = True) -> Any:
-    """A yes/no field.
+def switch(
+    default: bool, *, label: str = "", help: str = "", main: bool = False, structural: bool = True, live: bool = False
+) -> Any:
+    """A yes/no field; structural, unless said otherwise or live.
 
     >>> class Descent(Config):
     ...     momentum: bool = switch(False)
     >>> Descent(momentum=True).momentum
     True
     """
-    slider = Slider(label, help, main=main, structural=structural)
+    slider = Slider(label, help, main=main, structural=structural and not live, live=live)
     return dataclasses.field(default=default, metadata={"slider": slider})
 
 
@@ -171,8 +179,8 @@ def _check_description(cls: type, field: "dataclasses.Field[Any]") -> None:
     if not isinstance(field.default, str | bool):
         if not slider.low < slider.high:
             raise InputError(f"{where}: its range must ascend, got {slider.low:g} to {slider.high:g}.", name)
-        if slider.log and (slider.low < 0 or (slider.low == 0 and not isinstance(field.default, int))):
-            raise InputError(f"{where}: a logarithmic slider begins above 0, got {slider.low:g}.", name)
+        if slider.log and slider.low < 0:
+            raise InputError(f"{where}: a logarithmic slider begins at 0 or above, got {slider.low:g}.", name)
         if slider.near_one and not slider.high < 1:
             raise InputError(f"{where}: a slider that is logarithmic near 1 ends below 1, got {slider.high:g}.", name)
     try:

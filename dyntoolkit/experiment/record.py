@@ -18,6 +18,7 @@ from dyntoolkit.figure.panels import Panel
 from dyntoolkit.figure.recorded import recorded_panels
 from dyntoolkit.figure.sweeps import Rows
 
+FILE_LIMIT = 50_000_000  # bytes of a reader's file of data
 NAME = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)*")
 
 
@@ -84,6 +85,9 @@ class Experiment:
     sweep_panels(rows): what the figure of several finished runs shows; None where claims about single runs say it all.
     map: what to measure over two settings, if there is anything.
     actions: what a reader may do in the middle of a run, if there is anything.
+    file(name, content): what becomes of the experiment when a reader brings a file of data, InputError for a wrong one;
+    None where data are no matter of the reader's. See `with_file`.
+    compare(history, pinned): panels that compare the present run, as far as it is shown, with one that is pinned.
 
     Raises InputError for a name, Config or simulation that is none.
 
@@ -120,6 +124,8 @@ class Experiment:
     sweep_panels: Callable[[Rows], list[Panel]] | None = None
     map: Map | None = None
     actions: Actions | None = None
+    file: "Callable[[str, bytes], Experiment] | None" = None
+    compare: Callable[[History, History], list[Panel]] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
@@ -160,6 +166,18 @@ class Experiment:
         if name not in self.presets:
             raise unknown("preset", name, self.presets)
         return self.config().replace(**{**self.presets[name].changes, **changes})
+
+    def with_file(self, name: str, content: bytes) -> "Experiment":
+        """The experiment on a reader's own data. name, content: of the file.
+
+        Raises InputError for a file that is too large or refused, and for an experiment that takes none.
+        """
+        if self.file is None:
+            raise InputError(f"{self.name} takes no file of data.", "file")
+        if len(content) > FILE_LIMIT:
+            size = f"{len(content) / 1e6:.0f} MB"
+            raise InputError(f"{name} has {size}: a file may have {FILE_LIMIT // 10**6} MB at most.", "file")
+        return self.file(name, content)
 
     def start(self, configs: Sequence[Any], seeds: Sequence[int]) -> tuple[History, Iterator[Frame]]:
         """An empty history of these runs (one config and one seed each) and the frames to append to it."""

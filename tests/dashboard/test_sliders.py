@@ -131,3 +131,11 @@ def test_a_memory_has_its_stops_close_to_one():
     assert (stops[0], stops[-1]) == (0.5, 0.9999)
     assert stops == sorted(stops)
     assert sum(stop > 0.99 for stop in stops) > 30
+
+
+def test_a_logarithmic_slider_from_0_has_0_and_six_decades():
+    stops = _stops(Slider("decay", low=0.0, high=0.1, log=True), 0.01)
+    assert stops[:2] == [0.0, 1e-7]
+    assert stops[-1] == 0.1
+    assert stops == sorted(stops)
+    assert sum(stop < 1e-4 for stop in stops) == pytest.approx(len(stops) / 2, abs=2)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dyntoolkit.engine.history import Frame, History
+from dyntoolkit.engine.history import Frame, History, Live
 
 
 @dataclass(frozen=True)
@@ -227,3 +227,10 @@ def test_a_history_knows_what_trained_it_phase_after_phase():
         history.append(Frame(step, 4, {"loss": np.zeros(1)}, np.full(1, -1), engine=engine))
     assert history.engine == "xla, recorded"
     assert history.run(0).engine == "xla, recorded"
+
+
+def test_what_is_watched_may_change_while_it_grows():
+    history = History("demo.one", [Settings(), Settings()], [0, 1])
+    field = next(iter(vars(Settings())))
+    history.watch(Live({field: 7}))
+    assert [getattr(config, field) for config in history.configs] == [7, 7]

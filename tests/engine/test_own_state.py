@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dyntoolkit.engine.history import Frame
+from dyntoolkit.engine.history import Frame, Live
 from dyntoolkit.engine.own_state import in_own_state, one_thread, own_state
 from dyntoolkit.errors import InputError
 
@@ -69,6 +69,17 @@ def test_what_is_sent_goes_through():
     assert own.send("cool").step == 1
     assert next(own).step == 2
     assert log == [OURS, "cool", OURS, None, OURS]
+
+
+def test_what_is_watched_may_be_sent_after_any_frame_and_need_not_be_heard():
+    log, live = [], Live({"sharpness": True})
+    own = in_own_state(frames(log), "tiny")
+    next(own)
+    assert own.send(live).step == 1
+    assert log == [OURS, live, OURS]
+    deaf = in_own_state((frame for frame in frames([])), "tiny")
+    next(deaf)
+    assert deaf.send(live).step == 1
 
 
 def test_closing_closes_the_frames():

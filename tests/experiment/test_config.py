@@ -158,8 +158,8 @@ def described(default):
         (described(choice("c", ["a", "b"])), "Wrong.lr: its default is refused: lr takes one of a, b; got 'c'."),
         (described(number(0.5, 1.0, 0.0)), "Wrong.lr: its range must ascend, got 1 to 0."),
         (described(number(0.5, 0.5, 0.5)), "Wrong.lr: its range must ascend, got 0.5 to 0.5."),
-        (described(number(0.5, 0.0, 1.0, log=True)), "Wrong.lr: a logarithmic slider begins above 0, got 0."),
-        (described(number(5, -1, 10, log=True)), "Wrong.lr: a logarithmic slider begins above 0, got -1."),
+        (described(number(5, -1, 10, log=True)), "Wrong.lr: a logarithmic slider begins at 0 or above, got -1."),
+        (described(number(5.0, -1, 9, log=True)), "Wrong.lr: a logarithmic slider begins at 0 or above, got -1."),
         (described(number(0.5, 0.0, 1.0, near_one=True)), "Wrong.lr: a slider that is logarithmic near 1 ends below 1"),
         *[
             (ill_named(name), f"Wrong.{name}: a field cannot be called {name!r}, which has a meaning of its own.")
@@ -185,11 +185,24 @@ def test_a_field_that_no_slider_could_show_is_refused_as_the_class_is_written(wr
     assert caught.value.field == sentence.removeprefix("Wrong.").split(":")[0].split()[0]
 
 
-def test_a_logarithmic_slider_of_whole_numbers_may_begin_at_0():
+def test_a_logarithmic_slider_may_begin_at_0():
     class Off(Config):
         select: int = number(0, 0, 2000, log=True)
+        decay: float = number(0.0, 0, 1, log=True)
 
-    assert Off().select == 0
+    assert (Off().select, Off().decay) == (0, 0.0)
+
+
+def test_what_is_live_is_not_structural():
+    class Watched(Config):
+        width: int = number(4, 1, 9, structural=True)
+        sharpness: bool = switch(False, live=True)
+        norm: str = choice("l2", ["l1", "l2"], live=True)
+        every: int = number(10, 1, 100, structural=True, live=True)
+
+    sliders = Watched.sliders()
+    assert [slider.live for slider in sliders.values()] == [False, True, True, True]
+    assert [slider.structural for slider in sliders.values()] == [True, False, False, False]
 
 
 def test_sliders_come_in_the_order_of_the_fields_with_a_label_each():

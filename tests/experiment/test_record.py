@@ -223,3 +223,21 @@ def test_metrics_that_are_none_are_said_in_one_sentence(metrics, words):
 def test_parts_of_a_record_are_of_their_kind(fields, words):
     with pytest.raises(InputError, match=words):
         Experiment("one", TinyConfig, simulate, **fields)
+
+
+def on_file(name, content):
+    if not content:
+        raise InputError(f"{name} is empty.", "file")
+    return replace(TINY, title=f"{name}: {len(content)}")
+
+
+def test_an_experiment_may_become_that_of_a_readers_file(monkeypatch):
+    takes = replace(TINY, file=on_file)
+    assert takes.with_file("a.csv", b"1,2").title == "a.csv: 3"
+    with pytest.raises(InputError, match=r"a\.csv is empty"):
+        takes.with_file("a.csv", b"")
+    with pytest.raises(InputError, match="takes no file of data"):
+        TINY.with_file("a.csv", b"1,2")
+    monkeypatch.setattr("dyntoolkit.experiment.record.FILE_LIMIT", 2_000_000)
+    with pytest.raises(InputError, match=r"a\.csv has 3 MB: a file may have 2 MB at most"):
+        takes.with_file("a.csv", bytes(3_000_000))
