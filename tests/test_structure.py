@@ -18,6 +18,7 @@ FLOORS = (  # from the ground up: a room imports only from floors below its own
     ("engine", "plotly_js"),
     ("probes", "figure"),
     ("experiment",),
+    ("laboratory",),
     ("phenomena",),
     ("catalog",),
     ("dashboard",),

@@ -8,6 +8,7 @@ from dyntoolkit.probes.barrier import along_segment, barrier
 from dyntoolkit.probes.commutativity import additivity, commutativity, relative_square
 from dyntoolkit.probes.cosine_matrix import cosine_matrix, unit_vectors
 from dyntoolkit.probes.crossing_times import delay, first_above, first_below, first_step, first_value, value_at
+from dyntoolkit.probes.dead_units import dead_units
 from dyntoolkit.probes.direction_clusters import direction_clusters
 from dyntoolkit.probes.effective_neurons import effective_neurons
 from dyntoolkit.probes.effective_rank import effective_rank
@@ -31,8 +32,10 @@ from dyntoolkit.probes.gaussian_filter import (
     squared_distances,
 )
 from dyntoolkit.probes.gradient_curvature import gradient_curvature, hessian_product, loss_gradient_product
+from dyntoolkit.probes.gradient_noise_scale import gradient_noise_scale
 from dyntoolkit.probes.inertia import inertia
 from dyntoolkit.probes.kernel_regression import kernel_regression
+from dyntoolkit.probes.lanczos import lanczos
 from dyntoolkit.probes.largest_eigenvalue import largest_eigenvalue
 from dyntoolkit.probes.linearity import (
     Linearity,
@@ -47,6 +50,7 @@ from dyntoolkit.probes.nudft import nudft
 from dyntoolkit.probes.permutation_matching import activation_matching, permuted, similarity, weight_matching
 from dyntoolkit.probes.preconditioned_sharpness import momentum_factor, preconditioned_sharpness
 from dyntoolkit.probes.relative_distance import relative_distance
+from dyntoolkit.probes.sample_gradients import sample_gradients
 from dyntoolkit.probes.sharpness import sharpness
 from dyntoolkit.probes.tangent_rank import tangent_rank, tangent_singular_values
 from dyntoolkit.probes.walsh import cube, degree_weights, degrees, walsh
@@ -69,6 +73,7 @@ __all__ = [
     "cosine_matrix",
     "cost",
     "cube",
+    "dead_units",
     "degree_weights",
     "degrees",
     "delay",
@@ -86,12 +91,14 @@ __all__ = [
     "frobenius",
     "gaussian_filter",
     "gradient_curvature",
+    "gradient_noise_scale",
     "hessian_product",
     "high_frequency_share",
     "inertia",
     "input_metric",
     "kernel_change",
     "kernel_regression",
+    "lanczos",
     "largest",
     "largest_eigenvalue",
     "linear_ntk",
@@ -111,6 +118,7 @@ __all__ = [
     "random_concentration",
     "relative_distance",
     "relative_square",
+    "sample_gradients",
     "sampled_labels",
     "sharpness",
     "similarity",

@@ -1,0 +1,53 @@
+"""What R runs have to learn: inputs and targets, to train and to test on."""
+
+from typing import NamedTuple
+
+import torch
+
+from dyntoolkit.engine.streams import Stream
+
+Tensor = torch.Tensor
+
+
+class Problem(NamedTuple):
+    """Inputs and targets of R runs; those that all runs share are expanded along the run axis.
+
+    x, test_x: (R, n, *sample) float32. y, test_y: numbers (R, n, k) float32, or classes (R, n) int64.
+    clean: y before noise. classes: how many there are, 0 where the targets are numbers.
+    """
+
+    x: Tensor
+    y: Tensor
+    test_x: Tensor
+    test_y: Tensor
+    clean: Tensor
+    classes: int = 0
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers a network has to give for each sample."""
+        return self.classes or self.y.shape[2]
+
+
+def shared(x: Tensor, y: Tensor, test_x: Tensor, test_y: Tensor, classes: int, runs: int) -> Problem:
+    """The problem of `runs` runs that see the same data: x (n, *sample), y (n, k) or (n,)."""
+    x, y, test_x, test_y = (part.expand(runs, *part.shape) for part in (x, y, test_x, test_y))
+    return Problem(x, y, test_x, test_y, y, classes)
+
+
+def with_wrong_labels(problem: Problem, rate: Tensor, stream: Stream) -> Problem:
+    """Each training label is, with a probability of rate (R,), replaced by another class, each as likely.
+
+    The labels that are wrong at one rate are wrong in the same way at a larger one.
+    """
+    n = problem.y.shape[1]
+    chance = (stream.uniform(n, dtype=torch.float64) + 1) / 2  # (R, n) in [0, 1)
+    other = stream.indices(max(problem.classes - 1, 1), n) + 1  # (R, n)
+    wrong = (problem.clean + other) % problem.classes
+    return problem._replace(y=torch.where(chance < rate[:, None], wrong, problem.clean))
+
+
+def with_noisy_targets(problem: Problem, std: Tensor, stream: Stream) -> Problem:
+    """Gaussian noise of standard deviation std (R,) on the training targets, the same numbers times any std."""
+    noise = stream.normal(*problem.clean.shape[1:])  # (R, n, k)
+    return problem._replace(y=problem.clean + std[:, None, None] * noise)
