@@ -199,7 +199,7 @@ def test_a_convolution_is_repeated_bit_by_bit():
     torch.manual_seed(0)
     images = torch.sin(torch.arange(180.0)).view(5, 1, 6, 6)
     module = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(18, 1))
-    network = Module(module, sample_ndim=3)
+    network = Module(module, images)
     gradients = value_and_grad(lambda theta: (network(theta, images) - Y[:5]).square().mean((1, 2)))
     step = lambda state, _: adam(state, gradients(state.theta)[1], LR)  # noqa: E731
     assert_repeats(step, Adam.start(weights(network)), steps=10)
