@@ -1,8 +1,9 @@
 """A reader's data as a table: what was found in it, in words, and its way into arrays to train and to test on."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ Array = np.ndarray
 TASKS = ("classes", "numbers")
 MISSING = ("drop rows", "fill with the mean")
 TARGETS = ("target", "label", "class", "y")  # a column that is called so is the target, unless another one is asked for
+LEAST_ROWS = 4
 MOST_ROWS = 20_000
 MOST_CLASSES = 100
 MOST_TEXTS = 20  # different texts of a column that becomes features
@@ -77,7 +79,7 @@ class Column:
         """The column as features (n, m), NaN where missing: categories with one column each, two of them with one."""
         if not self.categories:
             return np.asarray(self.values.reshape(len(self.values), -1))
-        hot = (self.values[:, None] == np.arange(len(self.categories))).astype(float)
+        hot: Array = (self.values[:, None] == np.arange(len(self.categories))).astype(float)
         hot[self.missing] = np.nan
         return hot[:, len(self.categories) == 2 :]
 
@@ -191,10 +193,10 @@ class Table:
         return found
 
     def _check_rows(self, features: Sequence[Column], y: Array, classes: tuple[str, ...]) -> None:
-        if len(y) < 4:
+        if len(y) < LEAST_ROWS:
             worst = max(features, key=lambda column: column.n_missing)
             hint = f"; {worst.name!r} lacks {worst.n_missing:,} values" if worst.n_missing else ""
-            raise InputError(f"{self.name}: {len(y)} rows are left, at least 4 are needed{hint}.", "missing")
+            raise InputError(f"{self.name}: rows left: {len(y)}, needed: at least {LEAST_ROWS}{hint}.", "missing")
         if classes and len(np.unique(y)) < 2:
             raise InputError(
                 f"target: in the {len(y):,} rows that are left there is one class only, {classes[y[0]]!r}; "
@@ -204,38 +206,45 @@ class Table:
 
 
 def table(
-    name: str, columns: Sequence[Column], rows: Sequence[int] | Array, notes: Iterable[str], target: str | None = None
+    name: str,
+    columns: Sequence[Column],
+    rows: Sequence[int] | Array,
+    notes: Iterable[str],
+    target: str | None = None,
+    left_out: Mapping[str, str] = MappingProxyType({}),
 ) -> Table:
     """The table of these columns, without those that nothing can be learned from.
 
-    rows: what the reader calls each row, for the notes. notes: those that there are already. target: the last column,
-    or one called target, label, class or y, where none is asked for. InputError where fewer than two columns remain, or
-    the target that is asked for does not.
+    rows: what the reader calls each row, for the notes. notes and left_out: those that there are already. target: the
+    last column, or one called target, label, class or y, where none is asked for. InputError where fewer than two
+    columns remain, or the target that is asked for does not.
     """
     infinite = {column.name: _infinite(column) for column in columns}
     columns = [_without(column, infinite[column.name]) for column in columns]
-    left_out = {column.name: reason for column in columns if (reason := _useless(column))}
+    left_out = {**left_out, **{column.name: reason for column in columns if (reason := _useless(column))}}
     kept = tuple(column for column in columns if column.name not in left_out)
     said = [
         *notes,
-        *_where("Infinite or too large, taken as missing", infinite, rows),
-        *_where("Missing values", {column.name: column.missing for column in kept}, rows),
+        *places("Infinite or too large, taken as missing", infinite, rows),
+        *places("Missing values", {column.name: column.missing for column in kept}, rows),
         *_left_out_notes(left_out),
     ]
     many = [column.name for column in kept if len(column.categories) > MOST_TEXTS]
     if many:
         said.append(f"Only as a target, for it has more than {MOST_TEXTS} different texts: {listed(many)}.")
+    found = Table(name, kept, target or "", said, left_out)
+    if target is not None:
+        found.column(target)
     if len(kept) < 2:
         only = f"one column only to learn from, {kept[0].name!r}" if kept else "no column to learn from"
         why = "".join(f" {note}" for note in _left_out_notes(left_out))
         raise InputError(f"{name} has {only}; a target and at least one feature are needed.{why}", "file")
-    found = Table(name, kept, kept[-1].name if target is None else target, said, left_out)
-    if target is not None:
-        found.column(target)
-        return found
-    lower = {column.name.lower(): column.name for column in reversed(kept)}
-    named = [lower[word] for word in TARGETS if word in lower]
-    return replace(found, target=named[0]) if named else found
+    return replace(found, target=target or _likely_target(found.names))
+
+
+def _likely_target(names: Sequence[str]) -> str:
+    called = {name.lower(): name for name in reversed(names)}
+    return next((called[word] for word in TARGETS if word in called), names[-1])
 
 
 def chosen_rows(n: int, most: int = MOST_ROWS) -> tuple[Array, list[str]]:
@@ -244,6 +253,15 @@ def chosen_rows(n: int, most: int = MOST_ROWS) -> tuple[Array, list[str]]:
         return np.arange(n), []
     chosen = np.sort(np.random.default_rng(0).choice(n, most, replace=False))
     return chosen, [f"Of {n:,} rows {most:,} are used, chosen at random."]
+
+
+def places(what: str, marked: dict[str, Array], rows: Sequence[int] | Array) -> list[str]:
+    """One note, or none, on how many rows of each column are marked (n,) bool, and the first of them."""
+    found = [(name, which) for name, which in marked.items() if which.any()]
+    texts = [f"{name!r} ({which.sum():,}, the first in row {rows[int(which.argmax())]})" for name, which in found[:5]]
+    if len(found) > 5:
+        texts.append(f"{len(found) - 5} more columns")
+    return [f"{what}: {', '.join(texts)}."] if texts else []
 
 
 def listed(names: Sequence[str]) -> str:
@@ -297,15 +315,6 @@ def _useless(column: Column) -> str:
     if different > MOST_CLASSES and column.categories:
         return f"text of more than {MOST_CLASSES} kinds"
     return ""
-
-
-def _where(what: str, marked: dict[str, Array], rows: Sequence[int] | Array) -> list[str]:
-    """One note on how many rows of each column are marked, and the first of them."""
-    found = [(name, which) for name, which in marked.items() if which.any()]
-    texts = [f"{name!r} ({which.sum():,}, the first in row {rows[int(which.argmax())]})" for name, which in found[:5]]
-    if len(found) > 5:
-        texts.append(f"{len(found) - 5} more columns")
-    return [f"{what}: {', '.join(texts)}."] if texts else []
 
 
 def _left_out_notes(left_out: dict[str, str]) -> list[str]:
