@@ -14,7 +14,7 @@ from scipy.special import cosdg, sindg
 
 with warnings.catch_warnings():  # about a machine without /dev/shm: nothing here would be done in parallel
     warnings.filterwarnings("ignore", r".*joblib will operate in serial mode")
-    from sklearn.datasets import load_digits
+    from sklearn import datasets as datasets  # said twice: other modules take it from here
 
 Array = np.ndarray
 
@@ -35,7 +35,7 @@ class Split(NamedTuple):
 @lru_cache(maxsize=1)
 def shuffled_images() -> tuple[Array, Array]:
     """All digits in the order of `RandomState(0).permutation`: images (1797, 8, 8) in [0, 1], labels (1797,)."""
-    digits = load_digits()
+    digits = datasets.load_digits()
     order = np.random.RandomState(0).permutation(len(digits.target))
     return digits.images[order] / 16, digits.target[order].astype(np.int64)
 

@@ -1,4 +1,4 @@
-"""Synthetic data of known structure, drawn for each run from its own stream: x (R, n, d) float32 with labels or targets.
+"""Synthetic data of known structure, drawn for each run from its own stream: x (R, n, d) float32, labels or targets.
 
 Classes are int64 (R, n), numbers float32 (R, n, 1). Draws of more samples do not begin with those of fewer.
 """
@@ -6,6 +6,7 @@ Classes are int64 (R, n), numbers float32 (R, n, 1). Draws of more samples do no
 import torch
 
 from dyntoolkit.engine.streams import Stream
+from dyntoolkit.errors import InputError
 from dyntoolkit.probes.walsh import cube
 
 Tensor = torch.Tensor
@@ -34,9 +35,11 @@ def spirals(stream: Stream, n: int, noise: Tensor) -> Samples:
 
 
 def xor(stream: Stream, n: int, noise: Tensor) -> Samples:
-    """Points of the square [-1, 1]^2; class 1 where the signs of the coordinates differ; Gaussian noise (R,) on x."""
+    """The square [-1, 1]^2: signs of the coordinates alike or, in every other sample, not; Gaussian noise (R,) on x."""
+    y = _in_turn(stream, n)
     x = stream.uniform(n, 2)
-    return _noisy(x, noise, stream), (x.prod(2) < 0).long()
+    second = x[:, :, 0].sign() * x[:, :, 1].abs() * (1 - 2 * y)  # as the first one in class 0, against it in class 1
+    return _noisy(torch.stack([x[:, :, 0], second], 2), noise, stream), y
 
 
 def circles(stream: Stream, n: int, noise: Tensor) -> Samples:
@@ -61,22 +64,26 @@ def sines_at(x: Tensor) -> Tensor:
 def parity(stream: Stream, n: int, n_bits: int, k: int) -> Samples:
     """n different points of the cube {-1, 1}^n_bits; class 1 where the product of the first k bits is -1.
 
-    n: at most 2^n_bits.
+    InputError where n is more than the 2^n_bits points that there are.
     """
+    if n > 2**n_bits:
+        raise InputError(
+            f"n_bits: {n_bits} bits have {2**n_bits:,} points, {n:,} are needed to train and test.", "n_bits"
+        )
     x = cube(n_bits)[stream.permutations(2**n_bits)[:, :n]]  # (R, n, n_bits)
     return x, (x[:, :, :k].prod(2) < 0).long()
 
 
 def gaussian(stream: Stream, n: int, dim: int) -> Samples:
     """Gaussian inputs; the target is the sum of the first three, each with a sign of the run's own, over sqrt(3)."""
-    x, signs = stream.normal(n, dim), stream.signs(NEURONS)
+    signs, x = stream.signs(NEURONS), stream.normal(n, dim)  # the truth first: it is the same for any n
     return x, x[:, :, :NEURONS] @ signs.unsqueeze(2) / NEURONS**0.5
 
 
 def teacher(stream: Stream, n: int, dim: int) -> Samples:
     """Gaussian inputs; the target is a network of three ReLUs with unit input weights and outputs 1, -1 and 1."""
+    w = torch.nn.functional.normalize(stream.normal(dim, NEURONS), dim=1)  # (R, dim, 3), first: the same for any n
     x = stream.normal(n, dim)
-    w = torch.nn.functional.normalize(stream.normal(dim, NEURONS), dim=1)  # (R, dim, 3)
     return x, torch.relu(x @ w) @ torch.tensor([[1.0], [-1.0], [1.0]], dtype=torch.float32)
 
 
