@@ -127,7 +127,7 @@ def test_what_is_wrong_with_an_entry_is_one_sentence_and_everything_else_works(v
     assert [note.split(":")[2].split()[2] for note in notes] == ["bare", "exits", "gone", "none", "taken"]
     wanted = (
         "the name 'label_noise' is taken (dyntoolkit.phenomena.label_noise.linear.simulate).",
-        "cannot be loaded: SystemExit: 7 (exits.py, line 2)",
+        "cannot be loaded: SystemExit: 7 (exits.py, line 2: sys.exit(7))",
         "cannot be loaded: AttributeError: module 'some_broken.experiments' has no attribute 'GONE'",
         "is no dyntoolkit Experiment, but type.",
         "the name 'valley.deep' is taken (some_valley.experiments.simulate).",
