@@ -1,8 +1,7 @@
 """The dashboard of any experiment: controls, presets, buttons, the live figure, status and claims."""
 
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,8 +12,9 @@ from IPython.display import display
 from dyntoolkit.dashboard import headless
 from dyntoolkit.dashboard.board import Board
 from dyntoolkit.dashboard.claims_view import FURTHER, claims_html
+from dyntoolkit.dashboard.file_row import FileRow
 from dyntoolkit.dashboard.history_view import HistoryView
-from dyntoolkit.dashboard.layout import claims_box, close_all, lay_out, settings_box, view_box
+from dyntoolkit.dashboard.layout import claims_box, close_all, lay_out, view_box
 from dyntoolkit.dashboard.link import link, settings_words
 from dyntoolkit.dashboard.live_picture import LivePicture, run_png
 from dyntoolkit.dashboard.monitor import Monitor
@@ -25,16 +25,17 @@ from dyntoolkit.dashboard.runner import Job, Progress, Runner, State
 from dyntoolkit.dashboard.sliders import SliderPanel
 from dyntoolkit.dashboard.time_lapse import TimeLapse
 from dyntoolkit.dashboard.trained_map import TrainedMap
+from dyntoolkit.dashboard.work import Work
 from dyntoolkit.engine.choice import preload
-from dyntoolkit.engine.history import History
+from dyntoolkit.engine.history import History, Live
 from dyntoolkit.errors import InputError
 from dyntoolkit.experiment import Experiment
-from dyntoolkit.experiment.config import Config
+from dyntoolkit.experiment.config import Config, carry_over, watched
 from dyntoolkit.experiment.judging import Verdict, judge_history
 from dyntoolkit.experiment.plan import Plan
+from dyntoolkit.experiment.record import FILE_LIMIT
 from dyntoolkit.experiment.training import Start
 from dyntoolkit.experiment.words import divergence_words, problem_words, seeds_words
-from dyntoolkit.figure.panels import Panel
 
 ENDED = "Ended: its variable now holds something else."
 
@@ -43,7 +44,8 @@ class Dashboard:
     """An experiment with its sliders; moving one trains the network anew, in a thread of its own.
 
     claims: the verdicts on the newest run, [] until it is finished. config, seeds: of that run. earlier: whose place it
-    takes; what was moved there stays where it is, as `moved` says.
+    takes; what was moved there stays where it is, as `moved` says. original: the experiment as it was asked for;
+    `experiment` is what it has become by a reader's file of data (see `use_file`).
 
     Its widgets are made when one of them is first asked for, be it by a reader who comes near (`train_when_near`), a
     button elsewhere, or Python: the attributes below, and `box`, which holds them all.
@@ -55,6 +57,7 @@ class Dashboard:
     monitor: Monitor
     view: HistoryView
     lapse: TimeLapse
+    file_row: FileRow | None
     sliders: SliderPanel
     presets: Presets
     seed: Any
@@ -75,9 +78,8 @@ class Dashboard:
         earlier: "Dashboard | None" = None,
     ) -> None:
         preload()
-        for preset in experiment.presets:
-            experiment.configure(preset)  # a wrong one is said here, in the cell that asks, not when its button is made
-        self.experiment = experiment
+        _check_presets(experiment)  # a wrong one is said here, in the cell that asks, not when its button is made
+        self.experiment = self.original = experiment
         self.first: Any = experiment.configure() if config is None else config  # what it was asked for
         self._start = (seed, n_seeds)
         self.config: Any = earlier.moved(self.first) if earlier else self.first
@@ -86,9 +88,10 @@ class Dashboard:
         self.claims: list[Verdict] = []
         self.runner = Runner()
         self._said = threading.Lock()  # guards `_work` and what is said about it
-        self._work: object = None  # stands for the newest job; what an older one has to say is not heard any more
+        self._work: Work | None = None  # the newest job; what an older one has to say is not heard any more
+        self._refused = ""  # why a file of the reader's was not taken; said until the next run
         self._quiet = False  # while widgets are set by the dashboard itself
-        self._building = threading.RLock()  # guards the two below
+        self._building = threading.RLock()  # guards the two below, and is held while runs begin
         self._built = False
         self._elsewhere: list[tuple[Any, Callable[[], Any]]] = []  # boxes in other cells, and what is to be in them
         self._shown_by = ""  # the execution of a cell that has displayed it
@@ -119,10 +122,11 @@ class Dashboard:
                 return
             self._built = True
             self._make()
+            self._set_up(self.config)
             self._connect()
-            grid = self._lay_out()
+            self._lay_out()
             with self._place.hold_sync():
-                self._place.children = [self._placeholder, grid] if self._placeholder else [grid]
+                self._place.children = [self._placeholder, self._grid] if self._placeholder else [self._grid]
                 self._place.remove_class("dyn-placeholder").add_class("dyn-dashboard")
             for box, part in self._elsewhere:
                 _fill(box, part())
@@ -145,22 +149,63 @@ class Dashboard:
 
     def train(self, *, step: bool = False) -> None:
         """Train the settings shown, from the start (to the first measured frame with `step`); wrong ones are said."""
+        with self._building:
+            try:
+                config = self.experiment.config(**self.sliders.values())
+            except Exception as problem:  # an InputError, or a mistake in the reader's own rules between fields
+                self._take_over()
+                self.runner.stop()
+                self._say_problem(problem)
+                return
+            work = self._take_over()
+            self.config, self.seeds = config, self._seeds()
+            self.claims = []
+            self.sweep_board.layout.display = "none"
+            self.claims_html.value = claims_html(self.experiment.claims)
+            self._show_settings()
+            job = self._job(work, seeds_words(self.seeds), [work.begin(config, self.seeds)], self._judge)
+            self.runner.submit(replace(job, hears=True), step=step)
+
+    def watch(self) -> bool:
+        """Go on with the present run if what the sliders show differs in what is watched only; False if it does not."""
+        with self._building:
+            try:
+                config = self.experiment.config(**self.sliders.values())
+            except Exception:  # `train` says it
+                return False
+            live = watched(self.config, config)
+            if not live or self._seeds() != self.seeds or not self.runner.watch(Live(live)):
+                return False
+            self.config = config
+            self._show_settings()
+            return True
+
+    def use_file(self, name: str, content: bytes) -> None:
+        """Become the dashboard of the experiment on this file of data, and train; a wrong file is said, and no more.
+
+        Sliders that were moved stay where they are, as far as they are there and the file asks for nothing else.
+        """
         try:
-            config = self.experiment.config(**self.sliders.values())
-        except InputError as problem:
-            self._take_over()
-            self.runner.stop()
-            self.monitor.status.say(str(problem), error=True)
+            experiment = self.original.with_file(name, content)
+            _check_presets(experiment)
+        except Exception as problem:  # an InputError, or a mistake in the reader's own code
+            self._refuse(problem_words(problem))
             return
-        work = self._take_over()
-        self.config, self.seeds = config, tuple(range(self.seed.value, self.seed.value + self.n_seeds.value))
-        self.claims = []
-        self.sweep_board.layout.display = "none"
-        self.presets.highlight(config)
-        self.claims_html.value = claims_html(self.experiment.claims)
-        with (status := self.monitor.status).hold_sync():
-            status.link, status.settings = link(self.experiment, config, self.seeds), settings_words(config)
-        self.runner.submit(self._job(work, seeds_words(self.seeds), [self._begin()], self._judge), step=step)
+        with self._building:
+            if self.runner.closed:
+                return
+            config = _kept(self.experiment.configure(), self.sliders.values(), experiment.configure())
+            self._take_over()
+            self.experiment = experiment
+            self.view.clear()
+            self.buttons["pin"].description = "Pin"
+            self._set_up(config)
+            if self.file_row:
+                self.file_row.file = name
+            self._grid.children = self._parts()
+            for box, part in self._elsewhere:
+                _fill(box, part())
+            self.train()
 
     def train_when_near(self) -> None:
         """Build it and train once a reader comes near (of several dashboards on a page, those that are looked at)."""
@@ -172,8 +217,8 @@ class Dashboard:
         """Train what the claims need beyond the present run, controls and sweeps (and it, if it is not finished)."""
         plan = Plan(self.experiment, self.config, self.seeds)
         finished = [self.history] if self.claims and self.history is not None else []
-        stages = plan.stages if finished else [self._begin(), *plan.stages]
         work = self._take_over()
+        stages = plan.stages if finished else [work.begin(self.config, self.seeds), *plan.stages]
         job = self._job(work, "negative controls", stages, partial(self._judge_plan, plan, finished))
         self.runner.submit(replace(job, on_history=partial(self._draw_plan, plan, list(finished), work)))
 
@@ -181,23 +226,14 @@ class Dashboard:
         """Train the experiment's map around the settings shown (after their own run, if it is not finished)."""
         grid = TrainedMap(self.experiment, self.config, self.seeds[0])
         finished = [self.history] if self.claims and self.history is not None else []
-        stages = grid.stages if finished else [self._begin(), *grid.stages]
         work = self._take_over()
+        stages = grid.stages if finished else [work.begin(self.config, self.seeds), *grid.stages]
         job = self._job(work, "the map", stages, lambda work, histories: self._judge(work, [*finished, *histories]))
         self.runner.submit(replace(job, on_history=partial(self._draw_map, grid, work)))
 
     def moved(self, asked: Config) -> Config:
-        """The settings `asked` for, with the sliders that were moved here at their values.
-
-        Left out are fields that do not exist any more or refuse the value, and those that are asked for otherwise now.
-        """
-        before, wanted, kept = self.first.asdict(), asked.asdict(), asked
-        shown = self.sliders.values() if self._built else self.config.asdict()
-        for name, value in shown.items():
-            if name in wanted and value != before[name] and wanted[name] == before[name]:
-                with suppress(InputError):
-                    kept = kept.replace(**{name: value})
-        return kept
+        """The settings `asked` for, with the sliders that were moved here at their values (see `_kept`)."""
+        return _kept(self.first, self.sliders.values() if self._built else self.config.asdict(), asked)
 
     def moved_seeds(self, asked: tuple[int, int]) -> tuple[int, int]:
         """The first seed and the number of seeds, likewise."""
@@ -207,8 +243,11 @@ class Dashboard:
         return seed, n_seeds
 
     def apply(self, preset: str) -> None:
-        """Set a preset's values and train."""
-        self._set(self.experiment.configure(preset))
+        """Set a preset's values and train; one that is none of the experiment on the reader's data is said."""
+        try:
+            self._set(self.experiment.configure(preset))
+        except InputError as problem:
+            self._refuse(str(problem))
 
     def reset(self) -> None:
         """Back to the first preset and the first seed."""
@@ -291,39 +330,48 @@ class Dashboard:
         if not self._shown_by or self._shown_by != headless.execution():
             self.show()
 
+    def _seeds(self) -> tuple[int, ...]:
+        """The seeds shown."""
+        return tuple(range(self.seed.value, self.seed.value + self.n_seeds.value))
+
+    def _show_settings(self) -> None:
+        """Which preset the settings are, and what replays them."""
+        self.presets.highlight(self.config)
+        with (status := self.monitor.status).hold_sync():
+            status.link, status.settings = link(self.original, self.config, self.seeds), settings_words(self.config)
+
     def _set(self, config: Config) -> None:
         if not self.sliders.set(config):
             self.train()
 
     # What the worker does; everything below up to `_connect` runs in its thread.
 
-    def _begin(self) -> Start:
-        return partial(self.experiment.start, [self.config] * len(self.seeds), self.seeds)
-
-    def _job(self, work: object, what: str, stages: Sequence[Start], end: Callable[..., None]) -> Job:
+    def _job(self, work: Work, what: str, stages: Sequence[Start], end: Callable[..., None]) -> Job:
         tell, fail = partial(self._tell, work, what), partial(self._fail, work)
         return Job(stages, partial(self._draw, work), tell, partial(end, work), fail)
 
-    def _draw(self, work: object, history: History) -> None:
-        main = history.seeds == self.seeds and set(history.configs) == {self.config}  # not a control
-        if self._work is work and main:
+    def _draw(self, work: Work, history: History) -> None:
+        if self._work is work and history is work.own:
             self.view.extend(work, history)
-
-    def _panels_of(self, history: History) -> list[Panel]:
-        return self.experiment.panels(history)
 
     def _say_problem(self, problem: Exception) -> None:
         self.monitor.status.say(problem_words(problem), error=True)
 
-    def _draw_plan(self, plan: Plan, done: list[History], work: object, history: History) -> None:
+    def _refuse(self, sentence: str) -> None:
+        """Say, until the next run begins, why something of the reader's was not taken."""
+        with self._said:
+            self._refused = sentence
+            self.monitor.status.say(sentence, error=True)
+
+    def _draw_plan(self, plan: Plan, done: list[History], work: Work, history: History) -> None:
         """The own run as ever; and, run by run as they finish, the figure of all of them."""
         self._draw(work, history)
-        if self._work is work and history.done and self.experiment.sweep_panels is not None:
+        if self._work is work and history.done and work.experiment.sweep_panels is not None:
             done.append(history)
-            self.sweep_board.show(self.experiment.sweep_panels(plan.rows(done)))
+            self.sweep_board.show(work.experiment.sweep_panels(plan.rows(done)))
             self.sweep_board.layout.display = "block"
 
-    def _draw_map(self, grid: TrainedMap, work: object, history: History) -> None:
+    def _draw_map(self, grid: TrainedMap, work: Work, history: History) -> None:
         """The own run as ever; and the cells of the map as they fill in."""
         if self._work is work and grid.fill(history):
             self.map_board.show([grid.panel()], history.step)
@@ -331,13 +379,13 @@ class Dashboard:
         else:
             self._draw(work, history)
 
-    def _tell(self, work: object, what: str, progress: Progress) -> None:
+    def _tell(self, work: Work, what: str, progress: Progress) -> None:
         with self._said:
             if self._work is not work:
                 return
             self.monitor.show(progress)
             self.buttons["pause"].description = "Resume" if progress.state is State.PAUSED else "Pause"
-            trouble = divergence_words(self.history) if self.history and self.view.of is work else ""
+            trouble = self._refused or (divergence_words(self.history) if self.history and self.view.of is work else "")
             self.monitor.status.say(trouble or self._words(what, progress), error=bool(trouble))
             if progress.state is State.STOPPED and not self.claims:
                 note = f"stopped at step {progress.step:,}: not judged"
@@ -351,23 +399,27 @@ class Dashboard:
             words.append(f"{actions.when}: {actions.labels[chosen]}.")
         return " ".join([*words, *self.config.warnings()])
 
-    def _judge(self, work: object, histories: list[History]) -> None:
-        verdicts = judge_history(self.experiment, histories[0])
+    def _judge(self, work: Work, histories: list[History]) -> None:
+        with self._building:
+            if self._work is work and self.config != histories[0].config:  # what is to be watched came too late
+                self.train()
+                return
+        verdicts = judge_history(work.experiment, histories[0])
         self._show_claims(work, verdicts)
         with self._said:
             if self._work is work:
-                self._picture.draw_soon(partial(run_png, self.experiment, histories[0], verdicts))
+                self._picture.draw_soon(partial(run_png, work.experiment, histories[0], verdicts))
 
-    def _judge_plan(self, plan: Plan, finished: list[History], work: object, histories: list[History]) -> None:
+    def _judge_plan(self, plan: Plan, finished: list[History], work: Work, histories: list[History]) -> None:
         self._show_claims(work, plan.verdicts([*finished, *histories]))
 
-    def _show_claims(self, work: object, verdicts: list[Verdict]) -> None:
+    def _show_claims(self, work: Work, verdicts: list[Verdict]) -> None:
         with self._said:
             if self._work is work:
                 self.claims = verdicts
-                self.claims_html.value = claims_html(self.experiment.claims, verdicts, FURTHER)
+                self.claims_html.value = claims_html(work.experiment.claims, verdicts, FURTHER)
 
-    def _fail(self, work: object, problem: Exception) -> None:
+    def _fail(self, work: Work, problem: Exception) -> None:
         with self._said:
             if self._work is work:
                 self._say_problem(problem)
@@ -382,12 +434,13 @@ class Dashboard:
         self.map_board = Board(f"{experiment.title}: the map")
         self.map_board.layout.display = "none"
         self.monitor = Monitor()
-        self.view = HistoryView(self.board, self._panels_of, self._say_problem)
+        self.view = HistoryView(self.board, self._say_problem)
         self.lapse = self.view.lapse
-        self.sliders = SliderPanel(self.config)
-        self.presets = Presets(experiment, self.apply)
+        self.file_row = FileRow(FILE_LIMIT, self.use_file, self._refuse) if experiment.file else None
         self.seed = widgets.BoundedIntText(self.seeds[0], min=0, max=2**32 - 1, description="Seed")
         self.n_seeds = widgets.IntSlider(len(self.seeds), min=1, max=MAX_SEEDS, description="Number of seeds")
+        self._seed_fields = widgets.VBox([self.seed, self.n_seeds]).add_class("dyn-seeds")
+        self._settings = widgets.VBox().add_class("dyn-controls")
         self.buttons = {name: self._button(name) for name in ("run", "pause", "step", "stop", "reset", "pin")}
         labels = experiment.actions.labels if experiment.actions else {}
         self.actions = {name: self._button(f"act-{name}", label) for name, label in labels.items()}
@@ -396,15 +449,31 @@ class Dashboard:
         self.map = widgets.VBox([self.map_run, self.map_board.add_class("dyn-sweep")]).add_class("dyn-map")
         self.claims_html = widgets.HTML(claims_html(experiment.claims)).add_class("dyn-claims")
 
-    def _lay_out(self) -> Any:
+    def _set_up(self, config: Config) -> None:
+        """Sliders and presets of the present experiment, in place of those that were there."""
+        self.sliders = SliderPanel(config)
+        self.sliders.on_change(self._moved)
+        self.presets = Presets(self.experiment, self.apply)
+        self.presets.highlight(config)
+        before, first = self._settings.children, [self.file_row] if self.file_row else []
+        parts = [*first, self.sliders.main, self.presets.box, self._seed_fields, self.sliders.more]
+        self._settings.children = parts
+        for part in before:
+            if part not in parts:
+                close_all(part)
+
+    def _lay_out(self) -> None:
         """All widgets in one box, except the map, which has a cell of its own."""
         when = self.experiment.actions.when if self.experiment.actions else ""
-        view = view_box(
+        self._view_box = view_box(
             self.buttons.values(), self.monitor, self.board, list(self.actions.values()), when, self.view.lapse
         )
-        settings = settings_box(self.sliders, self.presets, (self.seed, self.n_seeds))
         self._claims_box = claims_box(self.claims_html, self.controls_run, self.sweep_board)
-        return lay_out([view, settings, self._claims_box] if self.experiment.claims else [view, settings])
+        self._grid = lay_out(self._parts())
+
+    def _parts(self) -> list[Any]:
+        parts = [self._view_box, self._settings]
+        return [*parts, self._claims_box] if self.experiment.claims else parts
 
     def _switch_off(self) -> None:
         self.sliders.disable()
@@ -415,18 +484,19 @@ class Dashboard:
             self.controls_run,
             self.map_run,
         )
-        for widget in (*others, self.seed, self.n_seeds):
+        for widget in (*others, self.seed, self.n_seeds, *([self.file_row] if self.file_row else [])):
             widget.disabled = True
         self.monitor.status.say(ENDED)
 
-    def _take_over(self) -> object:
+    def _take_over(self) -> Work:
         """Make all earlier work unheard."""
         if self._placeholder:
             self._placeholder.heard = True
         with self._said:
-            self._work = object()
+            self._work = work = Work(self.experiment)
+            self._refused = ""
             self._picture.keep()
-            return self._work
+            return work
 
     def _listen(self, _board: object, message: dict[str, Any], _buffers: object) -> None:
         """The board came up on a page: what the worker said while the page was being opened may have missed it, so
@@ -445,12 +515,14 @@ class Dashboard:
             button.on_click(partial(_call, partial(self.act, name)))
         self.controls_run.on_click(partial(_call, self.train_controls))
         self.map_run.on_click(partial(_call, self.train_map))
-        self.sliders.on_change(self.train)
         for name, widget in (("seed", self.seed), ("n_seeds", self.n_seeds)):
             widget.add_class("dyn-field").add_class(f"dyn-field-{name}")
             widget.observe(self._seed_moved, "value")
-        self.presets.highlight(self.config)
         self.board.on_msg(self._listen)
+
+    def _moved(self) -> None:
+        if not self.watch():
+            self.train()
 
     def _seed_moved(self, _change: object) -> None:
         if not self._quiet:
@@ -458,6 +530,21 @@ class Dashboard:
 
     def _button(self, name: str, label: str = "") -> Any:
         return widgets.Button(description=label or name.capitalize()).add_class(f"dyn-{name}")
+
+
+def _check_presets(experiment: Experiment) -> None:
+    for preset in experiment.presets:
+        experiment.configure(preset)
+
+
+def _kept(before: Config, shown: Mapping[str, Any], asked: Config) -> Config:
+    """The settings asked for, with the values shown that were moved from those `before`.
+
+    Left out are fields that do not exist any more or refuse the value, and those that are asked for otherwise now.
+    """
+    was, wanted = before.asdict(), asked.asdict()
+    stays = {name for name in was if name in wanted and wanted[name] == was[name]}
+    return carry_over({name: value for name, value in shown.items() if name in stays and value != was[name]}, asked)
 
 
 def _call(action: Callable[[], None], _button: object) -> None:

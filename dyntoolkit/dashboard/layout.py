@@ -7,8 +7,6 @@ import ipywidgets as widgets
 
 from dyntoolkit.dashboard.board import Board
 from dyntoolkit.dashboard.monitor import Monitor
-from dyntoolkit.dashboard.presets import Presets
-from dyntoolkit.dashboard.sliders import SliderPanel
 from dyntoolkit.dashboard.time_lapse import TimeLapse
 
 
@@ -27,12 +25,6 @@ def view_box(
     if actions:
         shown.append(widgets.HBox([widgets.Label(f"{when}:"), *actions]).add_class("dyn-actions"))
     return widgets.VBox([*shown, lapse.box]).add_class("dyn-view")
-
-
-def settings_box(sliders: SliderPanel, presets: Presets, seeds: Sequence[Any]) -> Any:
-    """The main settings, presets, seeds, and the other settings."""
-    parts = [sliders.main, presets.box, widgets.VBox(list(seeds)).add_class("dyn-seeds"), sliders.more]
-    return widgets.VBox(parts).add_class("dyn-controls")
 
 
 def claims_box(verdicts: Any, button: Any, sweep_board: Board) -> Any:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from urllib.parse import urlencode
 
 from dyntoolkit.experiment import Experiment
-from dyntoolkit.experiment.config import Config
+from dyntoolkit.experiment.config import Config, carry_over
 from dyntoolkit.experiment.words import number_words
 
 
@@ -16,6 +16,8 @@ def link(experiment: Experiment, config: Config, seeds: Sequence[int]) -> str:
     >>> link(noise, noise.configure("fast", lr=0.1), [3, 4])
     'preset=fast&lr=0.1&seed=3&n_seeds=2'
     """
+    if type(config) is not experiment.config:  # that of a reader's file: its own fields mean nothing without it
+        config = carry_over(config.asdict(), experiment.config())
     presets = {name: experiment.configure(name) for name in experiment.presets}
     changes = {name: _changes(config, preset) for name, preset in presets.items()}
     nearest = min(changes, key=lambda name: len(changes[name]))

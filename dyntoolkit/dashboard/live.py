@@ -23,7 +23,7 @@ _live: list[_Entry] = []
 
 def enter(dashboard: Dashboard) -> bool:
     """Register a dashboard; end those of an earlier execution of its cell. Whether it is the only one now."""
-    entry = _Entry(dashboard, headless.cell() or dashboard.experiment.name, headless.execution())
+    entry = _Entry(dashboard, headless.cell() or dashboard.original.name, headless.execution())
     for old in list(_live):
         if old.place == entry.place and (old.execution != entry.execution or not entry.execution):
             _live.remove(old)
@@ -38,19 +38,19 @@ def enter(dashboard: Dashboard) -> bool:
 def earlier(name: str) -> Dashboard | None:
     """The dashboard of this experiment that an earlier execution of the present cell has made, if it is alive."""
     place, execution = headless.cell() or name, headless.execution()
-    same = [entry for entry in _live if entry.place == place and entry.dashboard.experiment.name == name]
+    same = [entry for entry in _live if entry.place == place and entry.dashboard.original.name == name]
     return next((entry.dashboard for entry in same if entry.execution != execution or not execution), None)
 
 
 def newest(name: str) -> Dashboard | None:
     """The newest live dashboard of this experiment, if there is one."""
-    same = [entry.dashboard for entry in _live if entry.dashboard.experiment.name == name]
+    same = [entry.dashboard for entry in _live if entry.dashboard.original.name == name]
     return same[-1] if same else None
 
 
 def present(dashboard: Dashboard) -> Dashboard:
     """The dashboard itself or, once it is closed, the newest live one of the same experiment, if there is one."""
-    return (newest(dashboard.experiment.name) or dashboard) if dashboard.runner.closed else dashboard
+    return (newest(dashboard.original.name) or dashboard) if dashboard.runner.closed else dashboard
 
 
 def _after_cell(_result: object) -> None:

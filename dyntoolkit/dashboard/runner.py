@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from dyntoolkit.dashboard.turns import TURNS
-from dyntoolkit.engine.history import Frame, History
+from dyntoolkit.engine.history import Frame, History, Live
 from dyntoolkit.experiment.training import Start
 
 DEBOUNCE = 0.03  # seconds without a newer request before training starts
@@ -54,6 +54,7 @@ class Job:
     on_history: the growing history, as soon as two measured frames make a curve (or DRAW_EVERY seconds have passed),
     then at most every DRAW_EVERY seconds, and at a stage's end.
     on_end: the histories of all stages, once all are trained. on_error: what went wrong; the next job works.
+    hears: whether what is watched may change on the way, and with it the settings of the histories.
     """
 
     stages: Sequence[Start]
@@ -61,6 +62,7 @@ class Job:
     on_progress: Callable[[Progress], None]
     on_end: Callable[[list[History]], None]
     on_error: Callable[[Exception], None]
+    hears: bool = False
 
 
 class Mode(enum.Enum):
@@ -85,6 +87,8 @@ class Runner:
         self._generation = 0  # counts requests and stops: work of an older generation drops out
         self._mode = Mode.RUN
         self._action: str | None = None  # what to do as soon as a frame asks
+        self._hears = False  # whether the present job can be told what to watch
+        self._live: Live | None = None  # what to watch from the next frame on
         self._closed = False
         self._thread: threading.Thread | None = None
 
@@ -115,6 +119,13 @@ class Runner:
         """Do this in the present run (or the one just submitted) as soon as one of its frames asks."""
         with self._mail:
             self._action = name
+
+    def watch(self, live: Live) -> bool:
+        """Watch this in the present job from its next frame on; False where none goes on that hears."""
+        with self._mail:
+            if self._hears:
+                self._live = live
+            return self._hears
 
     @property
     def action(self) -> str | None:
@@ -152,6 +163,7 @@ class Runner:
 
     def _turn(self) -> None:
         self._generation += 1
+        self._hears, self._live = False, None
         self._mail.notify_all()
 
     def _report(self, job: Job, progress: Progress) -> None:
@@ -225,6 +237,7 @@ class _Training:
     def run(self, start: Start) -> History:
         self.history, frames = start()
         self.since = time.monotonic()
+        self.listen(begins=self.job.hears)
         self.tell(State.RUNNING)
         try:
             frame = next(frames, None)
@@ -238,6 +251,7 @@ class _Training:
                     break
                 frame = self.pull(frames, asked=frame.asks)
         finally:
+            self.listen(begins=False)
             if isinstance(frames, Generator):
                 frames.close()
         self.seconds += time.monotonic() - self.since
@@ -246,16 +260,37 @@ class _Training:
             self.show()
         return self.history
 
+    def listen(self, *, begins: bool) -> None:
+        """From now on the run can be told what to watch, or no more; what it has not heard by then is dropped."""
+        runner = self.runner
+        with runner._mail:
+            if runner._generation == self.generation:
+                runner._hears, runner._live = begins, None
+
     def pull(self, frames: Iterator[Frame], *, asked: bool) -> Frame | None:
-        """The next frame, after the action that was chosen for this moment; None at the end."""
-        action = None
-        if asked:
-            with self.runner._mail:
-                action, self.runner._action = self.runner._action, None
-        if action is None or not isinstance(frames, Generator):
+        """The next frame, once told what to watch and which action was chosen for this moment; None at the end."""
+        sent = self.news_for_the_run(asked=asked)
+        if isinstance(sent, Live):
+            self.history.watch(sent)
+        if sent is None or not isinstance(frames, Generator):
             return next(frames, None)
-        after: Frame = frames.send(action)  # what asks is never the last frame
-        return after
+        try:
+            frame: Frame = frames.send(sent)
+        except StopIteration:
+            return None
+        return frame
+
+    def news_for_the_run(self, *, asked: bool) -> str | Live | None:
+        """What to send into it now; one thing at a time, an action first: its moment passes."""
+        runner = self.runner
+        with runner._mail:
+            if asked and runner._action is not None:
+                action, runner._action = runner._action, None
+                return action
+            if runner._generation != self.generation or self.history.done:  # nothing more would be measured
+                return None
+            live, runner._live = runner._live, None
+            return live
 
     def may_go_on(self, *, measured: bool) -> bool:
         """Wait while paused, or while another dashboard trains; False when the job was given up or replaced."""

@@ -2,7 +2,8 @@
 
 import dataclasses
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self, dataclass_transform
 
@@ -166,6 +167,22 @@ class Config(_Fields):
             name: dataclasses.replace(slider, label=slider.label or name.replace("_", " "))
             for name, slider in named.items()
         }
+
+
+def carry_over(values: Mapping[str, Any], to: Config) -> Config:
+    """The settings `to` with those of the values that they have a field for and take."""
+    fields = to.sliders()
+    for name, value in values.items():
+        if name in fields:
+            with suppress(InputError):
+                to = to.replace(**{name: value})
+    return to
+
+
+def watched(before: Config, after: Config) -> dict[str, Any]:
+    """The live fields of `after`, name -> value, if it differs from `before` in nothing else; {} if in more."""
+    live = {name: getattr(after, name) for name, slider in after.sliders().items() if slider.live}
+    return live if type(before) is type(after) and before.asdict() | live == after.asdict() else {}
 
 
 def _check_description(cls: type, field: "dataclasses.Field[Any]") -> None:

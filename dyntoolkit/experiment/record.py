@@ -174,10 +174,12 @@ class Experiment:
         """
         if self.file is None:
             raise InputError(f"{self.name} takes no file of data.", "file")
-        if len(content) > FILE_LIMIT:
-            size = f"{len(content) / 1e6:.0f} MB"
-            raise InputError(f"{name} has {size}: a file may have {FILE_LIMIT // 10**6} MB at most.", "file")
-        return self.file(name, content)
+        check_file_size(name, len(content))
+        given: Any = self.file(name, content)  # of anybody's code
+        if not isinstance(given, Experiment):
+            got = type(given).__name__
+            raise InputError(f"file of {self.name} must return an Experiment; it returned {got}.", "file")
+        return given
 
     def start(self, configs: Sequence[Any], seeds: Sequence[int]) -> tuple[History, Iterator[Frame]]:
         """An empty history of these runs (one config and one seed each) and the frames to append to it."""
@@ -199,6 +201,13 @@ class Experiment:
         from dyntoolkit.figure.plotly_figure import plotly_figure  # loaded where it is wanted: it takes a while
 
         return plotly_figure(self.panels(history))
+
+
+def check_file_size(name: str, size: int) -> None:
+    """InputError for a file of more bytes than are taken."""
+    if size > FILE_LIMIT:
+        limit = f"a file of data may have {FILE_LIMIT / 1e6:.0f} MB at most"
+        raise InputError(f"{name} has {size / 1e6:.1f} MB: {limit}.", "file")
 
 
 def _first_sentence(config: type[Config]) -> str:

@@ -165,11 +165,12 @@ def test_a_figure_that_fails_is_told_and_the_next_step_works(dashboard, tiny, un
     def broken(history):
         raise ZeroDivisionError("no figure")
 
-    experiment, dashboard.experiment = dashboard.experiment, replace(tiny, panels=broken)
+    work = dashboard.view.of
+    work.experiment = replace(tiny, panels=broken)
     dashboard.lapse.slider.value = 3
     until(lambda: dashboard.monitor.status.error)
     assert "no figure" in dashboard.monitor.status.text
-    dashboard.experiment = experiment
+    work.experiment = tiny
     dashboard.lapse.slider.value = 4
     until(lambda: shown(dashboard) == [0, 10, 20, 30, 40])
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dyntoolkit.errors import InputError
-from dyntoolkit.experiment.config import Config, choice, number, switch
+from dyntoolkit.experiment.config import Config, carry_over, choice, number, switch, watched
 
 
 class Settings(Config):
@@ -272,3 +272,26 @@ def test_a_number_that_is_annotated_as_a_float_takes_fractions():
 def test_a_default_that_is_no_number_is_refused(default):
     with pytest.raises(InputError, match="number takes a number as its default, got"):
         number(default, 0, 1)
+
+
+def test_values_are_carried_over_as_far_as_they_are_taken():
+    class Other(Config):
+        lr: float = number(0.1, 1e-4, 1.0)
+        mode: str = choice("loud", ("loud", "noisy"))
+        depth: int = number(2, 1, 9)
+
+    kept = carry_over({"lr": 2.0, "mode": "noisy", "steps": 50, "depth": 3}, Other())
+    assert kept == Other(mode="noisy", depth=3)
+    assert carry_over({"lr": 2.0, "mode": "noisy"}, Settings()) == Settings(lr=2.0)  # by a rule between fields
+
+
+def test_what_differs_in_what_is_watched_only():
+    class Watched(Config):
+        lr: float = number(0.1, 0.0, 1.0)
+        norm: bool = switch(False, live=True)
+        every: int = number(1, 1, 9, live=True)
+
+    assert watched(Watched(), Watched(norm=True)) == {"norm": True, "every": 1}
+    assert watched(Watched(), Watched(norm=True, lr=0.2)) == {}
+    assert watched(Settings(), Settings()) == {}
+    assert watched(Settings(), Watched()) == {}

@@ -239,5 +239,5 @@ def test_an_experiment_may_become_that_of_a_readers_file(monkeypatch):
     with pytest.raises(InputError, match="takes no file of data"):
         TINY.with_file("a.csv", b"1,2")
     monkeypatch.setattr("dyntoolkit.experiment.record.FILE_LIMIT", 2_000_000)
-    with pytest.raises(InputError, match=r"a\.csv has 3 MB: a file may have 2 MB at most"):
+    with pytest.raises(InputError, match=r"a\.csv has 3.0 MB: a file of data may have 2 MB at most"):
         takes.with_file("a.csv", bytes(3_000_000))
