@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import ChoiceLoader, FileSystemLoader
+from jupyter_events import EventLogger
 from tornado.ioloop import IOLoop
 from tornado.web import HTTPError
 from traitlets.config import Config
@@ -180,6 +181,7 @@ class Dashboards(Voila):  # type: ignore[misc]  # Voila ships no types
         for log in (self.log, *map(logging.getLogger, LOGS)):
             log.addFilter(WithoutToken(self.token or ""))
         self.show, self.door = show, door
+        self.event_logger = EventLogger(parent=self)  # or each kernel has one of its own, which is never forgotten
         self.max_sessions = door.max_sessions or most_sessions()
 
     def init_settings(self) -> Any:

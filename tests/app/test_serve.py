@@ -4,6 +4,7 @@ import contextlib
 import errno
 import http.client
 import json
+import logging
 import os
 import re
 import signal
@@ -377,3 +378,16 @@ def test_lab_opens_the_notebooks(tmp_path: Path) -> None:
     assert {path.name for path in notebooks().glob("*.ipynb")} <= names
     assert urlsplit(address).path == "/lab/tree/index.ipynb"
     assert settings["fetchNews"]["default"] == "false"  # else a question lies over the notebook
+
+
+def test_a_server_keeps_nothing_of_a_kernel_that_has_been() -> None:
+    from dyntoolkit.app.door import Door
+    from dyntoolkit.app.page_kernels import PageKernels
+    from dyntoolkit.app.serve import Dashboards
+
+    kernels = PageKernels(parent=Dashboards(show=False, door=Door()))
+    make = kernels.kernel_manager_factory
+    first = make(parent=kernels).event_logger
+    loggers = set(logging.root.manager.loggerDict)
+    assert make(parent=kernels).event_logger is first
+    assert set(logging.root.manager.loggerDict) == loggers
