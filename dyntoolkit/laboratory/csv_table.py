@@ -21,7 +21,7 @@ from dyntoolkit.laboratory.tables import LEAST_ROWS, MOST_ROWS, Array, Table, ch
 from dyntoolkit.laboratory.text_columns import decimal_sign, numbers, text_columns
 
 MOST_BYTES = 50_000_000
-MOST_CELLS = 8_000_000  # that are kept: as Python's texts they take half a gigabyte for a moment
+MOST_CELLS = 4_000_000  # that are kept: as Python's texts they take half a gigabyte for a moment
 MOST_COLUMNS = 10_000
 SAMPLE = 100_000  # characters that the way of writing is recognized by
 HEADER_ROWS = 100  # rows that the first one is compared with
@@ -147,12 +147,11 @@ def _writing(name: str, text: str, separators: Sequence[str]) -> tuple[Writing, 
     whole_rows = text.rfind("\n", 0, SAMPLE) + 1 or text.find("\n", SAMPLE) + 1
     sample = text[:whole_rows] if len(text) > SAMPLE and whole_rows else text
     single = '"' not in sample and re.search(r"(?m)(^|[,;\t|])'[^'\n]*'([,;\t|]|\r?$)", sample)
-    found = []
-    for separator in separators:
-        plain = Writing(separator, "'" if single else '"', None)
-        ways = [plain, plain._replace(escape="\\")] if "\\" in sample else [plain]
-        found.append(max((_fit(way, sample) for way in ways), key=lambda fit: fit.share))
-    best = max(found, key=lambda fit: min(fit.share, ALIKE) if fit.width > 1 else 0)
+    fits = [_fit(Writing(separator, "'" if single else '"', None), sample) for separator in separators]
+    if "\\" in sample:
+        fits += [_fit(fit.writing._replace(escape="\\"), sample) for fit in fits]
+    likely = [fit for fit in fits if fit.width > 1 and fit.share >= ALIKE and fit.writing.separator != " "]
+    best = max(likely or fits, key=lambda fit: (fit.share if fit.width > 1 else 0, -fit.odd))
     if best.width < 2 or best.share < 0.5:
         raise InputError(
             f"{name} has one column only; a target and at least one feature are needed, in columns separated by "
@@ -165,20 +164,27 @@ def _writing(name: str, text: str, separators: Sequence[str]) -> tuple[Writing, 
 
 
 class Fit(NamedTuple):
-    """The share of rows that have as many cells as most have, how many these are, and by which way of writing."""
+    """How well a way of writing fits: the share of rows that have as many cells as most have, and how many these are.
+
+    odd: cells with an odd number of quotes, more where a quoted text was cut.
+    """
 
     share: float
     width: int
+    odd: int
     writing: Writing
 
 
 def _fit(writing: Writing, sample: str) -> Fit:
     try:
-        widths = Counter(len(row) for row in writing.rows(sample) if row)
+        rows = [row for row in writing.rows(sample) if row]
     except csv.Error:  # read in this way it is no table
-        return Fit(0, 1, writing)
-    (width, count), *_ = widths.most_common(1) or [(1, 0)]
-    return Fit(count / max(widths.total(), 1), width, writing)
+        rows = []
+    if not rows:
+        return Fit(0, 1, 0, writing)
+    ((width, count),) = Counter(map(len, rows)).most_common(1)
+    odd = sum(cell.count(writing.quote) % 2 for row in rows for cell in row)
+    return Fit(count / len(rows), width, odd, writing)
 
 
 # Rows.

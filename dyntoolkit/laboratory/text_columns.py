@@ -46,6 +46,9 @@ def text_columns(
     columns, left_out, texts = [], {}, {}
     for name, written in cells.items():
         stripped = [cell.strip() for cell in written]
+        if sign == "." and (plain := _all_plain(stripped)) is not None:  # the usual case, and the fast one
+            columns.append(Column(name, plain))
+            continue
         known = np.array([cell.lower() not in GAPS for cell in stripped], dtype=bool)
         if _dates(stripped, known):
             left_out[name] = "dates or times"
@@ -73,12 +76,17 @@ def decimal_sign(columns: Sequence[Sequence[str]], commas_likely: bool) -> str:
 
 def numbers(cells: Sequence[str], sign: str) -> Array:
     """The number that each stripped cell stands for, NaN where it stands for none."""
-    if sign == "." and not any("_" in cell for cell in cells):  # Python reads 1_000 as a number, people do not
-        try:
-            return np.fromiter(map(float, cells), float, len(cells))
-        except ValueError:
-            pass  # not all are plain numbers: one by one
     return np.array([_number(cell, sign) for cell in cells], dtype=float)
+
+
+def _all_plain(cells: Sequence[str]) -> Array | None:
+    """The cells as numbers where each is one as Python writes it, or "nan"."""
+    if any("_" in cell for cell in cells):  # Python reads 1_000 as a number, people do not
+        return None
+    try:
+        return np.fromiter(map(float, cells), float, len(cells))
+    except ValueError:
+        return None
 
 
 def _number(cell: str, sign: str) -> float:
