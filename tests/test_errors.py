@@ -1,6 +1,7 @@
 """Errors for people, and what counts as a number."""
 
 import math
+import re
 import sys
 from decimal import Decimal
 from fractions import Fraction
@@ -11,7 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dyntoolkit.errors import InputError, as_number, unknown, whole_number
+from dyntoolkit.errors import InputError, as_number, problem_words, unknown, whole_number
+from dyntoolkit.experiment.claims import at_least
 
 
 def test_an_input_error_is_a_value_error_with_a_field():
@@ -86,3 +88,54 @@ def test_what_is_none_is_named(value):
         whole_number("n_seeds", value, 1, 9)
     assert str(caught.value) == f"n_seeds takes a whole number from 1 to 9, got {value!r}."
     assert caught.value.field == "n_seeds"
+
+
+def test_a_problem_is_its_sentence_or_its_kind_and_text():
+    assert problem_words(InputError("lr takes a number.")) == "lr takes a number."
+    assert problem_words(ZeroDivisionError("by zero")) == "ZeroDivisionError: by zero"
+
+
+def test_an_exception_says_where_it_arose():
+    with pytest.raises(ZeroDivisionError) as caught:
+        _ = 1 / 0
+    words = problem_words(caught.value)
+    assert re.fullmatch(r"ZeroDivisionError: division by zero \(test_errors\.py, line \d+: _ = 1 / 0\)", words)
+
+
+@pytest.mark.parametrize(
+    "fail",
+    [
+        lambda: torch.ones(2, 3) @ torch.ones(2, 3),
+        lambda: Fraction("a third"),
+        lambda: at_least(0.5).holds(None),
+    ],
+)
+def test_deep_in_a_library_it_is_the_last_line_of_ones_own_code(fail):
+    with pytest.raises((RuntimeError, ValueError, TypeError)) as caught:
+        fail()
+    where = fail.__code__.co_firstlineno
+    assert f"(test_errors.py, line {where}: lambda:" in problem_words(caught.value)
+
+
+def test_a_cell_is_called_one(tmp_path):
+    cell = tmp_path / "ipykernel_12" / "345.py"
+    cell.parent.mkdir()
+    cell.write_text("x = 1\ny = x / 0\n")
+    with pytest.raises(ZeroDivisionError) as caught:
+        exec(compile(cell.read_text(), str(cell), "exec"), {})
+    assert problem_words(caught.value) == "ZeroDivisionError: division by zero (a cell, line 2: y = x / 0)"
+
+
+def test_without_code_of_ones_own_it_is_the_line_that_failed():
+    try:
+        at_least(0.5).holds(None)
+    except TypeError as caught:
+        problem = caught.with_traceback(caught.__traceback__.tb_next)
+    assert re.search(r"\(claims\.py, line \d+: .*>.*\)$", problem_words(problem))
+
+
+def test_a_long_text_is_cut():
+    words = problem_words(ValueError("no such thing\n" * 100))
+    assert words.startswith("ValueError: no such thing no such thing")
+    assert words.endswith(" …")
+    assert len(words) < 320
