@@ -17,9 +17,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from dyntoolkit.errors import InputError, unknown
+from dyntoolkit.errors import InputError, problem_words, unknown
 from dyntoolkit.experiment import Experiment
-from dyntoolkit.experiment.words import problem_words
 from dyntoolkit.phenomena import EXPERIMENTS
 
 GROUP = "dyntoolkit.experiments"
