@@ -16,9 +16,8 @@ from dyntoolkit.catalog.registry import find
 from dyntoolkit.engine.choice import Asked, asking
 from dyntoolkit.engine.history import History
 from dyntoolkit.engine.own_state import one_thread
-from dyntoolkit.errors import InputError, whole_number
+from dyntoolkit.errors import InputError, problem_words, whole_number
 from dyntoolkit.experiment import Config, Experiment, Slider, judge_history, run_metrics
-from dyntoolkit.experiment.words import problem_words
 from dyntoolkit.figure.panels import Heat
 
 SECONDS = 3.0  # that one run of any settings may take; what there is by then is looked at

@@ -28,14 +28,14 @@ from dyntoolkit.dashboard.trained_map import TrainedMap
 from dyntoolkit.dashboard.work import Work
 from dyntoolkit.engine.choice import preload
 from dyntoolkit.engine.history import History, Live
-from dyntoolkit.errors import InputError
+from dyntoolkit.errors import InputError, problem_words
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.experiment.config import Config, carry_over, watched
 from dyntoolkit.experiment.judging import Verdict, judge_history
 from dyntoolkit.experiment.plan import Plan
 from dyntoolkit.experiment.record import FILE_LIMIT
 from dyntoolkit.experiment.training import Start
-from dyntoolkit.experiment.words import divergence_words, problem_words, seeds_words
+from dyntoolkit.experiment.words import divergence_words, seeds_words
 
 ENDED = "Ended: its variable now holds something else."
 

@@ -1,24 +1,16 @@
 """Numbers, seeds, verdicts and divergence in words: the same ones on a terminal, in a notebook and on a page."""
 
 import math
-import sysconfig
-import textwrap
-import traceback
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from dyntoolkit.engine.history import History
-from dyntoolkit.errors import InputError
 from dyntoolkit.experiment.config import Config
 from dyntoolkit.experiment.judging import ControlVerdict, Verdict
 
 HOLDS, FAILS, ELSEWHERE = "holds", "does not hold", "not expected here"
 MARKS = {HOLDS: "✓", FAILS: "✗", ELSEWHERE: "–"}
-
-LONGEST = 300  # characters of an exception's text, and of a line of code
-LIBRARIES = {Path(__file__).parents[1], *map(Path, map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))}
 
 
 def number_words(value: float) -> str:
@@ -81,31 +73,3 @@ def _first_to_lower(config: Config, step: int) -> str:
     suspects = [name for name in (rate, "init_scale") if name in sliders]
     labels = [f"“{sliders[name].label}”" for name in suspects if values[name] > sliders[name].low]
     return ", or else ".join(labels[:2])
-
-
-def problem_words(problem: Exception) -> str:
-    """An exception as the reader sees it: the sentence of an InputError, else its kind, its text and where it arose.
-
-    That is the last line of code of the reader's own, if any of it took part, however deep in a library it happened.
-    """
-    if isinstance(problem, InputError):
-        return str(problem)
-    frames = traceback.extract_tb(problem.__traceback__)
-    own = [frame for frame in frames if _is_own(frame.filename)]
-    place = _place(own[-1] if own else frames[-1]) if frames else ""
-    text = textwrap.shorten(str(problem), LONGEST, placeholder=" …")
-    return f"{type(problem).__name__}: {text}{place}"
-
-
-def _is_own(file: str) -> bool:
-    """Whether code is somebody's own: neither Python's, nor an installed package's, nor ours."""
-    return not file.startswith("<frozen") and not any(Path(file).is_relative_to(folder) for folder in LIBRARIES)
-
-
-def _place(frame: traceback.FrameSummary) -> str:
-    """File or cell, line number and line."""
-    if "importlib" in frame.filename:  # says nothing of the module that cannot be imported
-        return ""
-    is_cell = Path(frame.filename).parent.name.startswith("ipykernel_") or frame.filename.startswith("<ipython")
-    line = f": {textwrap.shorten(frame.line, LONGEST, placeholder=' …')}" if frame.line else ""
-    return f" ({'a cell' if is_cell else Path(frame.filename).name}, line {frame.lineno}{line})"

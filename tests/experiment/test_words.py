@@ -1,15 +1,10 @@
 import math
-import re
-from fractions import Fraction
 
 import numpy as np
 import pytest
-import torch
 from tiny_experiment import TINY
 
 from dyntoolkit.engine.history import Frame, History
-from dyntoolkit.errors import InputError
-from dyntoolkit.experiment.claims import at_least
 from dyntoolkit.experiment.config import Config, number
 from dyntoolkit.experiment.judging import ControlVerdict, Verdict
 from dyntoolkit.experiment.words import (
@@ -21,7 +16,6 @@ from dyntoolkit.experiment.words import (
     divergence_words,
     number_words,
     numbers_words,
-    problem_words,
     seeds_words,
     share_words,
     verdict_words,
@@ -121,54 +115,3 @@ class Bare(Config):
 )
 def test_divergence_names_runs_steps_and_what_to_lower(config, steps, words):
     assert divergence_words(lost(config, *steps)) == words
-
-
-def test_a_problem_is_its_sentence_or_its_kind_and_text():
-    assert problem_words(InputError("lr takes a number.")) == "lr takes a number."
-    assert problem_words(ZeroDivisionError("by zero")) == "ZeroDivisionError: by zero"
-
-
-def test_an_exception_says_where_it_arose():
-    with pytest.raises(ZeroDivisionError) as caught:
-        _ = 1 / 0
-    words = problem_words(caught.value)
-    assert re.fullmatch(r"ZeroDivisionError: division by zero \(test_words\.py, line \d+: _ = 1 / 0\)", words)
-
-
-@pytest.mark.parametrize(
-    "fail",
-    [
-        lambda: torch.ones(2, 3) @ torch.ones(2, 3),
-        lambda: Fraction("a third"),
-        lambda: at_least(0.5).holds(None),
-    ],
-)
-def test_deep_in_a_library_it_is_the_last_line_of_ones_own_code(fail):
-    with pytest.raises((RuntimeError, ValueError, TypeError)) as caught:
-        fail()
-    where = fail.__code__.co_firstlineno
-    assert f"(test_words.py, line {where}: lambda:" in problem_words(caught.value)
-
-
-def test_a_cell_is_called_one(tmp_path):
-    cell = tmp_path / "ipykernel_12" / "345.py"
-    cell.parent.mkdir()
-    cell.write_text("x = 1\ny = x / 0\n")
-    with pytest.raises(ZeroDivisionError) as caught:
-        exec(compile(cell.read_text(), str(cell), "exec"), {})
-    assert problem_words(caught.value) == "ZeroDivisionError: division by zero (a cell, line 2: y = x / 0)"
-
-
-def test_without_code_of_ones_own_it_is_the_line_that_failed():
-    try:
-        at_least(0.5).holds(None)
-    except TypeError as caught:
-        problem = caught.with_traceback(caught.__traceback__.tb_next)
-    assert re.search(r"\(claims\.py, line \d+: .*>.*\)$", problem_words(problem))
-
-
-def test_a_long_text_is_cut():
-    words = problem_words(ValueError("no such thing\n" * 100))
-    assert words.startswith("ValueError: no such thing no such thing")
-    assert words.endswith(" …")
-    assert len(words) < 320
