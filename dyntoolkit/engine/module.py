@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from dyntoolkit.engine.module_make import first_difference
 from dyntoolkit.engine.module_trial import try_module
-from dyntoolkit.errors import InputError
+from dyntoolkit.errors import InputError, problem_words
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.RReLU)
 
@@ -117,8 +117,8 @@ def _copied(module: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(module)
     except Exception as problem:  # of anybody's code, or of a tensor that was computed and is no weight
-        kind, said = type(module).__name__, str(problem).splitlines()[0].rstrip(".")
-        raise InputError(f"module: {kind} cannot be copied: {type(problem).__name__}: {said}.", "module") from problem
+        kind = type(module).__name__
+        raise InputError(f"module: {kind} cannot be copied: {problem_words(problem)}", "module") from problem
 
 
 def _check(module: nn.Module) -> None:

@@ -1,10 +1,7 @@
 """What a torch.nn.Module cannot do on the run axis, found out by trying it once on a few samples."""
 
 import copy
-import traceback
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 import torch
@@ -12,14 +9,13 @@ from torch import nn
 
 from dyntoolkit.engine.module_make import first_difference
 from dyntoolkit.engine.own_state import own_state
-from dyntoolkit.errors import InputError
+from dyntoolkit.errors import InputError, problem_words
 
 Tensor = torch.Tensor
 Run = Callable[[Mapping[str, Tensor], Tensor], Tensor]  # name -> parameters (R, *shape), x (n, *sample) -> (R, n, *out)
 
 SAMPLES = 3
 RTOL, ATOL = 1e-3, 1e-5  # between the run axis and the module alone
-_LIBRARIES = tuple(str(Path(place).parent) for place in (torch.__file__, __file__))
 
 _RANDOM = "gives other numbers each time (functional dropout, random numbers): drop that, or draw them into the data"
 _IN_PLACE = "writes in place (+=, copy_, x[...] = y) into a tensor that all runs share: write z = z + h"
@@ -65,8 +61,9 @@ def _alone(module: nn.Module, x: Tensor) -> Any:
         return module(x)
     except Exception as problem:  # of anybody's code
         shape = ", ".join(map(str, ["n", *x.shape[1:]]))
-        sentence = f"module: {type(module).__name__} fails on samples ({shape}) of {x.dtype}: {_told(problem)}"
-        raise InputError(sentence, "module") from problem
+        raise _refusal(
+            type(module).__name__, f"fails on samples ({shape}) of {x.dtype}: {problem_words(problem)}"
+        ) from problem
 
 
 def _check_output(kind: str, output: Any, x: Tensor) -> None:
@@ -89,7 +86,7 @@ def _check_runs(kind: str, module: nn.Module, run: Run, rows: Mapping[str, Tenso
         outputs = run(leaves, x)  # (2, n, *out)
         torch.autograd.grad(outputs.sum(), list(leaves.values()), allow_unused=True)
     except Exception as problem:  # of vmap, on anybody's code
-        raise _refusal(kind, _words(problem)) from problem
+        raise _refusal(kind, vmap_words(problem)) from problem
     for r, output in enumerate(outputs):
         expected = torch.func.functional_call(module, {name: part[r] for name, part in leaves.items()}, (x,))
         size = expected.abs().max().item()
@@ -97,18 +94,12 @@ def _check_runs(kind: str, module: nn.Module, run: Run, rows: Mapping[str, Tenso
             raise _refusal(kind, "gives other numbers with a leading run axis than alone: copies of it cannot train so")
 
 
-def _words(problem: Exception) -> str:
+def vmap_words(problem: Exception) -> str:
     """Why vmap refuses a module, in our words."""
     said = str(problem)
-    return next((words for part, words in _WORDS.items() if part in said), f"cannot be vectorized: {_told(problem)}")
-
-
-def _told(problem: Exception) -> str:
-    """An exception in a line, with the place in the module's own code."""
-    first = shorten((str(problem).strip().splitlines() or [""])[0].rstrip("."), 200, placeholder="...")
-    own = [f for f in traceback.extract_tb(problem.__traceback__) if not f.filename.startswith(_LIBRARIES)]
-    place = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
-    return f"{type(problem).__name__}: {first}{place}."
+    return next(
+        (words for part, words in _WORDS.items() if part in said), f"cannot be vectorized: {problem_words(problem)}"
+    )
 
 
 def _refusal(kind: str, words: str) -> InputError:
