@@ -6,8 +6,9 @@
     runs = dt.run("label_noise.linear", noise_std=[0, 1, 2], seeds=4)  # an xarray.Dataset
 
 An experiment of your own is a `Config`, a function that trains, and `Experiment(name, config, simulate)`; `explore`,
-`run` and `check` take it as they take a name. The names below are the public face; everything else may change.
-Each is loaded when it is first used.
+`run` and `check` take it as they take a name. `own(model, data)` is that of a network and data of your own. The names
+below are the public face, and `dyntoolkit.probes` what can be measured; everything else may change. Each is loaded
+when it is first used.
 """
 
 import importlib
@@ -59,6 +60,8 @@ _HOME = {
     "adam": "engine.update",
     "momentum": "engine.update",
     "sgd": "engine.update",
+    "own": "laboratory.own",
+    "Probe": "laboratory.probe",
     "Axis": "figure.panels",
     "Level": "figure.panels",
     "Line": "figure.panels",
@@ -117,9 +120,13 @@ if TYPE_CHECKING:  # "as" says to a type checker that the name is offered
     from dyntoolkit.figure.panels import Line as Line
     from dyntoolkit.figure.panels import Panel as Panel
     from dyntoolkit.figure.panels import median_line as median_line
+    from dyntoolkit.laboratory.own import own as own
+    from dyntoolkit.laboratory.probe import Probe as Probe
 
 
 def __getattr__(name: str) -> Any:
+    if name == "probes":
+        return importlib.import_module("dyntoolkit.probes")
     if name not in _HOME:
         raise AttributeError(f"module 'dyntoolkit' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"dyntoolkit.{_HOME[name]}"), name)
@@ -128,4 +135,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    return sorted({*globals(), *_HOME, "probes"})

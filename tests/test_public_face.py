@@ -16,7 +16,7 @@ import torch
 import dyntoolkit
 from dyntoolkit.catalog import registry
 
-ROOMS = ("app", "catalog", "dashboard", "engine", "experiment", "figure", "phenomena", "probes")
+ROOMS = ("app", "catalog", "dashboard", "engine", "experiment", "figure", "laboratory", "phenomena", "probes")
 NAMES = [
     *("Config", "number", "choice", "switch", "Experiment", "Preset", "Claim", "Control", "Sweep"),
     *("above", "at_least", "at_most", "below", "between", "defaults", "settings"),
@@ -24,7 +24,7 @@ NAMES = [
     *("claims_table", "explore", "trained_map", "look_for", "parameters", "source"),
     *("train", "evenly", "full_batch", "geometrically", "History", "MLP", "Module", "Stream", "per_run"),
     *("value_and_grad", "Adam", "Momentum", "Sgd", "adam", "momentum", "sgd"),
-    *("Axis", "Level", "Line", "Panel", "median_line"),
+    *("Axis", "Level", "Line", "Panel", "median_line", "own", "Probe"),
 ]
 PUBLIC = {name: getattr(dyntoolkit, name) for name in dyntoolkit.__all__}
 
@@ -48,6 +48,11 @@ def test_a_name_that_there_is_not_is_an_attribute_error():
         dyntoolkit.exlore  # noqa: B018
     with pytest.raises(ImportError):
         exec("from dyntoolkit import exlore")
+
+
+def test_probes_are_there_by_their_names():
+    assert dyntoolkit.probes.sharpness is importlib.import_module("dyntoolkit.probes.sharpness").sharpness
+    assert "probes" in dir(dyntoolkit)
 
 
 def test_type_checkers_see_the_same_names():
