@@ -191,8 +191,9 @@ def distinct_neurons(moment: Moment) -> Tensor:
 
 
 def dead(moment: Moment) -> Tensor:
-    """The share of hidden units that are the same for all training points, (R,)."""
-    return dead_units(moment.model.features(moment.theta, moment.problem.x))  # type: ignore[attr-defined]
+    """The share of hidden units that are the same for all training points, (R,); NaN where there are none."""
+    layers = moment.model.features(moment.theta, moment.problem.x)  # type: ignore[attr-defined]
+    return dead_units(layers) if layers else torch.full((len(moment.theta),), torch.nan, dtype=torch.float64)
 
 
 NEURON_PROBES = (

@@ -10,13 +10,16 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def mse(output: Tensor, y: Tensor) -> Tensor:
-    """Mean over samples and outputs of (output - y)^2. y: (R, n, k), or classes (R, n), which are taken as one-hot.
+    """Mean over samples and outputs of (output - y)^2. y: (R, n, k), or classes (R, n).
+
+    Classes are taken as one-hot, and with one output as -1 and 1.
 
     >>> mse(torch.tensor([[[1.0], [3.0]]]), torch.zeros(1, 2, 1))
     tensor([5.])
     """
     if y.ndim < output.ndim:
-        y = functional.one_hot(y, output.shape[-1]).to(output.dtype)  # (R, n, k)
+        k = output.shape[-1]
+        y = (functional.one_hot(y, k) if k > 1 else 2 * y.unsqueeze(-1) - 1).to(output.dtype)  # (R, n, k)
     return (output - y).square().flatten(1).mean(1)
 
 
@@ -36,7 +39,7 @@ def logistic(output: Tensor, y: Tensor) -> Tensor:
     >>> logistic(torch.zeros(1, 3, 1), torch.tensor([[0, 1, 1]]))
     tensor([0.6931])
     """
-    sign = 2.0 * y - 1  # (R, n)
+    sign = (2 * y - 1).to(output.dtype)  # (R, n)
     return functional.softplus(-sign * output.squeeze(-1)).mean(1)
 
 

@@ -13,12 +13,11 @@ Tensor = torch.Tensor
 
 
 class Model(Protocol):
-    """A network on the run axis: theta (R, P), and x (n, *sample) or (R, n, *sample), give outputs (R, n, k).
+    """A network on the run axis: theta (R, P), and x (n, *sample) or (R, n, *sample), give outputs (R, n, k)."""
 
-    shapes: parameter name -> its shape, in the order in which a row of theta holds them.
-    """
-
-    shapes: Mapping[str, tuple[int, ...]]
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Parameter name -> its shape, in the order in which a row of theta holds them."""
 
     def __call__(self, theta: Tensor, x: Tensor) -> Tensor:
         """The outputs (R, n, k)."""

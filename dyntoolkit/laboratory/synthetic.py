@@ -21,7 +21,7 @@ def moons(stream: Stream, n: int, noise: Tensor) -> Samples:
     """Two half circles of radius 1 that reach into each other, every other sample on each; Gaussian noise (R,) on x."""
     y = _in_turn(stream, n)
     angle = (stream.uniform(n) + 1) * (torch.pi / 2)  # (R, n) in [0, pi)
-    side = 1.0 - 2 * y  # 1 or -1
+    side = (1 - 2 * y).float()  # 1 or -1
     x = torch.stack([side * (angle.cos() - 0.5), side * (angle.sin() - 0.25)], 2)
     return _noisy(x, noise, stream), y
 
@@ -30,7 +30,7 @@ def spirals(stream: Stream, n: int, noise: Tensor) -> Samples:
     """Two arms of 1.25 turns that end at radius 2, every other sample on each; Gaussian noise (R,) on x."""
     y = _in_turn(stream, n)
     along = ((stream.uniform(n) + 1) / 2).sqrt()  # (R, n), so that samples lie about as dense everywhere
-    angle = 2 * torch.pi * TURNS * along + torch.pi * y
+    angle = 2 * torch.pi * TURNS * along + torch.pi * y.float()
     return _noisy(RADIUS * along.unsqueeze(2) * torch.stack([angle.cos(), angle.sin()], 2), noise, stream), y
 
 
@@ -46,7 +46,7 @@ def circles(stream: Stream, n: int, noise: Tensor) -> Samples:
     """A circle of radius 1 around one of 0.4, every other sample on each; Gaussian noise (R,) on x."""
     y = _in_turn(stream, n)
     angle = torch.pi * stream.uniform(n)
-    radius = torch.where(y == 0, 1.0, INNER).unsqueeze(2)
+    radius = torch.where(y == 0, 1.0, INNER).float().unsqueeze(2)
     return _noisy(radius * torch.stack([angle.cos(), angle.sin()], 2), noise, stream), y
 
 

@@ -37,11 +37,11 @@ class Training(Config):
     )
     label_noise: float = number(0.0, 0.0, 1.0, label="wrong labels", help="share of wrong training labels", main=True)
     target_noise: float = number(
-        0.0, 0.0, 3.0, label="target noise", help="standard deviation of noise on the training targets", main=True
+        0.0, 0.0, 3.0, label="target noise", help="standard deviation of noise on the training targets"
     )
     fresh_noise: bool = switch(False, label="fresh noise", help="drawn anew in every step, not once")
     batch_size: int = number(
-        0, 0, 1024, label="batch size", help="samples of a step; 0: all", log=True, structural=True, main=True
+        0, 0, 1024, label="batch size", help="samples of a step; 0: all", log=True, structural=True
     )
     steps: int = number(1000, 10, 100_000, label="steps", help="updates", log=True, structural=True, main=True)
     weight_decay: float = number(0.0, 0.0, 10.0, label="weight decay", help="pulls weights to zero", log=True)
@@ -171,11 +171,9 @@ def train_network(
 
     def measure(k: int, state: Any) -> dict[str, Array]:
         moment = Moment(k, state.theta, start, state, model, problem, loss, configs)
-        found = {name: value.numpy() for name, value in fit(moment).items()}
-        found["theta"] = state.theta.numpy()
-        for probe in watched:
-            found[probe.name] = probe.measure(moment).detach().double().numpy()
-        return found
+        found = dict(fit(moment)) | {probe.name: probe.measure(moment).detach().double() for probe in watched}
+        known = {name: torch.where(value.isinf(), torch.nan, value).numpy() for name, value in found.items()}
+        return {**known, "theta": state.theta.numpy()}
 
     few = max(1, min(BLOCK, FRESH // (size * len(seeds) * problem.outputs))) if noise else BLOCK
     frames = train(begin(start), step, batches, evenly(steps, min(FRAMES, steps + 1)), measure, block=few)

@@ -7,6 +7,7 @@ from dyntoolkit.phenomena.grokking import digits as grokking_digits
 from dyntoolkit.phenomena.grokking import modular, oned, parity, polynomial
 from dyntoolkit.phenomena.label_noise import diagonal, features, linear, refresh
 from dyntoolkit.phenomena.label_noise import map as noise_map
+from dyntoolkit.phenomena.laboratory import network
 from dyntoolkit.phenomena.loss_spikes import blocks, edge_of_stability, logit_growth, mlp, quadratic, rescue
 from dyntoolkit.phenomena.loss_spikes import digits as spikes_digits
 
@@ -41,4 +42,5 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     split.EXPERIMENT,
     isometric.EXPERIMENT,
     recovery.EXPERIMENT,
+    network.EXPERIMENT,
 )

@@ -68,6 +68,8 @@ def variants(experiment, *, structural):
             for value in values_of(config, name, slider):
                 with suppress(InputError):
                     changed.append(config.replace(**{name: value}))
+            if experiment.file and name == "data":
+                changed = [each for each in changed if each.data != "file"]  # there is none
             yield changed
 
 
