@@ -125,6 +125,17 @@ function makePanel() {
   return parts;
 }
 
+// The elements of these panels. Where panels come and go in the middle of a run, those that stay, by their titles, keep
+// their zoom and what is switched off.
+function arranged(shown, panels) {
+  const before = new Map(shown.map((parts) => [parts.heading.dataset.title, parts]));
+  return panels.map(({ title }) => {
+    const parts = before.get(title) ?? makePanel();
+    before.delete(title); // of several with one title each needs its own
+    return parts;
+  });
+}
+
 function figure(panel, arrays, hidden, board) {
   const { data, layout } = fill({ data: panel.data, layout: panel.layout }, arrays);
   for (const mark of [...data, ...layout.shapes]) if (hidden.has(mark.name)) mark.visible = false;
@@ -167,6 +178,7 @@ function makePainter(board, problem, say) {
   let structure = null; // {number, panels, config}
   let newest = null; // {frame, step, arrays}
   let shown = []; // the elements of each panel
+  const gone = []; // the plots of panels that are no more, which plotly may still be drawing
   let drawing = false;
   let closed = false;
   let plotly = null;
@@ -175,7 +187,7 @@ function makePainter(board, problem, say) {
     console.error(error);
     problem.textContent = `${what}: ${error?.message ?? error}`;
   };
-  const purge = () => plotly && shown.forEach(({ plot }) => plotly.purge(plot));
+  const purge = (plots) => plotly && plots.splice(0).forEach((plot) => plotly.purge(plot));
   const resizer = new ResizeObserver((entries) => {
     for (const { target } of entries) {
       if (plotly && target.clientWidth > 0 && target.classList.contains("js-plotly-plot")) resize(target, plotly);
@@ -184,14 +196,16 @@ function makePainter(board, problem, say) {
 
   function layOut(panels) {
     if (panels.length !== shown.length) {
-      purge();
+      const now = arranged(shown, panels);
+      gone.push(...shown.filter((parts) => !now.includes(parts)).map(({ plot }) => plot));
+      shown = now;
       resizer.disconnect();
-      shown = panels.map(makePanel);
       grid.replaceChildren(...shown.map(({ box }) => box));
       grid.classList.toggle("dyntoolkit-many", panels.length > 4);
       shown.forEach(({ plot }) => resizer.observe(plot));
     }
     panels.forEach((panel, k) => {
+      shown[k].heading.dataset.title = panel.title;
       shown[k].heading.innerHTML = rich(panel.title);
       shown[k].legend.replaceChildren(...legendButtons(panel, shown[k].hidden, redraw));
       shown[k].plot.setAttribute("aria-label", panel.label);
@@ -225,7 +239,8 @@ function makePainter(board, problem, say) {
       report("The figure could not be drawn", error);
     }
     drawing = false;
-    if (closed) return purge();
+    purge(gone);
+    if (closed) return purge(shown.map(({ plot }) => plot));
     // Also after an error: the next frame may be better. The kernel waits for this word, and it comes after a rest as
     // long as the drawing: on a machine that draws slowly, training and the page's controls need the other half.
     setTimeout(() => closed || say("drawn", { frame: drawn.frame }), performance.now() - began);
@@ -252,7 +267,7 @@ function makePainter(board, problem, say) {
   function close() {
     closed = true;
     resizer.disconnect();
-    if (!drawing) purge();
+    if (!drawing) purge(shown.map(({ plot }) => plot));
   }
 
   return { takeFrame, redraw, report, close, hasFrame: () => newest !== null };

@@ -4,6 +4,7 @@
 const PART = 2 ** 19; // bytes; `dyntoolkit serve` takes messages of 2 ** 20
 
 const megabytes = (bytes) => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
+const unique = () => crypto.randomUUID?.() ?? String(Math.random()); // randomUUID exists on secure pages only
 
 function element(tag, className, attributes = {}) {
   const made = document.createElement(tag);
@@ -12,8 +13,7 @@ function element(tag, className, attributes = {}) {
 }
 
 function render({ model, el }) {
-  const view = crypto.randomUUID?.() ?? String(Math.random());
-  const note = element("span", "dyn-file-note", { id: `dyn-file-${view}` });
+  const note = element("span", "dyn-file-note", { id: `dyn-file-${unique()}` });
   const button = element("button", "jupyter-button", { type: "button", textContent: "Choose a CSV file" });
   const input = element("input", "", { type: "file", accept: ".csv,.tsv,.txt,text/csv", hidden: true });
   el.setAttribute("role", "group");
@@ -21,51 +21,59 @@ function render({ model, el }) {
   button.setAttribute("aria-describedby", note.id);
   el.append(element("span", "dyn-file-label", { textContent: "Your data:" }), button, input, note);
 
-  let sent = null; // the file on its way
-  const say = (kind, more = {}, buffers = []) => model.send({ kind, view, ...more }, undefined, buffers);
+  let chosen = null; // the file on its way, and what it is known by
+  const say = (kind, { choice }, more, buffers = []) => {
+    try {
+      model.send({ kind, choice, ...more }, undefined, buffers);
+    } catch (error) {
+      console.warn("The kernel is gone", error);
+    }
+  };
   const update = (progress = "") => {
-    button.disabled = sent !== null || model.get("disabled");
+    button.disabled = model.get("disabled");
     note.textContent = progress || model.get("file") || `at most ${megabytes(model.get("limit"))}`;
   };
 
-  async function send(file, offset) {
-    const end = Math.min(offset + PART, file.size);
+  async function send(from, offset) {
+    const { name, size } = from.file;
+    const end = Math.min(offset + PART, size);
     try {
-      const part = await file.slice(offset, end).arrayBuffer();
-      if (file !== sent) return;
-      say("part", { offset }, [part]);
-      update(end < file.size ? `${file.name}: ${megabytes(end)} of ${megabytes(file.size)}` : `${file.name} is read`);
+      const part = await from.file.slice(offset, end).arrayBuffer();
+      if (from !== chosen) return;
+      say("part", from, { offset }, [part]);
+      update(end < size ? `${name}: ${megabytes(end)} of ${megabytes(size)}` : `${name} is read`);
     } catch (error) {
-      console.error(error); // it has been moved or changed since it was chosen
-      say("unreadable", { name: file.name });
+      console.warn("The file has been moved or changed since it was chosen", error);
+      say("unreadable", from, { name });
     }
   }
 
   function receive(message) {
-    if (message.view !== view) return;
-    if (message.kind === "wanted" && sent) send(sent, message.offset);
+    if (message.choice !== chosen?.choice) return;
+    if (message.kind === "wanted") send(chosen, message.offset);
     if (message.kind === "end") {
-      sent = null;
+      chosen = null;
       update();
     }
   }
 
   button.addEventListener("click", () => input.click());
   input.addEventListener("change", () => {
-    sent = input.files[0] ?? null;
+    const [file] = input.files;
     input.value = ""; // the same file, corrected, can be chosen again
-    if (!sent) return;
-    say("chosen", { name: sent.name, size: sent.size });
-    update(`${sent.name} is sent`);
+    if (!file) return;
+    chosen = { file, choice: unique() };
+    say("chosen", chosen, { name: file.name, size: file.size });
+    update(`${file.name} is sent`);
   });
-  const renew = () => sent || update();
+  const renew = () => chosen || update();
   model.on("change", renew);
   model.on("msg:custom", receive);
   update();
   return () => {
     model.off("change", renew);
     model.off("msg:custom", receive);
-    sent = null;
+    chosen = null;
   };
 }
 

@@ -30,48 +30,51 @@ class FileRow(anywidget.AnyWidget):
         self.add_class("dyn-file")
         self._take, self._refuse = take, refuse
         self._taking = threading.Lock()
-        self._view, self._name, self._size = "", "", 0  # of the file that comes
+        self._choice, self._name, self._size = "", "", 0  # of the file that comes
         self._content = bytearray()
         self.on_msg(self._receive)
 
     def _receive(self, _widget: object, message: dict[str, Any], buffers: list[memoryview]) -> None:
-        """A word from a view: a file is chosen, its next part, or it cannot be read."""
-        kind, view, name = message.get("kind"), str(message.get("view")), str(message.get("name"))
+        """A word from the page: a file is chosen, its next part, or it cannot be read.
+
+        choice: what this choosing of a file is known by.
+        """
+        kind, choice, name = message.get("kind"), str(message.get("choice")), str(message.get("name"))
         if kind == "chosen":
-            self._begin(view, name, int(message.get("size", 0)))
-        elif kind == "part" and view == self._view and message.get("offset") == len(self._content):
+            self._begin(choice, name, int(message.get("size", 0)))
+        elif kind == "part" and choice == self._choice and message.get("offset") == len(self._content):
             self._content += buffers[0]
             self._go_on()
         elif kind == "unreadable":
-            self._end(view, f"{name} cannot be read by the browser: choose it again.")
+            self._end(choice, f"{name} cannot be read by the browser: choose it again.")
 
-    def _begin(self, view: str, name: str, size: int) -> None:
+    def _begin(self, choice: str, name: str, size: int) -> None:
         try:
             check_file_size(name, size)
         except InputError as problem:
-            self._end(view, str(problem))
+            self._end(choice, str(problem))
         else:
-            self._view, self._name, self._size, self._content = view, name, size, bytearray()
+            self._choice, self._name, self._size, self._content = choice, name, size, bytearray()
             self._go_on()
 
     def _go_on(self) -> None:
         """Ask for the next part, or give away what is whole."""
         if len(self._content) < self._size:
-            self.send({"kind": "wanted", "view": self._view, "offset": len(self._content)})
+            self.send({"kind": "wanted", "choice": self._choice, "offset": len(self._content)})
             return
-        whole = (self._view, self._name, bytes(self._content))
-        self._view, self._content = "", bytearray()
+        whole = (self._choice, self._name, bytes(self._content))
+        self._choice, self._content = "", bytearray()
         threading.Thread(target=self._give, args=whole, name="dyntoolkit file", daemon=True).start()
 
-    def _give(self, view: str, name: str, content: bytes) -> None:
+    def _give(self, choice: str, name: str, content: bytes) -> None:
         try:
             with self._taking:
                 self._take(name, content)
         finally:
-            self._end(view)
+            self._end(choice)
 
-    def _end(self, view: str, why: str = "") -> None:
-        """That view may choose another file; `why` this one was not let in."""
+    def _end(self, choice: str, why: str = "") -> None:
+        """Nothing more is done with that choice; `why` it was not let in."""
         if why:
             self._refuse(why)
-        self.send({"kind": "end", "view": view})
+        self.send({"kind": "end", "choice": choice})

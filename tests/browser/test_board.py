@@ -63,6 +63,18 @@ board = Lossy("two frames get lost")
 board.show(panels(60), 60)
 board
 """
+COMES_AND_GOES = """
+def change(board):
+    all = [*panels(20), *(replace(panel, title=f"{panel.title} again") for panel in panels(20))]
+    for k in range(90):
+        board.show([panel for j, panel in enumerate(all) if j == 0 or (k >> j % 3) % 2 == 0 or k == 89], k)
+        threading.Event().wait(0.03)
+
+from dataclasses import replace
+board = Board("panels come and go")
+threading.Thread(target=change, args=(board,), daemon=True).start()
+board
+"""
 FITS = """[...document.querySelectorAll(".dyntoolkit-plot")].every((plot) =>
   Math.abs(plot._fullLayout.width - plot.clientWidth) < 1)"""
 LAST = ".dyntoolkit-board[data-step='60']"
@@ -71,7 +83,7 @@ LAST = ".dyntoolkit-board[data-step='60']"
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory, write_notebook):
     folder = tmp_path_factory.mktemp("boards")
-    for name, cell in (("one", ONE), ("two", TWO), ("views", VIEWS), ("lossy", LOSSY)):
+    for name, cell in (("one", ONE), ("two", TWO), ("views", VIEWS), ("lossy", LOSSY), ("changing", COMES_AND_GOES)):
         write_notebook(folder / f"{name}.ipynb", SETUP, cell)
     return folder
 
@@ -212,6 +224,26 @@ def test_a_frame_that_gets_lost_is_asked_for_again(browser_page, voila_server, f
     browser_page.goto(f"{voila_server(folder)}/voila/render/lossy.ipynb")
     browser_page.wait_for_selector(LAST)
     browser_page.locator(f"{LAST} .heatmaplayer image").wait_for(state="attached")
+
+
+def test_panels_come_and_go_while_it_grows(browser_page, voila_server, folder):
+    said = []
+    browser_page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    browser_page.goto(f"{voila_server(folder)}/voila/render/changing.ipynb")
+    browser_page.get_by_role("button", name="loss").first.press("Enter")
+    browser_page.wait_for_selector(".dyntoolkit-board[data-step='89']")
+    assert [heading.inner_text() for heading in browser_page.locator(".dyntoolkit-panel h3").all()] == [
+        *(names := ["Loss", "Norms", "Weights W1", "Alignment"]),
+        *(f"{name} again" for name in names),
+    ]
+    browser_page.wait_for_function(f"{FITS} && document.querySelectorAll('.dyntoolkit-plot').length === 8")
+    assert browser_page.locator(".dyntoolkit-error").inner_text() == ""
+    assert [text for text in said if "could not be" in text or "TypeError" in text] == []
+    drawn = {".scatterlayer .trace": 8 - 2, ".barlayer .trace": 4, ".heatmaplayer image": 2}
+    for selector, count in drawn.items():
+        assert browser_page.locator(f".dyntoolkit-plot {selector}").count() == count, selector
+    first = browser_page.get_by_role("button", name="loss").first  # of a panel that was there all along
+    assert first.get_attribute("aria-pressed") == "false"
 
 
 def test_in_jupyterlab_it_survives_a_reload(browser_page, lab_server, folder):
