@@ -1,6 +1,5 @@
 """A reader's data as a table: what was found in it, in words, and its way into arrays to train and to test on."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -270,15 +269,6 @@ def listed(names: Sequence[str]) -> str:
     if len(quoted) > 5:
         quoted = [*quoted[:5], f"{len(quoted) - 5} more"]
     return " and ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
-
-
-def neutral(name: str) -> str:
-    """A reader's name as one for files, links and columns of an export: letters, digits and _ . - only.
-
-    >>> neutral("=cmd|' /C calc'!A0"), neutral("<script>")
-    ('cmd_C_calc_A0', 'script')
-    """
-    return re.sub(r"[^\w.-]+", "_", name).strip("_.-") or "column"
 
 
 # What a column holds.
