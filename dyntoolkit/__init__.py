@@ -38,6 +38,8 @@ _HOME = {
     "find": "catalog.registry",
     "register": "catalog.registry",
     "run": "catalog.run",
+    "open_sweep": "catalog.open_sweep",
+    "sweep": "catalog.sweep",
     "claims_table": "dashboard.show",
     "explore": "dashboard.show",
     "trained_map": "dashboard.show",
@@ -73,10 +75,12 @@ __all__ = [*_HOME]
 
 if TYPE_CHECKING:  # "as" says to a type checker that the name is offered
     from dyntoolkit.catalog.check import check as check
+    from dyntoolkit.catalog.open_sweep import open_sweep as open_sweep
     from dyntoolkit.catalog.registry import experiments as experiments
     from dyntoolkit.catalog.registry import find as find
     from dyntoolkit.catalog.registry import register as register
     from dyntoolkit.catalog.run import run as run
+    from dyntoolkit.catalog.sweep import sweep as sweep
     from dyntoolkit.dashboard.look_for import look_for as look_for
     from dyntoolkit.dashboard.parameters import parameters as parameters
     from dyntoolkit.dashboard.show import claims_table as claims_table

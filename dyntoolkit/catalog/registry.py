@@ -117,6 +117,14 @@ def load_one(target: str) -> Experiment:
     return found[0]
 
 
+def absolute(target: str) -> str:
+    """A target that names a file or module, to be found from any folder; "" for the mere name of an experiment."""
+    place, colon, name = target.rpartition(":") if _has_name(target) else (target, "", "")
+    if place.endswith(".py"):
+        return f"{Path(place).resolve()}{colon}{name}"
+    return target if colon else ""
+
+
 def _has_name(target: str) -> bool:
     """Whether a target ends with `:NAME` (a colon may also stand after the letter of a drive)."""
     return target.rpartition(":")[2].isidentifier() and len(target.rpartition(":")[0]) > 1

@@ -1,31 +1,26 @@
 """`run`: a grid of settings and seeds, trained side by side, as one labelled data set."""
 
-import itertools
 import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from dyntoolkit.catalog.batches import TOGETHER, batches
+from dyntoolkit.catalog.course import Course, course, course_label
+from dyntoolkit.catalog.grid import Grid, grid_of, is_list
 from dyntoolkit.catalog.registry import find
 from dyntoolkit.engine.choice import asking, check_asked
-from dyntoolkit.engine.history import Array, History
+from dyntoolkit.engine.history import History
 from dyntoolkit.engine.own_state import one_thread
-from dyntoolkit.engine.streams import check_seeds
-from dyntoolkit.errors import InputError, whole_number
 from dyntoolkit.experiment import Config, Experiment, loops, run_metrics, to_the_end
 from dyntoolkit.experiment.judging import DIVERGED
 
 if TYPE_CHECKING:
     import xarray as xr
 
-TOGETHER = 64  # runs in one loop: more of them are no faster, and hold more memory
 MEMORY = 500_000_000  # bytes that all recorded values may take
 MOST_RUNS = 10_000
-OWN_NAMES = ("step", "metric", "metrics", "diverged_at")  # of every data set; a quantity of that name gets another one
-
-Course = tuple[Array, Array]  # steps (T,) and values (T, ...) of one quantity in one run
 
 
 class _Trained(NamedTuple):
@@ -68,74 +63,20 @@ def run(
     {'noise_std': 2, 'seed': 2, 'step': 121}
     """
     experiment, asked = find(experiment), check_asked(engine, device)
-    for name in ("seed", "n_seeds"):
-        if name in settings:
-            raise InputError(f"run takes seeds=, how many or a list of them; it knows no {name}.", name)
-    all_seeds = _seeds(seeds)
-    listed = {name: _values(name, value) for name, value in settings.items() if _is_list(value)}
+    listed = {name: value for name, value in settings.items() if is_list(value)}
     single = {name: value for name, value in settings.items() if name not in listed}
-    count = math.prod(map(len, [*listed.values(), all_seeds]))
-    if count > MOST_RUNS:
-        raise InputError(f"at most {MOST_RUNS} runs at once, got {count}.", "seeds")
-    grid = [
-        experiment.configure(preset, **single, **dict(zip(listed, values, strict=True)))
-        for values in itertools.product(*listed.values())
-    ]
-    _check_differ(listed, grid)
-    cells = {(c, s): (config, seed) for c, config in enumerate(grid) for s, seed in enumerate(all_seeds)}
+    grid = grid_of(experiment, preset, listed, single, seeds, MOST_RUNS)
+    cells = {(c, s): (config, seed) for c, config in enumerate(grid.configs) for s, seed in enumerate(grid.seeds)}
     with one_thread(), asking(asked):
         trained = _train(experiment, cells)
-    coords = {name: [getattr(config, name) for config in _along(grid, listed, k)] for k, name in enumerate(listed)}
-    return _dataset(experiment, coords | {"seed": list(all_seeds)}, grid, trained)
-
-
-def _seeds(seeds: Any) -> tuple[int, ...]:
-    """The seeds 0, 1, ... of a count, or the listed ones, each once."""
-    if not _is_list(seeds):
-        return tuple(range(whole_number("seeds", seeds, 1, MOST_RUNS)))
-    checked = check_seeds(seeds)
-    for seed in checked:
-        if checked.count(seed) > 1:
-            raise InputError(f"seeds: {seed} is given more than once.", "seeds")
-    return checked
-
-
-def _is_list(value: Any) -> bool:
-    return (isinstance(value, Sequence | range) and not isinstance(value, str)) or np.ndim(value) > 0
-
-
-def _values(name: str, value: Any) -> list[Any]:
-    """The listed values of a field."""
-    values = list(value)
-    if not values:
-        raise InputError(f"{name}: at least one value is needed, got none.", name)
-    return values
-
-
-def _check_differ(listed: Mapping[str, Sequence[Any]], grid: Sequence[Config]) -> None:
-    """InputError for a value that is listed twice: the runs would be the same, and its label no name for either."""
-    for k, name in enumerate(listed):
-        values = [getattr(config, name) for config in _along(grid, listed, k)]
-        for value in values:
-            if values.count(value) > 1:
-                raise InputError(f"{name}: {value} is given more than once.", name)
-
-
-def _along(grid: Sequence[Config], listed: Mapping[str, Sequence[Any]], k: int) -> Iterable[Config]:
-    """The settings of the grid along its k-th dimension, all other dimensions at their first value."""
-    sizes = [len(values) for values in listed.values()]
-    stride = int(np.prod(sizes[k + 1 :], dtype=np.int64))
-    return [grid[j * stride] for j in range(sizes[k])]
+    return _dataset(experiment, grid, trained)
 
 
 def _train(experiment: Experiment, cells: Mapping[tuple[int, int], tuple[Config, int]]) -> _Trained:
     """Train all cells, as many together as can be."""
     places: dict[tuple[Config, int], tuple[int, int]] = {run: cell for cell, run in cells.items()}
-    batches = [
-        group[first : first + TOGETHER] for group in loops(cells.values()) for first in range(0, len(group), TOGETHER)
-    ]
     trained = _Trained({}, {}, set(), set())
-    for batch in batches:
+    for batch in (batch for group in loops(cells.values()) for batch in batches(group, TOGETHER)):
         history = to_the_end(*experiment.start([config for config, _ in batch], [seed for _, seed in batch]))
         found = run_metrics(experiment, history)
         quantities, gone = _within(history, MEMORY * len(batch) / len(cells))
@@ -155,7 +96,7 @@ def _within(history: History, share: float) -> tuple[dict[str, Course], set[str]
     Also the names of those that were.
     """
     gone: set[str] = set()
-    rows = {name: _newest(history, name) for name in history.names()}
+    rows = {name: course(history, name) for name in history.names()}
     sizes = {name: 8 * values.size for name, (_, values) in rows.items()}
     while sum(sizes.values()) > share and max(len(rows[name][0]) for name in rows) > 2:
         name = max((name for name in rows if len(rows[name][0]) > 2), key=lambda name: sizes[name])
@@ -167,40 +108,29 @@ def _within(history: History, share: float) -> tuple[dict[str, Course], set[str]
     return {name: (steps, values.astype(np.float64)) for name, (steps, values) in rows.items()}, gone
 
 
-def _newest(history: History, name: str) -> Course:
-    """A quantity with each step once: where two phases meet, the later one's value."""
-    steps, values = history.at(name), history[name]
-    last = np.append(np.diff(steps) > 0, True)
-    return steps[last], values[last]
-
-
-def _dataset(
-    experiment: Experiment,
-    coords: Mapping[str, Sequence[Any]],
-    grid: Sequence[Config],
-    trained: _Trained,
-) -> "xr.Dataset":
+def _dataset(experiment: Experiment, grid: Grid, trained: _Trained) -> "xr.Dataset":
     """The grid's runs as one xarray.Dataset."""
     import xarray as xr  # takes a while to load, and only this needs it
 
     courses, metrics, thinned, engines = trained
+    coords = {**grid.listed, "seed": grid.seeds}
     sizes = tuple(len(values) for values in coords.values())
     variables: dict[str, Any] = {}
     for name in _in_order(courses.values()):
         own = {cell: found[name] for cell, found in courses.items() if name in found}
         steps = np.unique(np.concatenate([at for at, _ in own.values()]))
         inner = np.max([values.shape[1:] for _, values in own.values()], axis=0, initial=0).astype(int).tolist()
-        table = np.full((len(grid), sizes[-1], len(steps), *inner), np.nan)
+        table = np.full((len(grid.configs), sizes[-1], len(steps), *inner), np.nan)
         for (c, s), (at, values) in own.items():
             corner: list[Any] = [slice(n) for n in values.shape[1:]]  # other sizes leave the rest of the table empty
             table[(c, s, np.searchsorted(steps, at), *corner)] = values
-        label = f"{name}_recorded" if name in coords or name in OWN_NAMES else name
+        label = course_label(name, coords)
         along = f"{name}_step" if name in thinned else "step"  # joined with all other steps it would be large again
         dims = (*coords, along, *(f"{name}_{axis}" for axis in range(len(inner))))
         variables[label] = xr.DataArray(table.reshape(*sizes, *table.shape[2:]), dims=dims, coords={along: steps})
     names = [name for name in _in_order(metrics.values()) if name != DIVERGED]
     empty = dict.fromkeys(names, np.nan)
-    found = [[{**empty, **metrics[c, s]} for s in range(sizes[-1])] for c in range(len(grid))]
+    found = [[{**empty, **metrics[c, s]} for s in range(sizes[-1])] for c in range(len(grid.configs))]
     values = np.array([[[row[name] for name in names] for row in rows] for rows in found]).reshape(*sizes, len(names))
     variables["metrics"] = xr.DataArray(values, dims=(*coords, "metric"), coords={"metric": names})
     lost = np.array([[row[DIVERGED] for row in rows] for rows in found])
@@ -208,8 +138,7 @@ def _dataset(
     dataset = xr.Dataset(variables).assign_coords({name: list(values) for name, values in coords.items()})
     dataset.attrs["experiment"] = experiment.name
     dataset.attrs["engine"] = ", ".join(sorted(engines))
-    shared = {name: value for name, value in grid[0].asdict().items() if name not in coords}
-    dataset.attrs["config"] = json.dumps(shared)
+    dataset.attrs["config"] = json.dumps(grid.shared)
     return dataset
 
 

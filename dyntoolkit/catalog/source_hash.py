@@ -1,0 +1,153 @@
+"""A number for the source that an experiment's results depend on: another one, and they may be others."""
+
+import functools
+import hashlib
+import sys
+import types
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import dyntoolkit
+from dyntoolkit.errors import LIBRARIES
+from dyntoolkit.experiment import Experiment
+
+PACKAGE = Path(dyntoolkit.__file__).parent
+SHOWS = ("app", "dashboard", "figure")  # rooms on which no number depends
+LIBRARIES_USED = ("torch", "numpy", "jax")
+_PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
+
+
+def versions() -> dict[str, str]:
+    """The versions of the package and of the libraries that compute, "" for one that is not installed."""
+    return {"dyntoolkit": dyntoolkit.__version__} | {name: _version(name) for name in LIBRARIES_USED}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def source_hash(experiment: Experiment) -> str:
+    """The hash of the package, of the experiment's own files, and of what was written in a notebook.
+
+    Own files are those of its modules and of the modules that they import, without libraries. Of functions and classes
+    that stand in no file it takes the code; of closures also what they hold, such as a reader's data.
+    """
+    look = _Look()
+    parts = [repr(part).encode() for part in look.at((experiment.config, experiment.simulate, experiment.metrics))]
+    files = [path.read_bytes() for path in sorted(look.files)]
+    return hashlib.sha256(b"\0".join([_package(), *files, *parts])).hexdigest()[:16]
+
+
+@functools.cache
+def _package() -> bytes:
+    """The hash of the package's own code."""
+    files = sorted(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] not in SHOWS)
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).digest()
+
+
+class _Look:
+    """Walks through functions, classes and what they hold; `files` are the own files that it has come upon."""
+
+    def __init__(self) -> None:
+        self.files: set[Path] = set()
+        self._seen: dict[int, Any] = {}  # held, so that no id is given again
+
+    def at(self, value: Any) -> Iterator[Any]:
+        """What tells this value from others, in parts, the same in every process."""
+        if isinstance(value, _PLAIN):
+            yield value
+        elif id(value) not in self._seen:
+            self._seen[id(value)] = value
+            yield from self._into(value)
+
+    def _into(self, value: Any) -> Iterator[Any]:
+        if isinstance(value, torch.Tensor):
+            value = value.detach().cpu().numpy()
+        if isinstance(value, np.ndarray):
+            yield value.shape
+            yield value.tobytes() if value.dtype != object else repr(value)
+        elif isinstance(value, types.CodeType):
+            yield value.co_code
+            yield value.co_names
+            yield from self.at(value.co_consts)
+        elif isinstance(value, types.FunctionType | type):
+            yield value.__qualname__
+            yield from self._written(value)
+        elif isinstance(value, types.ModuleType):
+            self._add_files(value.__name__)
+        else:
+            yield type(value).__qualname__
+            for each in _parts(value):
+                yield from self.at(each)
+
+    def _written(self, value: Any) -> Iterator[Any]:
+        """A function or class: the file that it stands in, or else its code; and what a closure holds."""
+        in_file = self._add_files(value.__module__)
+        if isinstance(value, types.FunctionType):
+            yield from self.at([value.__defaults__, value.__kwdefaults__])
+            for cell in value.__closure__ or ():
+                yield from self.at(getattr(cell, "cell_contents", None))  # it may not be bound yet
+            if not in_file:
+                yield from self.at(value.__code__)
+                own = (value.__globals__.get(name) for name in sorted(_names(value.__code__)))
+                yield from self.at([each for each in own if not isinstance(each, types.ModuleType)])
+        elif not in_file:
+            yield from self.at(value.__bases__)
+            yield from self.at({name: part for name, part in vars(value).items() if not name.startswith("__")})
+
+    def _add_files(self, name: str) -> bool:
+        """Whether a module stands in a file, or is built in; an own file and those that it imports are added."""
+        path = _file(name)
+        if path is None:
+            return name in sys.builtin_module_names
+        if path not in self.files and not path.is_relative_to(PACKAGE) and not _is_library(path):
+            self.files.add(path)
+            for value in list(vars(sys.modules[name]).values()):
+                of = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
+                if isinstance(of, str) and of in sys.modules:
+                    self._add_files(of)
+        return True
+
+
+def _file(module: str) -> Path | None:
+    """The file of a module, None where there is none, as for a notebook."""
+    name = getattr(sys.modules.get(module), "__file__", None)
+    return Path(name).resolve() if name and Path(name).is_file() else None
+
+
+def _is_library(path: Path) -> bool:
+    return any(path.is_relative_to(folder.resolve()) for folder in LIBRARIES)
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """What a container or object holds."""
+    if isinstance(value, set | frozenset):
+        yield from sorted(value, key=repr)
+    elif isinstance(value, list | tuple):
+        yield from value
+    elif isinstance(value, dict | types.MappingProxyType):
+        for item in value.items():
+            yield from item
+    elif isinstance(value, functools.partial):
+        yield from (value.func, value.args, value.keywords)
+    elif isinstance(value, types.MethodType):
+        yield from (value.__func__, value.__self__)
+    elif isinstance(value, property | staticmethod | classmethod):
+        yield from (getattr(value, name, None) for name in ("fget", "__func__"))
+    else:
+        yield type(value)
+        yield getattr(value, "__dict__", None)
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """The names that code reads, and code that is defined within it."""
+    inner = (_names(each) for each in code.co_consts if isinstance(each, types.CodeType))
+    return set(code.co_names).union(*inner)
