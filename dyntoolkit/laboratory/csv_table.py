@@ -76,7 +76,7 @@ def read_csv(name: str, data: bytes) -> Table:
     that are left out, rows that are too many) is said in the table's notes.
     """
     text, encoding = _decoded(name, data)
-    told = re.match(r'"?sep=(.)"?\r?\n', text)  # how Excel is told
+    told = re.match(r'"?sep=([^\w\s"\'\\]|\t)"?\r?\n', text)  # how Excel is told
     text = text[told.end() :] if told else text
     writing, width = _writing(name, text, [told[1]] if told else list(SEPARATORS))
     (number, first), rows, notes = _rows(name, text, writing, width)
@@ -112,8 +112,9 @@ def _decoded(name: str, data: bytes) -> tuple[str, str]:
     if data.startswith(b"PK\x03\x04"):
         what = "an Excel workbook" if b"xl/" in data else "a ZIP archive"
         raise _no_table(name, what)
+    start = data[:1000].lstrip()
     for beginning, what in OTHERS.items():
-        if data.lstrip().startswith(beginning):
+        if start.startswith(beginning):
             raise _no_table(name, what)
     for encoding in _encodings(data):
         try:

@@ -134,6 +134,7 @@ def test_so_is_any_text(text):
     [
         (FOUR, {"a": [1, 2, 3, 4], "b": [2, 3, 5, 6], "y": ["u", "v", "u", "v"]}),
         ("sep=;\r\na;b\r\n1;2\r\n2;3\r\n3;4\r\n4;9\r\n", {"a": [1, 2, 3, 4], "b": [2, 3, 4, 9]}),
+        ('"sep=#"\na#b\n1#2\n2#3\n3#4\n4#9\n', {"a": [1, 2, 3, 4], "b": [2, 3, 4, 9]}),
         ("a b c\n1   2 3\n4 5   6 \n 7 8 9\n1 1 1\n", {"a": [1, 4, 7, 1], "b": [2, 5, 8, 1], "c": [3, 6, 9, 1]}),
         ("a, b\n1, 2\n3, 4\n5, 6\n7, 9\n", {"a": [1, 3, 5, 7], "b": [2, 4, 6, 9]}),
         ("'a','b'\n'1,5','q'\n'2,5','x'\n'3,1','x'\n'0,2','q'\n", {"a": [1.5, 2.5, 3.1, 0.2], "b": list("qxxq")}),
@@ -233,6 +234,7 @@ def test_names_that_a_page_or_a_spreadsheet_would_run_stay_text():
         (b"x y z\n1 1 1\n2 1\n3 1 1\n4 1 2\n5 1 1\n6 7 8\n", "d.csv: row 3 has 2 cells, most rows have 3"),
         (b'x,y\n1,1\n2,"1\n3,1\n4,1\n', "d.csv: a quote that opens in row 3 is never closed"),
         (b'x,y\n1,1\n2,3\n4,1\n5,"' + b"1\n" * 100_000, "d.csv: row 5 cannot be read .*is a quote not closed"),
+        (b'sep="\n1\n2\n3\n4\n', "d.csv has one column only"),
         (b"PK\x03\x04xl/workbook", "d.csv is an Excel workbook, and a table as text is needed: save it as CSV"),
         (b"PK\x03\x04other", "d.csv is a ZIP archive"),
         (b"\x89PNG\r\n\x1a\n", "d.csv is a PNG picture"),

@@ -38,7 +38,7 @@ def test_a_csv_file(tmp_path):
         table_of(path, target="prize")
 
 
-def test_a_file_that_cannot_be_read(tmp_path, monkeypatch):
+def test_a_file_that_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match=r"data: '.*nothing.csv' cannot be read \(No such file"):
         table_of(tmp_path / "nothing.csv")
     with pytest.raises(InputError, match=r"cannot be read \(Is a directory"):
