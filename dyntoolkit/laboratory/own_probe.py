@@ -47,7 +47,7 @@ def own_probe(probe: Any, known: Sequence[Probe]) -> Probe:
     names = {one.name: one for one in known}
     if isinstance(probe, Probe):
         return probe
-    if isinstance(probe, str) or getattr(probe, "__module__", "").startswith("dyntoolkit.probes"):
+    if isinstance(probe, str) or (getattr(probe, "__module__", None) or "").startswith("dyntoolkit.probes"):
         name = probe if isinstance(probe, str) else probe.__name__
         name = OTHER_NAMES.get(name, name)
         if name not in names:
