@@ -1,4 +1,4 @@
-"""The command line: list, run, serve, warm, lab."""
+"""The command line: list, run, sweep, show, serve, warm, lab."""
 
 import argparse
 import errno
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from dyntoolkit import __version__
 from dyntoolkit.app.outputs import outputs
+from dyntoolkit.app.sweep_command import show_command, sweep_command, sweep_options
 from dyntoolkit.errors import InputError, whole_number
 from dyntoolkit.whole_file import write_whole
 
@@ -103,6 +104,19 @@ def parser() -> Parser:
     _run_options(run)
     run.set_defaults(command=run_command)
 
+    sweep = commands.add_parser(
+        "sweep",
+        help="train a grid of settings in batches that survive whatever happens",
+        epilog=EXIT_CODES,
+        allow_abbrev=False,
+    )
+    sweep_options(sweep)
+    sweep.set_defaults(command=lambda options: sweep_command(options, dict(map(_assignment, options.set))))
+
+    show = commands.add_parser("show", help="the metrics of a sweep", allow_abbrev=False)
+    show.add_argument("folder", metavar="DIR", help="its directory, the --out of `sweep`")
+    show.set_defaults(command=show_command)
+
     serve = commands.add_parser("serve", help="the gallery as dashboards in a browser", allow_abbrev=False)
     serve.add_argument("--port", type=_port, default=8866, help="default 8866")
     serve.add_argument("--host", default="127.0.0.1", help="default 127.0.0.1: this machine only")
@@ -139,6 +153,7 @@ def _run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", help="settings changed on top"
     )
+    run.add_argument("--file", metavar="DATA.csv", help="a file of data of your own, for experiments that take one")
     run.add_argument("--seed", nargs="+", action="extend", metavar="S", help="these seeds (default: 0)")
     run.add_argument("--seeds", metavar="N", help="the seeds 0 to N-1")
     run.add_argument(
@@ -235,6 +250,8 @@ def run_command(options: argparse.Namespace) -> int:
 
     asked = check_asked(options.engine, options.device)
     experiment = load_one(options.name)
+    if options.file is not None:
+        experiment = _with_file(experiment, Path(options.file))
     config = experiment.configure(options.preset, **dict(map(_assignment, options.set)))
     seeds = _seeds(options)
     claims = select(experiment.claims, options.claims or ["all"])
@@ -244,6 +261,19 @@ def run_command(options: argparse.Namespace) -> int:
         print(f"dyntoolkit: note: {sentence}", file=sys.stderr)
     with asking(asked):
         return _train_and_report(options, experiment, config, seeds, claims)
+
+
+def _with_file(experiment: "Experiment", path: Path) -> "Experiment":
+    """The experiment on that file of data."""
+    from dyntoolkit.experiment.record import check_file_size
+
+    try:
+        if not path.is_dir():  # which has a size, too
+            check_file_size(path.name, path.stat().st_size)
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"--file: {path} cannot be read: {error.strerror}.", "file") from None
+    return experiment.with_file(path.name, content)
 
 
 def _assignment(text: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from tiny_experiment import TINY, TinyConfig
 
 from dyntoolkit.app.cli import main
 from dyntoolkit.catalog import registry
-from dyntoolkit.experiment import Experiment
+from dyntoolkit.experiment import Experiment, Preset
 from dyntoolkit.phenomena.condensation import directions
 
 
@@ -175,9 +175,45 @@ def test_out_holds_every_curve(run, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def on_file(name, content):
+    """The tiny experiment with as large a pull as the file says."""
+    presets = {"file": Preset(f"the pull of {name}", {"pull": float(content)})}
+    return dataclasses.replace(TINY, presets=presets, claims=())
+
+
+def test_a_file_of_data_may_be_brought(run, tiny, tmp_path):
+    tiny(dataclasses.replace(TINY, file=on_file))
+    path = tmp_path / "pull.csv"
+    path.write_text("0.25")
+    code, out, err = run("run", "tiny", "--file", str(path), "--set", "lr=1", "--json")
+    assert (code, err.count("dyntoolkit:")) == (0, 0), err
+    document = strict(out)
+    assert (document["config"]["pull"], document["config"]["lr"], document["preset"]) == (0.25, 1, "file")
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("none.csv", "none.csv cannot be read: No such file or directory."),
+        ("", "cannot be read: Is a directory."),
+        ("large.csv", "large.csv has 60.0 MB: a file of data may have 50 MB at most."),
+        ("text.csv", "ValueError"),
+    ],
+)
+def test_a_file_that_cannot_be_taken_is_said(run, tiny, tmp_path, name, sentence):
+    tiny(dataclasses.replace(TINY, file=on_file))
+    (tmp_path / "text.csv").write_text("much")
+    with (tmp_path / "large.csv").open("wb") as large:
+        large.truncate(60_000_000)
+    code, out, err = run("run", "tiny", "--file", str(tmp_path / name))
+    assert (code, out) == (3 if sentence == "ValueError" else 2, "")  # that one is a mistake in the experiment's code
+    assert sentence in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["tiny", "--file", __file__], "tiny.decay takes no file of data."),
         (["tini"], "unknown experiment 'tini'"),
         (["tiny.decai"], "Did you mean 'tiny.decay'?"),
         (["tiny", "--preset", "stil"], "unknown preset 'stil'. Did you mean 'still'?"),
