@@ -2,6 +2,7 @@
 
 import pytest
 from dashboards import Dashboard
+from looks import CUT, FAINT, FOCUSED, INKS, STICKING_OUT, set_width
 
 pytestmark = pytest.mark.browser
 
@@ -32,7 +33,7 @@ def simulate(configs, seeds, columns=None):
 
 
 def of_file(name, content):
-    head, *lines = content.decode().splitlines()
+    head, *lines = content.decode().partition("#")[0].splitlines()
     names = head.split(",")
     if not lines:
         raise InputError(f"{name} has no rows.", "file")
@@ -174,6 +175,26 @@ def test_of_a_link_to_a_file_the_sliders_are_kept(browser_page, voila_server, fo
     assert end(dashboard) == pytest.approx(5)
 
 
+def test_the_row_fits_and_is_legible(voila, tmp_path):
+    path = tmp_path / f"{'a long name of measurements ' * 3}.csv"
+    path.write_text("price\n4\n")
+    with voila.run_to_the_end():
+        choose(voila, path)
+    for width, height in ((1280, 800), (390, 844)):
+        set_width(voila.page, width, height)
+        assert voila.page.evaluate(STICKING_OUT) == []
+        assert voila.page.evaluate(CUT) == []
+        row = voila.root.locator(".dyn-file").bounding_box()
+        first = voila.root.locator(".dyn-fields").first.bounding_box()
+        assert 0 < first["y"] - row["y"] - row["height"] < 20  # right above the first setting
+        for scheme in ("light", "dark"):
+            voila.page.emulate_media(color_scheme=scheme)
+            ink = "rgb(255, 255, 255)" if scheme == "dark" else "rgb(0, 0, 0)"
+            voila.page.wait_for_function(f"{INKS}.every((ink) => ink === '{ink}')")  # the figure has followed
+            assert voila.page.evaluate(FAINT, 4.5) == []
+    assert voila.page.evaluate(FOCUSED) == ["Choose a CSV file", True]
+
+
 @pytest.mark.parametrize("place", ["voila", "lab"])
 def test_a_file_that_is_too_large_is_refused_and_the_page_lives(place, request, tmp_path, prices):
     dashboard = request.getfixturevalue(place)
@@ -187,7 +208,7 @@ def test_a_file_that_is_too_large_is_refused_and_the_page_lives(place, request, 
 
 def test_a_file_of_nearly_as_much_as_is_allowed_comes(voila, tmp_path):
     path = tmp_path / "large.csv"
-    path.write_text("x" * 49 * MB + "\n1\n")
+    path.write_text("price\n1\n#" + " " * 49 * MB)
     with voila.run_to_the_end():
         choose(voila, path)
     assert end(voila) == pytest.approx(1)
