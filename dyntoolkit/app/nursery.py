@@ -221,7 +221,7 @@ def _be_kernel(connection: socket.socket) -> None:
     import ipywidgets
     from ipykernel.kernelapp import IPKernelApp
 
-    os.setsid()
+    os.setpgid(0, 0)  # and no session of its own: Linux may share out processors by session ("autogroup")
     os.nice(NICENESS)
     request = _read_request(connection)  # not before the fork: others shall not find what was in it
     os.environ.clear()

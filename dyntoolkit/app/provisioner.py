@@ -10,6 +10,7 @@ from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 from dyntoolkit.app.kernels import KERNELS
+from dyntoolkit.app.nursery import NICENESS
 
 LAUNCHER = [sys.executable, "-m", "ipykernel_launcher"]
 KNOWN = {"env", "cwd", "kernel_id", "extra_arguments"}  # with others, such as `stdout`, it is a process of its own
@@ -26,7 +27,10 @@ class NurseryProvisioner(LocalProvisioner):
             environment = {**keywords["env"], "JPY_PARENT_PID": str(os.getpid())}
             kernel = await asyncio.to_thread(KERNELS.fork, cmd[3:], cwd, environment)
         if kernel is None:
-            return await super().launch_kernel(cmd, **keywords)
+            information = await super().launch_kernel(cmd, **keywords)
+            if sys.platform != "win32" and self.pid is not None:
+                os.setpriority(os.PRIO_PROCESS, self.pid, NICENESS)
+            return information
         self.process = kernel  # type: ignore[assignment]  # which has what is used of a Popen
         self.pid, self.pgid, self.cwd = kernel.pid, kernel.pid, cwd
         return self.connection_info

@@ -17,6 +17,7 @@ from jupyter_client.manager import AsyncKernelManager
 from dyntoolkit.app.forked_kernel import ForkedKernel
 from dyntoolkit.app.gallery import PACKAGE
 from dyntoolkit.app.kernels import KERNELS
+from dyntoolkit.app.nursery import NICENESS
 
 pytestmark = [
     pytest.mark.slow,
@@ -122,7 +123,7 @@ def test_random_numbers_and_memory_are_its_own() -> None:
     code = """if True:
         import random, numpy, torch, uuid, multiprocessing
         draw = [random.random(), numpy.random.rand(), torch.rand(1, dtype=float).item(), uuid.uuid4().hex]
-        draw.append(bytes(multiprocessing.current_process().authkey))
+        draw.append(multiprocessing.current_process().authkey.hex())
         print(*draw)"""
 
     async def check() -> None:
@@ -210,7 +211,8 @@ def test_without_a_nursery_it_starts_the_ordinary_way_and_the_next_one_is_forked
         KERNELS.nursery.process.kill()
         async with running() as kernel:
             assert not isinstance(kernel.process, ForkedKernel)
-            assert await kernel.run("print(2 + 2)") == "4"
+            code = "import os; print(os.getpriority(os.PRIO_PROCESS, 0), os.environ['OMP_NUM_THREADS'])"
+            assert await kernel.run(code) == f"{os.getpriority(os.PRIO_PROCESS, 0) + NICENESS} 1"
         ours = [record.message for record in caplog.records if record.name.startswith("dyntoolkit")]
         assert len(ours) == 1
         assert ours[0].startswith("A kernel starts the ordinary way")
