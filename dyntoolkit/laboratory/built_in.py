@@ -116,7 +116,7 @@ def labels_fitted(moment: Moment) -> Tensor:
     if not problem.classes:
         return torch.full((len(moment.theta), 2), torch.nan, dtype=torch.float64)
     fitted, wrong = right(moment.model(moment.theta, problem.x), problem.y), problem.y != problem.clean  # (R, n)
-    return torch.stack([(fitted & chosen).sum(1) / chosen.sum(1) for chosen in (~wrong, wrong)], 1)
+    return torch.stack([(fitted & chosen).sum(1).double() / chosen.sum(1) for chosen in (~wrong, wrong)], 1)
 
 
 def two_over_lr(config: Any) -> float:
