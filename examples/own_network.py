@@ -8,52 +8,35 @@ from torch import nn
 
 import dyntoolkit as dt
 
-X = torch.linspace(-1, 1, 32, dtype=torch.float64).unsqueeze(1)  # (n, 1)
-Y = torch.sin(4 * X + 1)  # (n, 1); were it odd, the biases' gradients would be rounding, which Adam makes large
+X = torch.linspace(-1, 1, 40).unsqueeze(1)  # (n, 1)
+Y = torch.sin(4 * X + 1)  # (n, 1)
 
 
-class Block(nn.Module):
-    """h -> h + tanh(branch(h)), a layer of a residual network."""
+class Residual(nn.Module):
+    """Three layers h -> h + tanh(branch(h)); the branches begin at branch_scale times the usual size."""
 
-    def __init__(self, width):
+    def __init__(self, width=16, branch_scale=1.0):
         super().__init__()
-        self.branch = nn.Linear(width, width)
+        self.first, self.last = nn.Linear(1, width), nn.Linear(width, 1)
+        self.branches = nn.ModuleList(nn.Linear(width, width) for _ in range(3))
+        for p in self.branches.parameters():
+            p.data *= branch_scale
 
-    def forward(self, h):
-        """The output (n, width) for h (n, width)."""
-        return h + torch.tanh(self.branch(h))
-
-
-# Made here and not in a run: making a module draws from torch's global generator, which no run may touch.
-MODULE = nn.Sequential(nn.Linear(1, 16), Block(16), Block(16), Block(16), nn.Linear(16, 1)).double()
-
-
-class Config(dt.Config):
-    """Adam on 32 points of a sine; the branches' weights begin at branch_scale times the usual size."""
-
-    branch_scale: float = dt.number(1.0, 0.0, 2.0, main=True)
-    lr: float = dt.number(0.003, 1e-4, 0.1, log=True, main=True)
-    steps: int = dt.number(500, 20, 5000, log=True, structural=True)
+    def forward(self, x):
+        """The output (n, 1) for x (n, 1)."""
+        h = self.first(x)
+        for branch in self.branches:
+            h = h + torch.tanh(branch(h))
+        return self.last(h)
 
 
-def simulate(configs, seeds):
-    """The loss, and the bend: the largest second difference of the output, 0 for a straight line."""
-    network, stream, theta = dt.Module(MODULE), dt.Stream(seeds, "init"), []  # R copies: the rows of theta (R, P)
-    lr, scale = dt.per_run(configs, "lr", X.dtype), dt.per_run(configs, "branch_scale", X.dtype, ndim=2)
-    for name, p in MODULE.named_parameters():  # weights of variance 1/fan_in, biases 0
-        std = (scale if "branch" in name else 1.0) * (p.ndim - 1) * p.shape[-1] ** -0.5
-        theta.append(stream.normal(p.numel(), dtype=X.dtype) * std)
-    gradient = dt.value_and_grad(lambda theta: (network(theta, X) - Y).square().mean((1, 2)))
-
-    def measure(k, state):
-        bend = network(state.theta, X).diff(n=2, dim=1).abs().amax((1, 2))
-        return {"loss": gradient(state.theta)[0].numpy(), "bend": bend.numpy()}  # (R,) each
-
-    start, record = dt.Adam.start(torch.cat(theta, dim=1)), dt.evenly(configs[0].steps, 51)
-    return dt.train(start, lambda s, _: dt.adam(s, gradient(s.theta)[1], lr), dt.full_batch, record, measure)
+def bend(theta, model, data):
+    """The largest second difference of each run's output, (R,): 0 for a straight line."""
+    return model(theta, X).diff(n=2, dim=1).abs().amax((1, 2))
 
 
-EXPERIMENT = dt.Experiment("residual", Config, simulate)
+SLIDERS = {"width": (4, 64), "branch_scale": (0.0, 2.0)}
+EXPERIMENT = dt.own(Residual, (X, Y), probes=[bend], sliders=SLIDERS, name="residual")
 
 if __name__ == "__main__":
     dt.explore(EXPERIMENT, branch_scale=0, n_seeds=4)

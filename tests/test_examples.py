@@ -1,7 +1,6 @@
 """The scripts in examples/: each through the real command line and by itself, with the numbers that must come out."""
 
 import ast
-import copy
 import json
 import re
 import runpy
@@ -19,6 +18,7 @@ from PIL import Image
 from torch import nn
 
 import dyntoolkit as dt
+from dyntoolkit.laboratory.own_data import own_data
 
 ROOT = Path(dt.__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -71,7 +71,10 @@ def test_example_is_short_and_uses_the_public_face_alone(path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "most"), [("first.py", {}), ("own_network.py", {}), ("own_probe.py", {"width": 40})])
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [("first.py", {}), *((name, {"width": 16}) for name in ("own_network.py", "own_data.py", "own_probe.py"))],
+)
 def test_experiment_keeps_the_rules(name: str, most: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
     report = dt.check(load(name, monkeypatch)["EXPERIMENT"], most={"steps": 40, **most}, examples=5)
     assert report.passed, report
@@ -97,81 +100,74 @@ def test_first_by_itself_is_at_the_edge() -> None:
     assert loss == pytest.approx(valley_loss(0.2, 100, 1)[-1, 0], rel=2e-3)  # three digits are printed
 
 
-def twin(example: dict[str, Any], theta: torch.Tensor, lr: float, steps: int) -> float:
-    """The loss of the example's own module, trained from these weights (P,) by torch.optim.Adam alone."""
-    module, x, y = copy.deepcopy(example["MODULE"]), example["X"], example["Y"]
-    nn.utils.vector_to_parameters(theta.clone(), module.parameters())
-    optimizer = torch.optim.Adam(module.parameters(), lr=lr)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        nn.functional.mse_loss(module(x), y).backward()
-        optimizer.step()
-    return nn.functional.mse_loss(module(x), y).item()
+def course(example: str, *settings: str, folder: Path, seeds: int = 2) -> xr.Dataset:
+    """What the command line records of an example with these settings, (step, run, ...)."""
+    path = folder / "run.nc"
+    run(f"examples/{example}", "--set", *settings, "--seeds", seeds, "--out", path)
+    with xr.open_dataset(path) as data:
+        return data.load().transpose("step", "run", ...)
 
 
 @pytest.mark.slow
 def test_own_network_is_straight_at_first_and_trains_as_with_torch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = ("examples/own_network.py", "--set", "steps=300", "--seeds", 2, "--out", tmp_path / "run.nc")
-    bends = {}
-    for scale in (0.0, 1.0):
-        found = run(*command, f"--set=branch_scale={scale}")
-        with xr.open_dataset(tmp_path / "run.nc") as data:
-            bends[scale] = data["bend"].transpose("step", "run").values
-        assert (np.array(found["metrics"]["loss"]) < 0.1).all()
-    assert (bends[0.0][0] < 1e-12).all()  # rounding
-    assert (bends[1.0][0] > 1e-3).all()  # the control
-    assert (bends[0.0][-1] > 1e-3).all()
+    flat = course("own_network.py", "branch_scale=0", "steps=1000", folder=tmp_path)
+    usual = course("own_network.py", "branch_scale=1", "steps=100", folder=tmp_path)
+    assert (flat["bend"][0] < 1e-6).all()  # rounding
+    assert (usual["bend"][0] > 1e-4).all()  # the control
+    assert (flat["bend"][-1] > 1e-2).all()
+    assert (flat["loss"][-1] < 0.01).all()  # a straight line leaves 0.5
 
     example = load("own_network.py", monkeypatch)
-    stream, theta = dt.Stream([1], "init"), []
-    for p in example["MODULE"].parameters():  # scale 1: weights of variance 1/fan_in, biases 0
-        drawn = stream.normal(p.numel(), dtype=torch.float64)[0]
-        theta.append(drawn / p.shape[1] ** 0.5 if p.ndim == 2 else 0 * drawn)
-    assert found["metrics"]["loss"][1] == pytest.approx(twin(example, torch.cat(theta), 0.003, 300), rel=1e-6)
+    x, y, *_ = own_data((example["X"], example["Y"]), None, None)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        module = example["Residual"]()
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
+    for _ in range(100):
+        optimizer.zero_grad()
+        nn.functional.mse_loss(module(x), y).backward()
+        optimizer.step()
+    assert float(usual["loss"][-1, 1]) == pytest.approx(nn.functional.mse_loss(module(x), y).item(), rel=1e-2)
 
 
 @pytest.mark.slow
 def test_own_network_by_itself_fits_the_sine() -> None:
     words = python("examples/own_network.py")
-    assert "residual, seeds 0 to 3, 500 of 500 steps" in words
-    assert float(re.search(r"loss (\S+)", words)[1]) < 0.01  # type: ignore[index]  # a flat line has 0.5
+    assert "residual, seeds 0 to 3, 1,000 of 1,000 steps" in words
+    assert float(re.search(r"\bloss (\S+)", words)[1]) < 0.01  # type: ignore[index]
 
 
 @pytest.mark.slow
-def test_own_probe_adds_its_measurement_and_changes_no_other(tmp_path: Path) -> None:
-    curves = tmp_path / "run.nc"
-    found = run("examples/own_probe.py", "--preset", "five_d", "--set", "steps=200", "--out", curves)
-    metrics = found["metrics"]
-    with xr.open_dataset(curves) as data:
-        weights = data["w"].transpose("step", "run", ...).values[[0, -1], 0]  # (2, D, m)
-    naive = [(np.linalg.norm(w) / np.linalg.norm(w, 2)) ** 2 for w in weights]
-    assert [metrics["rank_start"][0], metrics["rank_end"][0]] == pytest.approx(naive)
-    assert 2 < metrics["rank_start"][0] <= 6
-    assert 1 <= metrics["rank_end"][0] < 1.05
-    base = dt.find("condensation.directions")
-    history = base.run(base.configure("five_d", steps=200))
-    for name, values in base.metrics(history).items():
-        np.testing.assert_array_equal(np.array(metrics[name], dtype=np.float64), values, err_msg=name)
+def test_own_data_fits_right_labels_first(tmp_path: Path) -> None:
+    data = course("own_data.py", "label_noise=0.33", folder=tmp_path, seeds=4)
+    early, late = (data["labels_fitted"].sel(step=step).values for step in (30, 1000))
+    assert (early[:, 0] > early[:, 1] + 0.1).mean() > 0.5
+    assert (late > 0.99).all()  # wrong ones, too
 
 
-def test_own_probe_adds_its_panel(monkeypatch: pytest.MonkeyPatch) -> None:
-    experiment, base = load("own_probe.py", monkeypatch)["EXPERIMENT"], dt.find("condensation.directions")
-    history, frames = experiment.start([experiment.configure()], [0])
-    empty = experiment.panels(history)
-    for frame in frames:
-        history.append(frame)
-    panels = experiment.panels(history)
-    for drawn in (empty, panels):
-        assert [panel.title for panel in drawn[:-1]] == [panel.title for panel in base.panels(history)]
-        assert drawn[-1].title == "Dimensions filled"
-    np.testing.assert_array_equal(panels[-1].marks[0].y, history["stable_rank"][:, 0])
+@pytest.mark.slow
+def test_own_data_by_itself() -> None:
+    assert "wine, seed 0, 1,000 of 1,000 steps" in python("examples/own_data.py")
+
+
+@pytest.mark.slow
+def test_own_probe_sees_small_weights_leave_for_one_direction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small, usual = (course("own_probe.py", f"init_scale={scale}", folder=tmp_path) for scale in (0.02, 1))
+    assert (small["stable_rank"].sel(step=25) < 1.5).all()
+    assert (usual["stable_rank"].sel(step=25) > 2).all()
+    shapes = load("own_probe.py", monkeypatch)["network"]().state_dict()
+    for data in (small, usual):
+        weights = data["theta"].values[:, :, :250].reshape(-1, *shapes["0.weight"].shape)  # (T R, m, d)
+        naive = [(np.linalg.norm(w) / np.linalg.norm(w, 2)) ** 2 for w in weights]
+        np.testing.assert_allclose(data["stable_rank"].values.ravel(), naive, rtol=1e-4)
+        assert (data["largest_error"][..., 0].values ** 2 >= 0.999 * data["loss"].values).all()
 
 
 @pytest.mark.slow
 def test_own_probe_by_itself() -> None:
-    assert "aligned_5d holds" in python("examples/own_probe.py")
+    assert "rank, seed 0, 1,000 of 1,000 steps" in python("examples/own_probe.py")
 
 
 @pytest.mark.slow
