@@ -183,7 +183,7 @@ class Dashboard:
     def use_file(self, name: str, content: bytes) -> None:
         """Become the dashboard of the experiment on this file of data, and train; a wrong file is said, and no more.
 
-        Sliders that were moved stay where they are, as far as they are there and the file asks for nothing else.
+        Sliders that were moved stay where they are, but for those whose defaults the file changes.
         """
         try:
             experiment = self.original.with_file(name, content)
@@ -194,7 +194,9 @@ class Dashboard:
         with self._building:
             if self.runner.closed:
                 return
-            config = _kept(self.experiment.configure(), self.sliders.values(), experiment.configure())
+            same = _same(self.experiment.config(), experiment.config())
+            moved = _moved(self.experiment.configure(), self.sliders.values(), same)
+            config = carry_over(moved, experiment.configure())
             self._take_over()
             self.experiment = experiment
             self.view.clear()
@@ -232,8 +234,12 @@ class Dashboard:
         self.runner.submit(replace(job, on_history=partial(self._draw_map, grid, work)))
 
     def moved(self, asked: Config) -> Config:
-        """The settings `asked` for, with the sliders that were moved here at their values (see `_kept`)."""
-        return _kept(self.first, self.sliders.values() if self._built else self.config.asdict(), asked)
+        """The settings `asked` for, with the sliders that were moved here at their values.
+
+        Left out are fields that do not exist any more or refuse the value, and those that are asked for otherwise now.
+        """
+        shown = self.sliders.values() if self._built else self.config.asdict()
+        return carry_over(_moved(self.first, shown, _same(self.first, asked)), asked)
 
     def moved_seeds(self, asked: tuple[int, int]) -> tuple[int, int]:
         """The first seed and the number of seeds, likewise."""
@@ -537,14 +543,15 @@ def _check_presets(experiment: Experiment) -> None:
         experiment.configure(preset)
 
 
-def _kept(before: Config, shown: Mapping[str, Any], asked: Config) -> Config:
-    """The settings asked for, with the values shown that were moved from those `before`.
+def _moved(before: Config, shown: Mapping[str, Any], same: Mapping[str, Any]) -> dict[str, Any]:
+    """The values shown that are others than `before`, of the fields in `same`."""
+    was = before.asdict()
+    return {name: value for name, value in shown.items() if name in same and value != was[name]}
 
-    Left out are fields that do not exist any more or refuse the value, and those that are asked for otherwise now.
-    """
-    was, wanted = before.asdict(), asked.asdict()
-    stays = {name for name in was if name in wanted and wanted[name] == was[name]}
-    return carry_over({name: value for name, value in shown.items() if name in stays and value != was[name]}, asked)
+
+def _same(one: Config, other: Config) -> dict[str, Any]:
+    """The fields that have one value in both."""
+    return dict(one.asdict().items() & other.asdict().items())
 
 
 def _call(action: Callable[[], None], _button: object) -> None:

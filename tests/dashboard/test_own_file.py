@@ -46,7 +46,7 @@ def on_file(name, content):
     return replace(
         MEANS,
         config=OnFile,
-        presets={"file": Preset(f"the mean of {name}")},
+        presets={"file": Preset(f"the mean of {name}", {"steps": 8})},
         simulate=lambda configs, seeds: simulate(configs, seeds, values),
     )
 
@@ -93,7 +93,7 @@ def test_a_file_makes_it_the_dashboard_of_that_file_in_place(dashboard, until):
     dashboard.pin()
     dashboard.use_file("prices.csv", b"price,5\nrooms,3")
     until(lambda: dashboard.history is not first and trained(dashboard)())
-    assert dashboard.history.config.asdict() == {"data": "file", "lr": 0.3, "steps": 10, "target": "price"}
+    assert dashboard.history.config.asdict() == {"data": "file", "lr": 0.3, "steps": 8, "target": "price"}
     assert dashboard.history["mean"][0] == 5
     assert (dashboard.board, dashboard.file_row, dashboard.box) == (board, row, box)
     assert row.file == "prices.csv"
@@ -149,7 +149,7 @@ def test_a_link_is_for_the_experiment_without_the_file(dashboard, until):
     dashboard.use_file("a.csv", b"a,5")
     dashboard.sliders.widget("lr").value = 0.9
     until(trained(dashboard))
-    assert dashboard.monitor.status.link == "preset=quick&data=file&seed=0"
+    assert dashboard.monitor.status.link == "preset=quick&data=file&steps=8&seed=0"
     assert live.newest("tiny.means") is None
 
 
