@@ -169,16 +169,14 @@ def own_rule(update: Any) -> Rule:
     if not callable(update):
         raise InputError(f"optimizer takes one of {', '.join(OPTIMIZERS)}, or an update; got {update!r}.", "optimizer")
     name = getattr(update, "__name__", type(update).__name__)
-    parameters = list(inspect.signature(update, eval_str=True).parameters.values())
-    state: Any = parameters[0].annotation if parameters else Sgd
-    state = Sgd if state in (inspect.Parameter.empty, Any) else state
-    begin: Callable[[Tensor], Any] = getattr(state, "start", state)
 
     def step(state: Any, gradient: Tensor, lr: Tensor) -> Any:
         return update(state, gradient, lr.to(gradient.dtype)[:, None])
 
+    weights = torch.ones(2, 3, dtype=torch.float32)
     try:
-        weights = torch.ones(2, 3, dtype=torch.float32)
+        kind = next(iter(inspect.signature(update, eval_str=True).parameters.values())).annotation
+        begin: Callable[[Tensor], Any] = Sgd if kind in (inspect.Parameter.empty, Any) else getattr(kind, "start", kind)
         before = begin(weights)
         after = step(before, weights, torch.full((2,), 0.1, dtype=torch.float64))
     except Exception as problem:  # of anybody's code
@@ -187,9 +185,9 @@ def own_rule(update: Any) -> Rule:
         ) from problem
     looks = [[(leaf.shape, leaf.dtype) for leaf in leaves] for leaves in (before, after) if isinstance(leaves, tuple)]
     if len(looks) != 2 or looks[0] != looks[1]:
-        kind = type(before).__name__
         raise InputError(
-            f"optimizer: {name} must give a {kind}, with parts of the shapes that it was given.", "optimizer"
+            f"optimizer: {name} must give a {type(before).__name__}, with parts of the shapes that it was given.",
+            "optimizer",
         )
     return begin, step
 

@@ -7,7 +7,7 @@ import torch
 
 from dyntoolkit.errors import InputError
 from dyntoolkit.laboratory.table_of import table_of
-from dyntoolkit.laboratory.tables import Table
+from dyntoolkit.laboratory.tables import Table, chosen_rows
 
 Tensor = torch.Tensor
 
@@ -75,29 +75,36 @@ def _is_float(values: Any) -> bool:
 
 def _given(x: Any, y: Any, test_x: Any, test_y: Any, loss: Any) -> OwnData:
     """Data of which the reader says what to train and what to test on."""
-    tables = [table_of((_plain(a), b)) for a, b in ((x, y), (test_x, test_y))]
-    shapes = [table.column("x").values.shape[1:] for table in tables]
-    if shapes[0] != shapes[1]:
-        raise InputError(f"data: samples have the shapes {shapes[0]} to train and {shapes[1]} to test.", "data")
-    tasks = {_task(table, loss, (None, values)) for table, values in zip(tables, (y, test_y), strict=True)}
-    (train_x, train_y), (to_test_x, to_test_y) = map(_rows, tables)
-    notes = tuple(note for table in tables for note in table.notes)
-    if tasks != {"classes"}:
-        ys = [torch.tensor(np.asarray(each, dtype=np.float32)) for each in (train_y, to_test_y)]
-        return OwnData(train_x, ys[0], to_test_x, ys[1], 0, notes)
-    names = np.unique(np.concatenate([train_y, to_test_y]))
-    ys = [torch.from_numpy(np.searchsorted(names, each[:, 0])) for each in (train_y, to_test_y)]
-    return OwnData(train_x, ys[0], to_test_x, ys[1], len(names), notes)
+    parts = [[_array(part) for part in parts] for parts in ((x, test_x), (y, test_y))]
+    for name, (first, second) in zip(("X", "y"), parts, strict=True):
+        if first.shape[1:] != second.shape[1:]:
+            shapes = f"{first.shape} to train and {second.shape} to test"
+            raise InputError(f"data: {name} has the shape {shapes}; all but the first number must agree.", "data")
+    for first, second in zip(*parts, strict=True):
+        if len(first) != len(second):
+            raise InputError(f"data: {len(first):,} samples and {len(second):,} targets; as many are needed.", "data")
+    table = table_of(tuple(map(np.concatenate, parts)))
+    inputs, learned = table.column("x"), table.column("y")
+    rows, _ = chosen_rows(len(x) + len(test_x))
+    kept, to_test = ~(inputs.missing | learned.missing), rows >= len(x)
+    if not ((kept & to_test).any() and (kept & ~to_test).any()):
+        raise InputError("data: no row without a missing value is left to train or to test on.", "data")
+    if _task(table, loss, (x, y)) == "numbers":
+        classes, targets = 0, torch.tensor(learned.block(), dtype=torch.float32)
+    else:
+        names = np.unique(learned.known)
+        classes, targets = len(names), torch.from_numpy(np.searchsorted(names, learned.values))
+    samples = torch.tensor(inputs.values, dtype=torch.float32)
+    train, test = (torch.from_numpy(kept & which) for which in (~to_test, to_test))
+    return OwnData(samples[train], targets[train], samples[test], targets[test], classes, tuple(table.notes))
 
 
-def _rows(table: Table) -> tuple[Tensor, np.ndarray]:
-    """Inputs (n, *sample) and targets (n, k), or words (n, 1), of the rows that lack no value."""
-    x, y = table.column("x"), table.column("y")
-    kept = ~(x.missing | y.missing)
-    values = np.array(y.categories, dtype=object)[y.values[kept]] if y.categories else y.values[kept]
-    return torch.tensor(x.values[kept], dtype=torch.float32), values.reshape(len(values), -1)
-
-
-def _plain(x: Any) -> Any:
-    """A frame of numbers as an array."""
-    return x.to_numpy() if hasattr(x, "to_numpy") else x
+def _array(values: Any) -> np.ndarray:
+    """A tensor, frame, series or list as an array."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        return np.asarray((values.float() if values.dtype == torch.bfloat16 else values).numpy())
+    try:
+        return np.asarray(values)
+    except ValueError as problem:
+        raise InputError(f"data: the rows differ in length ({problem}).", "data") from problem

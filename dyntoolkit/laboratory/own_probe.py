@@ -66,7 +66,10 @@ def own_probe(probe: Any, known: Sequence[Probe]) -> Probe:
 
 def _arguments(probe: Callable[..., Any], name: str) -> int:
     """How many arguments without a default it takes, 2 or 3."""
-    parameters = inspect.signature(probe).parameters.values()
+    try:
+        parameters = inspect.signature(probe).parameters.values()
+    except ValueError as problem:  # of a function in C
+        raise InputError(f"probes: {name} does not say what it takes; call it in a function.", "probes") from problem
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     count = sum(p.kind in kinds and p.default is p.empty for p in parameters)
     if count not in (2, 3):
