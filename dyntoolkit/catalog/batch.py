@@ -1,6 +1,7 @@
 """One batch of a sweep: runs that share a loop, trained wherever an executor puts them, as the bytes of a file."""
 
 import functools
+import io
 import json
 import socket
 import time
@@ -19,6 +20,8 @@ from dyntoolkit.engine.own_state import one_thread
 from dyntoolkit.errors import InputError, problem_words
 from dyntoolkit.experiment import Experiment, run_metrics, to_the_end
 from dyntoolkit.experiment.judging import DIVERGED
+
+Variable = tuple[tuple[str, ...], np.ndarray]  # names of its dimensions, and values
 
 COPIES = 4  # of its curves that a process holds while it writes them
 
@@ -124,24 +127,28 @@ def _file(history: History, found: Mapping[str, np.ndarray], batch: Batch) -> by
 
     A curve has dimensions and steps of its own: in the whole sweep they may be others.
     """
-    import xarray as xr
+    import h5netcdf  # by itself: within a worker of Dask, xarray asks the scheduler for a lock to write with
 
     names = [name for name in found if name != DIVERGED]
-    values = np.stack([np.asarray(found[name], dtype=np.float64) for name in names], axis=1) if names else None
-    variables: dict[str, Any] = {
-        "cell": ("run", np.array(batch.cells, dtype=np.int64)),
-        "metrics": (("run", "metric"), np.zeros((len(batch.cells), 0)) if values is None else values),
-        "diverged_at": ("run", np.asarray(found[DIVERGED], dtype=np.float64)),
+    values = np.array([found[name] for name in names], dtype=np.float64).reshape(len(names), len(batch.cells))
+    variables: dict[str, Variable] = {
+        "cell": (("run",), np.array(batch.cells)),
+        "metrics": (("run", "metric"), values.T),
+        "diverged_at": (("run",), np.asarray(found[DIVERGED], dtype=np.float64)),
     }
-    for name in history.names() if batch.curves else ():
+    curves = [course_label(name, batch.dimensions) for name in history.names()] if batch.curves else []
+    for label, name in zip(curves, history.names(), strict=False):
         steps, rows = course(history, name)
-        label = course_label(name, batch.dimensions)
-        inner = [f"axis {k} of {label}" for k in range(rows.ndim - 2)]
-        if rows.dtype.kind != "f":
-            rows = rows.astype(np.float64)
-        variables[f"steps of {label}"] = (f"steps of {label}", steps)
-        variables[label] = (("run", f"steps of {label}", *inner), np.moveaxis(rows, 1, 0))
-    dataset = xr.Dataset(variables)
-    labels = [course_label(name, batch.dimensions) for name in history.names()] if batch.curves else []
-    dataset.attrs = {"metrics": json.dumps(names), "curves": json.dumps(labels), "engine": history.engine}
-    return bytes(dataset.to_netcdf(engine="h5netcdf"))
+        along = (f"steps of {label}", *(f"axis {k} of {label}" for k in range(rows.ndim - 2)))
+        variables[along[0]] = (along[:1], steps)
+        variables[label] = (("run", *along), np.moveaxis(rows if rows.dtype.kind == "f" else rows.astype(float), 1, 0))
+    content = io.BytesIO()
+    with h5netcdf.File(content, "w") as file:
+        for name, (dimensions, data) in variables.items():
+            for dimension, size in zip(dimensions, data.shape, strict=True):
+                if dimension not in file.dimensions:
+                    file.dimensions[dimension] = size
+            file.create_variable(name, dimensions, data.dtype, data=data)
+        file.attrs["metrics"], file.attrs["curves"] = json.dumps(names), json.dumps(curves)
+        file.attrs["engine"] = history.engine
+    return content.getvalue()

@@ -16,7 +16,7 @@ from dyntoolkit.catalog.batches import TOGETHER, batches
 from dyntoolkit.catalog.grid import Grid, grid_of, is_list
 from dyntoolkit.catalog.local_workers import local_workers
 from dyntoolkit.catalog.open_sweep import open_sweep
-from dyntoolkit.catalog.parcel import pack
+from dyntoolkit.catalog.parcel import Parcel, pack
 from dyntoolkit.catalog.source_hash import source_hash, versions
 from dyntoolkit.catalog.sweep_store import SweepStore
 from dyntoolkit.errors import InputError, as_number, problem_words, unknown
@@ -24,6 +24,7 @@ from dyntoolkit.experiment import Experiment, loops
 from dyntoolkit.experiment.training import Run
 
 MOST_RUNS = 100_000
+MEMORY = 1e9  # bytes of the records of a batch
 FIRST = 8  # runs of the first batch, by which the others are measured
 
 
@@ -48,7 +49,7 @@ def sweep(
     executor: Executor | None = None,
     metrics: Sequence[str] | None = None,
     curves: bool = False,
-    memory: float = 1e9,
+    memory: float = MEMORY,
     preset: str | None = None,
     **settings: Any,
 ) -> xr.Dataset:
@@ -74,7 +75,7 @@ def sweep(
     >>> dict(runs["metrics"].sel(metric="w2_ratio").sizes)
     {'noise_std': 2, 'width': 2, 'seed': 3}
     """
-    planned = Sweep(experiment, grid, seeds, out, curves, memory, preset, settings)
+    planned = Sweep(pack(experiment), grid, seeds, out, curves, memory, preset, settings)
     with local_workers() if executor is None else nullcontext(executor) as pool:
         planned.train(pool, metrics)
     if failures := planned.failures():
@@ -83,11 +84,11 @@ def sweep(
 
 
 class Sweep:
-    """A sweep that is about to be trained; the arguments are those of `sweep`."""
+    """A sweep that is about to be trained. packed: its experiment, by `pack`; the others are those of `sweep`."""
 
     def __init__(
         self,
-        experiment: str | Experiment,
+        packed: tuple[Experiment, Parcel],
         grid: Mapping[str, Sequence[Any]],
         seeds: Any,
         out: str | Path,
@@ -97,7 +98,7 @@ class Sweep:
         settings: Mapping[str, Any],
     ) -> None:
         self.memory, self.curves = _bytes(memory), curves
-        self.experiment, self._parcel = pack(experiment)
+        self.experiment, self._parcel = packed
         self.grid = _grid(self.experiment, preset, grid, settings, seeds)
         self.store = SweepStore(out)
         self.finished: set[int] = set()  # numbers of batches
@@ -119,7 +120,7 @@ class Sweep:
             with tqdm(total=total, initial=done, desc=self.experiment.name, unit="run", disable=None) as bar:
                 try:
                     self._train(executor, {0} - self.finished, bar)
-                    self._check_metrics(metrics)
+                    self.found(metrics)  # refuses a metric that there is not
                     self._pack()
                     agree(self._estimate())
                     self._train(executor, set(range(1, len(self._batches))) - self.finished, bar)
@@ -139,9 +140,15 @@ class Sweep:
         return f"{len(failed)} of {len(self._batches)} batches failed, the first one by {failed[0]}" if failed else ""
 
     def found(self, metrics: Sequence[str] | None) -> xr.Dataset:
-        """What there is, with these metrics only (default: all)."""
+        """What there is, with these metrics only (default: all); InputError for a metric that no run has."""
         found = open_sweep(self.store.folder)
-        return found if metrics is None else found.sel(metric=list(metrics))
+        known = found["metric"].values.tolist()
+        if metrics is None or not known:
+            return found
+        for name in metrics:
+            if name not in known:
+                raise unknown("metric", name, known)
+        return found.sel(metric=list(metrics))
 
     def _manifest(self) -> dict[str, Any]:
         sliders = self.experiment.config.sliders()
@@ -207,14 +214,6 @@ class Sweep:
         else:
             self.store.keep(number, trained.content)
             self.finished.add(number)
-
-    def _check_metrics(self, metrics: Sequence[str] | None) -> None:
-        """InputError for a metric that the first batch does not have."""
-        if metrics is not None and 0 in self.finished:
-            known = open_sweep(self.store.folder)["metric"].values.tolist()
-            for name in metrics:
-                if name not in known:
-                    raise unknown("metric", name, known)
 
     def _estimate(self) -> Estimate:
         measured = self.store.manifest()["measured"]

@@ -39,12 +39,12 @@ class SweepStore:
         """
         self._check_free()
         lock = filelock.FileLock(self.folder / LOCK)
-        try:
-            with self._writing():
-                self._batches.mkdir(parents=True, exist_ok=True)
+        with self._writing():
+            self._batches.mkdir(parents=True, exist_ok=True)
+            try:
                 lock.acquire(timeout=0)
-        except filelock.Timeout:
-            raise InputError(f"out: another process is sweeping into {self.folder} just now.", "out") from None
+            except filelock.Timeout:
+                raise InputError(f"out: another process is sweeping into {self.folder} just now.", "out") from None
         try:
             for part in [*self.folder.glob(".*.part"), *self._batches.glob(".*.part")]:
                 part.unlink()  # of a process that was killed while it wrote
