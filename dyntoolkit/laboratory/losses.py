@@ -18,8 +18,9 @@ def mse(output: Tensor, y: Tensor) -> Tensor:
     tensor([5.])
     """
     if y.ndim < output.ndim:
-        k = output.shape[-1]
-        y = (functional.one_hot(y, k) if k > 1 else 2 * y.unsqueeze(-1) - 1).to(output.dtype)  # (R, n, k)
+        k, y = output.shape[-1], y.unsqueeze(-1)
+        # not functional.one_hot, which looks at the numbers: a step with it cannot be recorded
+        y = (y == torch.arange(k, dtype=y.dtype) if k > 1 else 2 * y - 1).to(output.dtype)  # (R, n, k)
     return (output - y).square().flatten(1).mean(1)
 
 
