@@ -112,6 +112,26 @@ def test_a_page_of_voila_scrolled_to_its_end_is_built_dashboard_by_dashboard(bro
     assert widgets(page) > 2 * before
 
 
+def test_a_dashboard_without_a_stored_picture_takes_its_height_before_it_is_built(
+    browser_page, voila_server, write_notebook, tmp_path
+):
+    """Else the text below it jumps when a reader comes near."""
+    code = "from dyntoolkit.dashboard import explore\nfirst = explore('label_noise.linear', steps=500)"
+    write_notebook(
+        tmp_path / "bare.ipynb", code, "print('a line\\n' * 500)", "far = explore('condensation.directions')"
+    )
+    page = browser_page
+    page.goto(f"{voila_server(tmp_path)}/voila/render/bare.ipynb")
+    Dashboard(page, "label_noise.linear").wait_until_finished()
+    page.locator(f".dyn-live:not([inert]) {WAITING}").wait_for()
+    cell = page.locator(f".dyn-cell:has({WAITING})")
+    before = cell.bounding_box()["height"]
+    go_to(page, f".dyn-cell:has({WAITING})")
+    Dashboard(page, "condensation.directions").wait_until_finished()
+    assert before > 600
+    assert built(page)[1] == 0
+
+
 def test_a_page_of_jupyterlab_scrolled_to_its_end_is_built_dashboard_by_dashboard(page):
     first, far, last = (
         Dashboard(page, name) for name in ("label_noise.linear", "condensation.directions", "grokking.oned")

@@ -52,17 +52,16 @@
 
   const cellOf = (k) => page.querySelector(`.dyn-cell[data-cell="${k}"]`);
 
-  // Output that has not arrived; a widget of which there is only the text "Loading widget..."; a dashboard that nobody
-  // has come near to.
-  const UNREADY = [
-    'script[type="application/vnd.voila.cell-output+json"]',
-    ".lm-Panel.jp-OutputArea-output:not(:has(*))",
-    ".dyn-placeholder",
-  ].join();
+  // Output that has not arrived; a widget of which there is only the text "Loading widget...".
+  const ARRIVING = 'script[type="application/vnd.voila.cell-output+json"], .lm-Panel.jp-OutputArea-output:not(:has(*))';
 
-  // Whether a live output has something to show.
+  // Whether a live output has something to show that is better than what is stored. Where nothing is, that may be what
+  // stands for a dashboard that nobody has come near to: it takes its height, so that text does not jump later.
   function isReady(live) {
-    if (live.querySelector(UNREADY)) return false;
+    if (live.querySelector(ARRIVING)) return false;
+    const stored = [...live.parentElement.children].some((each) => each !== live && each.offsetHeight > 0);
+    if (!stored) return live.offsetHeight > 0;
+    if (live.querySelector(".dyn-placeholder")) return false;
     const boards = [...live.querySelectorAll(".dyn-board .dyntoolkit-board")];
     if (live.querySelector(".dyn-dashboard")) {
       const alarm = live.querySelector(".dyn-status [role=alert]")?.textContent;
