@@ -73,6 +73,10 @@ BENCHMARKS = {  # what is added to be quick, and words of what it prints
     ".venv/bin/python benchmarks/default_run.py": (" label_noise grokking --repeats 1", "label_noise.linear: median"),
     ".venv/bin/python benchmarks/kernel_start.py": (" --repeats 1", "forked: median"),
     ".venv/bin/python benchmarks/many_runs.py": (" --repeats 1", "32 runs at once against one: median"),
+    ".venv/bin/python benchmarks/own_module.py": (
+        " --repeats 1 --steps 200 --runs 1",
+        "own module against built-in: median",
+    ),
     "make bench": (' ARGS="--runs 2 --rounds 1 --updates 100 --without compiled"', "| than JAX by hand | "),
 }
 BROWSER_BENCHMARKS = {
@@ -93,6 +97,7 @@ IN_PROSE = {
     "apt install chromium",
     "dyntoolkit list",
     "dyntoolkit warm",
+    "dyntoolkit run my_file.py",
     'pip install "jax[cuda12]"',
 }
 
@@ -336,12 +341,21 @@ def test_example_of_a_grid(tmp_path: Path) -> None:
     assert "(noise_std: 4)" in printed
 
 
+def test_example_of_a_network_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(SCRIPTS[2])
+    printed = shell(f"{sys.executable} own.py", tmp_path)
+    assert "own, seed 0, 1,000 of 1,000 steps" in printed
+    metrics = dict(re.findall(r"(\w+) (-?[\d.]+)", printed.split("metrics: ")[1]))
+    assert float(metrics["test_accuracy"]) > 0.9
+    assert {"sharpness", "margin", "test_margin"} <= set(metrics)
+
+
 def test_example_of_an_experiment_is_complete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DYNTOOLKIT_HEADLESS", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    (tmp_path / "valley.py").write_text(SCRIPTS[2])
+    (tmp_path / "valley.py").write_text(SCRIPTS[3])
     monkeypatch.syspath_prepend(tmp_path)
     experiment: Experiment = importlib.import_module("valley").EXPERIMENT
     assert "valley, seed 0, 100 of 100 steps" in capsys.readouterr().out  # of its last line
@@ -362,7 +376,7 @@ def test_example_of_an_experiment_is_the_one_in_examples() -> None:
         tree = ast.parse(source)
         return [ast.unparse(node) for node in tree.body if isinstance(node, ast.ClassDef | ast.Assign)]
 
-    assert code(SCRIPTS[2]) == code((ROOT / "examples" / "first.py").read_text())
+    assert code(SCRIPTS[3]) == code((ROOT / "examples" / "first.py").read_text())
 
 
 # What the README points to.

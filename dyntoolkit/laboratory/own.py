@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from dyntoolkit.engine.history import Frame, History
+from dyntoolkit.engine.history import Array, Frame, History
 from dyntoolkit.engine.own_state import own_state
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Sgd
 from dyntoolkit.errors import InputError, problem_words, unknown
 from dyntoolkit.experiment import Config, Experiment
+from dyntoolkit.experiment.record import last_values
 from dyntoolkit.figure.panels import Panel
 from dyntoolkit.laboratory.built_in import PROBES
 from dyntoolkit.laboratory.losses import Loss
@@ -91,6 +92,7 @@ def own(
         network.simulate,
         title=made.name,
         question=_question(made, found),
+        metrics=network.metrics,
         panels=network.panels,
     )
 
@@ -145,6 +147,14 @@ class OwnNetwork:
         if classes:
             return with_wrong_labels(problem, per_run(configs, "label_noise"), Stream(seeds, "label noise"))
         return with_noisy_targets(problem, per_run(configs, "target_noise"), Stream(seeds, "target noise"))
+
+    def metrics(self, history: History) -> dict[str, Array]:
+        """All last values, (R,) each; those of the outputs on the training and, called test_NAME, on the test data."""
+        found = last_values(history)
+        for probe in self.probes:
+            if probe.cost == COST and probe.lines is not None and probe.name in history:
+                found[probe.name], found[f"test_{probe.name}"] = history.last(probe.name).T
+        return found
 
     def panels(self, history: History) -> list[Panel]:
         """Loss, accuracy of classes, and what is measured."""

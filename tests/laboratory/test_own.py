@@ -106,6 +106,14 @@ def test_measurements_change_nothing():
     np.testing.assert_array_equal(last(plain)["theta"], last(watched)["theta"])
 
 
+def test_metrics_are_the_last_values_of_all_that_is_measured():
+    experiment = classes(probes=[size, margin])
+    history = last(experiment, seeds=(0, 1))
+    metrics = experiment.metrics(history)
+    assert set(metrics) == {"loss", "accuracy", "test_loss", "test_accuracy", "size", "margin", "test_margin"}
+    np.testing.assert_array_equal(metrics["test_margin"], history.last("margin")[:, 1])
+
+
 def test_images_and_numbers_and_given_test_data():
     images = X.repeat(12, axis=1).reshape(60, 1, 6, 6)
     network = lambda channels=2: nn.Sequential(nn.Conv2d(1, channels, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(1))  # noqa: E731
