@@ -56,6 +56,11 @@ def _task(table: Table, loss: Any, data: Any) -> str:
     if column.categories:
         return "classes"
     if isinstance(loss, str) and loss in CLASS_LOSSES:
+        if column.values.ndim > 1:
+            got = f"{table.target} has {column.values[0].size} numbers"
+            raise InputError(
+                f"loss: {loss} needs one class for each sample, and {got}: take y.argmax(1), or mse.", "loss"
+            )
         fractions = column.known[column.known != np.round(column.known)]
         if len(fractions):
             got = f"{table.target} holds {fractions[0]:g}"
@@ -94,7 +99,8 @@ def _given(x: Any, y: Any, test_x: Any, test_y: Any, loss: Any) -> OwnData:
     else:
         names = np.unique(learned.known)
         classes, targets = len(names), torch.from_numpy(np.searchsorted(names, learned.values))
-    samples = torch.tensor(inputs.values, dtype=torch.float32)
+    values = inputs.values if inputs.values.ndim > 1 else inputs.values[:, None]
+    samples = torch.tensor(values, dtype=torch.float32)
     train, test = (torch.from_numpy(kept & which) for which in (~to_test, to_test))
     return OwnData(samples[train], targets[train], samples[test], targets[test], classes, tuple(table.notes))
 

@@ -53,7 +53,7 @@ class OwnModule:
         return Network.of_runs(modules, x)
 
     def module(self, given: Mapping[str, Any], seed: int, x: Tensor) -> Any:
-        """The module that one run makes, in float32."""
+        """The module that one run makes, in float32 and on the CPU."""
         with seeded(seed):
             made: Any = copy.deepcopy(self.make) if isinstance(self.make, nn.Module) else self.make(**given)
             if not isinstance(made, nn.Module):
@@ -61,7 +61,7 @@ class OwnModule:
                 raise InputError(f"model: {self.name} must give a torch.nn.Module, and gives {got}.", "model")
             if any(map(is_lazy, made.parameters())):
                 made(x[:2])
-        return made.float()
+        return made.to("cpu", torch.float32)
 
 
 class Network(Module):

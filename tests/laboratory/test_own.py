@@ -242,11 +242,35 @@ def test_sizes_at_which_the_module_fails_say_so_when_they_are_asked_for():
         return nn.Sequential(nn.Linear(3, 6), nn.Unflatten(1, (heads, 6 // heads)), nn.Flatten(), nn.Linear(6, 3))
 
     experiment = own(network, (X, LABELS))
-    with pytest.raises(InputError, match="module: Sequential fails on samples .*unflatten"):
+    with pytest.raises(InputError, match=r"module: Sequential fails on samples .*unflatten"):
         last(experiment, heads=4)
 
 
-def test_no_global_state_is_touched(monkeypatch):
+class RandomFeatures(nn.Module):
+    """A trained layer on features that stay as they were drawn."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("frequencies", torch.randn(3, 10))
+        self.frozen = nn.Linear(10, 10).requires_grad_(False)
+        self.out = nn.Linear(10, 3)
+
+    def forward(self, x):
+        return self.out(torch.cos(self.frozen(x @ self.frequencies)))
+
+
+@pytest.mark.slow
+def test_what_does_not_train_is_each_runs_own():
+    experiment = own(RandomFeatures, (X, LABELS), probes=["distance"])
+    together = last(experiment, seeds=(0, 1, 2), steps=150)
+    assert together.engine == "xla"
+    assert together["theta"].shape[2] == 33
+    for r in range(3):
+        alone = last(experiment, seeds=(r,), steps=150)
+        np.testing.assert_allclose(together["loss"][:, r], alone["loss"][:, 0], rtol=1e-3)
+
+
+def test_no_global_state_is_touched():
     before = torch.get_rng_state()
     last(classes(probes=[size]), seeds=(0, 1))
     assert torch.equal(before, torch.get_rng_state())

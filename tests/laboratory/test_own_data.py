@@ -112,6 +112,11 @@ def test_numbers_have_a_column_for_each_output():
     assert own_data((X, NUMBERS, X, NUMBERS), None, None).test_y.shape == (30, 1)
 
 
+def test_one_number_for_each_sample_is_a_vector_of_one():
+    assert own_data((X[:, 0], NUMBERS), None, None).x.shape == (24, 1)
+    assert own_data((X[:, 0], NUMBERS, X[:, 0], NUMBERS), None, None).test_x.shape == (30, 1)
+
+
 def test_missing_values_are_dropped_with_a_word():
     x = X.copy()
     x[3, 2] = np.nan
@@ -130,6 +135,11 @@ def test_missing_values_are_dropped_with_a_word():
         ((X, LABELS, np.nan * X, LABELS), None, "no row without a missing value is left"),
         (([[1.0], [1.0, 2.0]], [0, 1], X, LABELS), None, "the rows differ in length"),
         ((X + 1j, LABELS), None, "X holds complex numbers"),
+        (
+            (X, np.eye(3)[LABELS]),
+            "cross_entropy",
+            "needs one class for each sample, and y has 3 numbers: take y.argmax",
+        ),
         ((X, NUMBERS), "cross_entropy", "cross_entropy needs classes, words or whole numbers, and y holds"),
         (3, None, "data takes .*, got int"),
         ("nowhere.csv", None, "nowhere.csv"),
