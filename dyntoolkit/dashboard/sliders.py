@@ -16,6 +16,8 @@ STOPS = 100  # positions of a slider, about; whole numbers of a smaller range ge
 class SliderPanel:
     """One widget per field of a Config: the main ones in the box `main`, the others folded away in the box `more`.
 
+    There, what is watched has a fold of its own.
+
     What is shown is what is run, exactly. (ipywidgets' sliders for floats are not used: in the browser they round a
     value to their grid as soon as they are drawn, and send the rounded one back.)
     """
@@ -30,10 +32,15 @@ class SliderPanel:
             widget.add_class("dyn-field").add_class(f"dyn-field-{name}")
             widget.observe(self._moved, "value")
         main = [self._widgets[name] for name, slider in self._sliders.items() if slider.main]
-        others = [self._widgets[name] for name, slider in self._sliders.items() if not slider.main]
         self.main = widgets.VBox(main).add_class("dyn-fields")
-        self.more = widgets.VBox(_folded("More settings", others) if others else []).add_class("dyn-more")
+        self.more = widgets.VBox([*self._others("Measurements", True), *self._others("More settings", False)])
+        self.more.add_class("dyn-more")
         self.set(config)
+
+    def _others(self, title: str, live: bool) -> list[Any]:
+        """The fields that are not main, folded away: what is watched, or all else."""
+        chosen = [name for name, slider in self._sliders.items() if slider.live is live and not slider.main]
+        return _folded(title, [self._widgets[name] for name in chosen]) if chosen else []
 
     def values(self) -> dict[str, Any]:
         """Field name -> value."""

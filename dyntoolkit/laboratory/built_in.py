@@ -137,7 +137,7 @@ PROBES = (  # of any network
     Probe("weight_norms", "weight norms", "no gradient", weight_norms, matrices, log=True),
     Probe(
         "sharpness",
-        "sharpness λ<sub>max</sub>(H)",
+        "sharpness",
         _GRADIENTS,
         sharpness,
         level=two_over_lr,

@@ -123,11 +123,11 @@ class Dashboard:
         """The dashboard of another experiment."""
         return Dashboard(self.page, experiment)
 
-    def show_more_settings(self) -> None:
-        closed = self.root.get_by_role("button", name="▸ More settings")
+    def show_more_settings(self, title: str = "More settings") -> None:
+        closed = self.root.get_by_role("button", name=f"▸ {title}")
         if closed.count():
             closed.press("Enter")
-        self.root.locator(".dyn-more .dyn-field").first.wait_for()
+        self.root.locator(".dyn-more .dyn-field:visible").first.wait_for()
 
     @contextmanager
     def run_to_the_end(self, what: str = "seed") -> Iterator[None]:

@@ -8,7 +8,7 @@ import pytest
 
 from dyntoolkit.dashboard.sliders import SliderPanel, _stops
 from dyntoolkit.errors import InputError
-from dyntoolkit.experiment.config import Slider
+from dyntoolkit.experiment.config import Config, Slider, number, switch
 
 
 @pytest.fixture
@@ -39,6 +39,21 @@ def test_main_fields_are_in_sight_and_the_others_folded_away(panel):
     assert (box.layout.display, button.description) == ("flex", "▾ More settings")
     button.click()
     assert box.layout.display == "none"
+
+
+def test_what_is_watched_has_a_fold_of_its_own():
+    class Watched(Config):
+        """Two switches and a number."""
+
+        lr: float = number(0.1, 0.01, 1.0, main=True)
+        flip: bool = switch(False)
+        watch: bool = switch(False, live=True)
+
+    panel = SliderPanel(Watched())
+    measurements, watched, more, others = panel.more.children
+    assert (measurements.description, more.description) == ("▸ Measurements", "▸ More settings")
+    assert watched.children == (panel.widget("watch"),)
+    assert others.children == (panel.widget("flip"),)
 
 
 def test_labels_help_and_classes(panel):
