@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -12,6 +13,7 @@ from multiprocessing.connection import Connection
 import threadpoolctl
 import torch
 
+from dyntoolkit.engine.choice import preload
 from dyntoolkit.errors import InputError
 
 
@@ -26,13 +28,16 @@ def local_workers(count: int | None = None) -> Iterator[ProcessPoolExecutor]:
 
     They end at once when it is left by an exception, and when this process is killed.
     """
-    if multiprocessing.parent_process() is not None:
+    if "__mp_main__" in sys.modules:  # this is a worker, which is importing the script that it is a worker of
         sentence = 'a script that sweeps must say `if __name__ == "__main__":` before it does, for workers import it'
         raise InputError(f"{sentence}.", "executor")
     spawning = multiprocessing.get_context("spawn")  # a fork would share locks and threads of XLA
     alive, ours = spawning.Pipe(duplex=False)
-    with ProcessPoolExecutor(count or cores(), spawning, _begin, (alive,)) as pool:
+    count = count or cores()
+    with ProcessPoolExecutor(count, spawning, _begin, (alive,)) as pool:
         try:
+            for _ in range(count):
+                pool.submit(preload)  # all of them begin now, not when there is something for each to do
             yield pool
         except BaseException:
             ours.close()  # the workers end, and with them the pool

@@ -17,7 +17,8 @@ from dyntoolkit.errors import LIBRARIES
 from dyntoolkit.experiment import Experiment
 
 PACKAGE = Path(dyntoolkit.__file__).parent
-SHOWS = ("app", "dashboard", "figure")  # rooms on which no number depends
+EACH = ("engine", "probes", "experiment", "catalog", "data.py")  # rooms on which the numbers of all experiments depend
+SOME = ("phenomena", "laboratory")  # rooms that hold experiments
 LIBRARIES_USED = ("torch", "numpy", "jax")
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
 
@@ -35,7 +36,7 @@ def _version(name: str) -> str:
 
 
 def source_hash(experiment: Experiment) -> str:
-    """The hash of the package, of the experiment's own files, and of what was written in a notebook.
+    """The hash of what trains, of the experiment's own files, and of what was written in a notebook.
 
     Own files are those of its modules and of the modules that they import, without libraries. Of functions and classes
     that stand in no file it takes the code; of closures also what they hold, such as a reader's data.
@@ -48,8 +49,8 @@ def source_hash(experiment: Experiment) -> str:
 
 @functools.cache
 def _package() -> bytes:
-    """The hash of the package's own code."""
-    files = sorted(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] not in SHOWS)
+    """The hash of the package's own code, as far as each experiment depends on it."""
+    files = sorted(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] in EACH)
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).digest()
 
 
@@ -108,7 +109,7 @@ class _Look:
         path = _file(name)
         if path is None:
             return name in sys.builtin_module_names
-        if path not in self.files and not path.is_relative_to(PACKAGE) and not _is_library(path):
+        if path not in self.files and _is_own(path):
             self.files.add(path)
             for value in list(vars(sys.modules[name]).values()):
                 of = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
@@ -123,8 +124,11 @@ def _file(module: str) -> Path | None:
     return Path(name).resolve() if name and Path(name).is_file() else None
 
 
-def _is_library(path: Path) -> bool:
-    return any(path.is_relative_to(folder.resolve()) for folder in LIBRARIES)
+def _is_own(path: Path) -> bool:
+    """Whether a file is an experiment's own, or may be: neither a library's, nor the package's but where they are."""
+    if path.is_relative_to(PACKAGE):
+        return path.relative_to(PACKAGE).parts[0] in SOME
+    return not any(path.is_relative_to(folder.resolve()) for folder in LIBRARIES)
 
 
 def _parts(value: Any) -> Iterator[Any]:
