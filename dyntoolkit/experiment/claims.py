@@ -98,7 +98,8 @@ Where = Callable[[Any], bool]  # settings -> whether a claim is expected to hold
 class Settings:
     """Where a claim is expected: the fields named here lie where they must, all others are free or at their defaults.
 
-    Made by `settings` and `defaults`. A field must equal a value, be one of a tuple of values, or lie in a Bound.
+    Made by `settings` and `defaults`. A field must equal a value, be one of a tuple of values, or lie in a Bound. Live
+    fields are free unless they are named: they change what is watched, not what is trained.
     """
 
     fields: Mapping[str, Any]
@@ -112,7 +113,8 @@ class Settings:
                 raise unknown("field", name, standard)
         if not all(_is_met(wanted, getattr(config, name)) for name, wanted in self.fields.items()):
             return False
-        rest = standard.keys() - self.fields.keys()
+        live = {name for name, slider in config.sliders().items() if slider.live}
+        rest = standard.keys() - self.fields.keys() - live
         return self.others_free or all(getattr(config, name) == standard[name] for name in rest)
 
     def __str__(self) -> str:

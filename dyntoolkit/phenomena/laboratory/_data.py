@@ -1,8 +1,8 @@
 """What the laboratory learns: synthetic data of each run's own, real data, or a reader's table, the same for all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -10,6 +10,7 @@ from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.errors import InputError
 from dyntoolkit.laboratory import synthetic
+from dyntoolkit.laboratory.function_panel import Data as Data
 from dyntoolkit.laboratory.problem import Problem, shared, with_noisy_targets, with_wrong_labels
 from dyntoolkit.laboratory.real_data import REAL, real_table
 from dyntoolkit.laboratory.tables import Split, Table
@@ -28,20 +29,6 @@ TEST = 500  # samples of synthetic data to test on
 SHARE = 0.3  # of real data
 DIMENSION = {"gaussian": 20, "teacher": 10}  # inputs
 MOST_BITS = 0.9  # of the cube of bits, to train on
-
-
-class Data(NamedTuple):
-    """A problem and its words. features: names of the inputs, without irrelevant ones. classes: their names.
-
-    image: whether the inputs are the pixels of images of 8x8. truth: of functions of one input, where it is known.
-    """
-
-    problem: Problem
-    features: tuple[str, ...]
-    target: str
-    classes: tuple[str, ...]
-    image: bool = False
-    truth: Callable[[Tensor], Tensor] | None = None
 
 
 def load(configs: Sequence[Any], seeds: Sequence[int], table: Table | None) -> Data:

@@ -9,6 +9,7 @@ has a claim, the number behind it is that of the paper it names.
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,26 @@ from dyntoolkit.engine.own_state import own_state
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.errors import InputError
-from dyntoolkit.experiment import Claim, Experiment, Preset, choice, config, number, switch
+from dyntoolkit.experiment import (
+    Claim,
+    Control,
+    Experiment,
+    Map,
+    Metrics,
+    Preset,
+    Sweep,
+    above,
+    at_least,
+    at_most,
+    below,
+    between,
+    choice,
+    config,
+    defaults,
+    number,
+    switch,
+)
+from dyntoolkit.experiment.judging import DIVERGED
 from dyntoolkit.figure.panels import TEST, TRAIN, Axis, Line, Mark, Panel
 from dyntoolkit.laboratory.built_in import NEURON_PROBES, PROBES
 from dyntoolkit.laboratory.csv_table import read_csv
@@ -34,6 +54,7 @@ from dyntoolkit.phenomena.laboratory._data import NUMBERS, SYNTHETIC, Data, load
 from dyntoolkit.phenomena.laboratory._network import Network
 from dyntoolkit.phenomena.laboratory._spectrum import SPECTRUM, spectrum_panel
 from dyntoolkit.probes.barrier import ALPHAS, along_segment, barrier
+from dyntoolkit.probes.crossing_times import delay, first_above, first_value
 
 Tensor = torch.Tensor
 
@@ -108,8 +129,69 @@ class Settings(Training, Task):
 WATCHED = (*PROBES, *NEURON_PROBES, SPECTRUM)
 Config = with_switches(Settings, WATCHED)
 
+CATAPULT = {"loss": "mse", "optimizer": "sgd", "lr": 0.045, "depth": 1, "width": 128, "n_train": 100, "steps": 300}
+EDGE = {"data": "sines", "optimizer": "sgd", "lr": 0.04, "activation": "tanh", "n_train": 100, "steps": 3000}
+SPIKES = {"data": "sines", "lr": 0.02, "activation": "tanh", "n_train": 50, "steps": 3000}
+CONDENSED = {"depth": 1, "width": 64, "init_exponent": 2.0, "steps": 500}
+WRONG = {"data": "digits", "label_noise": 0.3, "lr": 0.003, "width": 64, "n_train": 500, "steps": 400}
+PARITY = {"data": "parity", "loss": "mse", "optimizer": "adamw", "lr": 0.003, "weight_decay": 0.1, "n_train": 180}
+PARITY |= {"depth": 1, "width": 128, "steps": 4000}
+SMALL_OUTPUT = {"output_scale": 0.1, "lr": 1.0}
+LAZY = {"loss": "mse", "optimizer": "sgd", "depth": 1, "width": 256, "n_train": 100, "steps": 400}
+LAZY |= {"output_scale": 10.0, "lr": 1e-4}
+DESCENT = {"data": "digits", "loss": "mse", "label_noise": 0.2, "lr": 0.003, "activation": "tanh", "n_train": 300}
+DESCENT |= {"depth": 1, "width": 48, "steps": 2000}
+DEAD = {"depth": 4, "width": 8, "lr": 1.0, "steps": 200}
+EXPLODING = {"optimizer": "sgd", "depth": 4, "width": 64, "init_scale": 10.0, "steps": 200}
+
 PRESETS = {
-    "moons": Preset("Two moons: see the border between the classes find its way."),
+    "moons": Preset("Two moons: the border between the classes finds its way. Move anything."),
+    "catapult": Preset(
+        "A step too large for the start (Lewkowycz et al. 2020): the loss shoots up, and comes down where it is flat.",
+        {**CATAPULT, "watch_sharpness": True},
+    ),
+    "edge_of_stability": Preset(
+        "Plain gradient descent (Cohen et al. 2021): the sharpness climbs to 2/η and stays there.",
+        {**EDGE, "watch_sharpness": True},
+    ),
+    "spikes": Preset(
+        "Adam with its long memory β₂ (Bai et al. 2025): the loss spikes. Change β₂ to 0.9, or the optimizer.",
+        {**SPIKES, "watch_preconditioned_sharpness": True},
+    ),
+    "condensation": Preset(
+        "Small initial weights (Luo et al. 2021): the arrows of 64 neurons gather in a few directions.",
+        {**CONDENSED, "watch_distinct_neurons": True},
+    ),
+    "wrong_labels": Preset(
+        "Three of ten labels are wrong (Arpit et al. 2017): the right ones are fitted first, the wrong ones by heart.",
+        {**WRONG, "watch_labels_fitted": True},
+    ),
+    "grokking": Preset(
+        "The parity of three of ten bits (Zhou et al. 2024): the training samples by heart, the rule long after that.",
+        {**PARITY, "watch_spectrum": True},
+    ),
+    "lazy": Preset(
+        "Output times 10, η by 100 (Chizat et al. 2019): it learns, and its tangent kernel hardly moves.",
+        {**LAZY, "watch_kernel_distance": True},
+    ),
+    "rich": Preset(
+        "Output by 10, η times 100, all else as in the lazy one: the tangent kernel moves.",
+        {**LAZY, **SMALL_OUTPUT, "watch_kernel_distance": True},
+    ),
+    "double_descent": Preset(
+        "Noisy digits, just fitted (Belkin et al. 2019): with more units than 48, or fewer, the test loss is lower.",
+        DESCENT,
+    ),
+    "dead_units": Preset(
+        "Known bad: steps of 1 throw the weights so far that most ReLUs are off for every sample. They get no gradient "
+        "any more, and nothing is learned. Lower η.",
+        {**DEAD, "watch_dead_units": True},
+    ),
+    "exploding_start": Preset(
+        "Known bad: five layers, each ten times too large, make the first outputs 100,000 times too large; the first "
+        "steps are as much too long, and it diverges. Lower the initialization scale, or switch LayerNorm on.",
+        {**EXPLODING, "watch_weight_norms": True},
+    ),
 }
 
 
@@ -144,34 +226,218 @@ def initial_theta(configs: Sequence[Settings], seeds: Sequence[int], network: Ne
     return network.initial_theta(scale, Stream(seeds, "init"))
 
 
-def simulate(configs: Sequence[Settings], seeds: Sequence[int], table: Table | None = None) -> Iterator[Frame]:
+def simulate(
+    configs: Sequence[Settings],
+    seeds: Sequence[int],
+    table: Table | None = None,
+    probes: Sequence[Probe] = WATCHED,
+) -> Iterator[Frame]:
     """Train R networks as `laboratory.training.train_network` does, on the data of `_data.load`."""
     data = load(configs, seeds, table)
     network = network_of(configs[0], data)
     start = initial_theta(configs, seeds, network)
     loss = loss_of(configs[0], network, data)
-    return train_network(configs, seeds, network, start, data.problem, loss, WATCHED)
+    return train_network(configs, seeds, network, start, data.problem, loss, probes)
 
 
 # ---- What is measured, claims ----
 
 
-def metrics(history: History) -> dict[str, Array]:
-    """Of every recorded number per run NAME: the last value, and as NAME_start and NAME_peak the first and the largest.
+FITTED, FOUND = 0.95, 0.9  # accuracy on the training data, and on the test data
+RIGHT = 0.9  # share of the right labels
 
-    Where labels_fitted is watched also right_fitted and wrong_fitted, the last values. Each (R,).
+
+def metrics(history: History) -> dict[str, Array]:
+    """What is measured of each run, name -> (R,); NaN for "never" or "not measured".
+
+    Of every recorded number NAME the last value, the first and the largest as NAME_start and NAME_peak, and the mean
+    over the last quarter as NAME_late. loss_rise: the largest ratio of a loss to the lowest one before it, from a fifth
+    of the steps on. Of classes t_train, t_test: first recorded steps with a training accuracy above .95, and with a
+    test accuracy above .9; delay: their ratio. Where labels_fitted is watched right_fitted, wrong_fitted: shares at the
+    end; wrong_by_right: that of the wrong ones when 90 % of the right ones are fitted.
     """
     found: dict[str, Array] = {}
     for name in history.names():
         values = history[name]  # (T, R, ...)
         if values.ndim == 2:
             found |= {name: values[-1], f"{name}_start": values[0], f"{name}_peak": np.fmax.reduce(values)}
+            found[f"{name}_late"] = values[-(len(values) // 4 + 1) :].mean(0, dtype=np.float64)
+    settled = history["loss"][len(history["loss"]) // 5 :]
+    lowest = np.maximum(np.fmin.accumulate(settled), np.finfo(np.float32).tiny)
+    found["loss_rise"] = np.fmax.reduce(settled / lowest)
+    if "accuracy" in history:
+        steps = history.at("accuracy")
+        early = first_above(steps, history["accuracy"], FITTED)
+        late = first_above(steps, history["test_accuracy"], FOUND)
+        found |= {"t_train": early, "t_test": late, "delay": delay(late, early)}
     if "labels_fitted" in history:
-        found |= dict(zip(("right_fitted", "wrong_fitted"), history.last("labels_fitted").T, strict=True))
+        right, wrong = np.moveaxis(history["labels_fitted"], 2, 0)  # (T, R)
+        found |= {"right_fitted": right[-1], "wrong_fitted": wrong[-1]}
+        found["wrong_by_right"] = first_value(wrong, right >= RIGHT)
     return {name: np.asarray(value, dtype=np.float64) for name, value in found.items()}
 
 
-CLAIMS: tuple[Claim, ...] = ()
+def _by_limit(found: Metrics, config: Any) -> Array:
+    """The mean sharpness of the last quarter over 2/lr, (R,)."""
+    return np.asarray(found["sharpness_late"] * config.lr / 2)
+
+
+def _flattened(found: Metrics, _: Any) -> Array:
+    """The last sharpness over the first, (R,)."""
+    return np.asarray(found["sharpness"] / found["sharpness_start"])
+
+
+def _risen(found: Metrics, _: Any) -> Array:
+    """The largest loss over the first, (R,)."""
+    return np.asarray(found["loss_peak"] / found["loss_start"])
+
+
+def _forgotten(found: Metrics, _: Any) -> Array:
+    """How much of its best test accuracy a run has lost at the end, (R,)."""
+    return np.asarray(found["test_accuracy_peak"] - found["test_accuracy"])
+
+
+def _descent(runs: Sequence[Metrics]) -> Array:
+    """Test loss of the middle one of three widths over the larger one of the others, (R,)."""
+    narrow, middle, wide = (run["test_loss"] for run in runs)
+    return np.asarray(middle / np.maximum(narrow, wide))
+
+
+def widths(**changes: Any) -> Sweep:
+    """The test loss of 48 hidden units over that of 8 and of 256."""
+    return Sweep(tuple({"width": width, **changes} for width in (8, 48, 256)), _descent)
+
+
+def _log_loss(history: History) -> Array:
+    """log10 of the newest training loss, (R,)."""
+    return np.asarray(np.log10(np.maximum(history.last("loss"), np.finfo(np.float32).tiny)))
+
+
+SMALL_STEP = Control("η = 0.005", {"lr": 0.005})
+
+CLAIMS = (
+    Claim(
+        id="catapult_rises",
+        statement="With η between 2/λ and 4/λ, λ the first sharpness, the loss first more than doubles.",
+        value=_risen,
+        bound=above(2),
+        where=defaults(**CATAPULT),
+        preset="catapult",
+        controls=(SMALL_STEP,),
+    ),
+    Claim(
+        id="catapult_flattens",
+        statement="And it ends where the sharpness is less than nine tenths of the first.",
+        value=_flattened,
+        bound=below(0.9),
+        where=defaults(**CATAPULT, watch_sharpness=True),
+        preset="catapult",
+        controls=(SMALL_STEP,),
+    ),
+    Claim(
+        id="at_the_edge",
+        statement="In the last quarter the sharpness is, in the mean, 2/η to 5 %.",
+        value=_by_limit,
+        bound=between(0.95, 1.05),
+        where=defaults(**EDGE, watch_sharpness=True),
+        preset="edge_of_stability",
+        controls=(Control("η = 0.01", {"lr": 0.01}, below(0.95)),),
+    ),
+    Claim(
+        id="spikes",
+        statement="In a spike the loss of Adam rises more than fiftyfold.",
+        metric="loss_rise",
+        bound=above(50),
+        where=defaults(**SPIKES),
+        preset="spikes",
+        controls=(Control("β₂ = 0.9", {"beta2": 0.9}), Control("momentum", {"optimizer": "momentum"})),
+    ),
+    Claim(
+        id="condensed",
+        statement="The neurons end in fewer than 4 directions.",
+        metric="distinct_neurons",
+        bound=below(4),
+        where=defaults(**CONDENSED, watch_distinct_neurons=True),
+        preset="condensation",
+        controls=(Control("usual initial weights", {"init_exponent": 0.0}),),
+    ),
+    Claim(
+        id="right_first",
+        statement="When 90 % of the right labels are fitted, less than 20 % of the wrong ones are.",
+        metric="wrong_by_right",
+        bound=below(0.2),
+        where=defaults(**WRONG, watch_labels_fitted=True),
+        preset="wrong_labels",
+        controls=(Control("all labels at random", {"label_noise": 0.9}),),
+    ),
+    Claim(
+        id="forgets",
+        statement="Fitting the wrong labels costs more than 8 % of the test accuracy that there was.",
+        value=_forgotten,
+        bound=above(0.08),
+        where=defaults(**WRONG),
+        preset="wrong_labels",
+        controls=(Control("no wrong labels", {"label_noise": 0.0}),),
+    ),
+    Claim(
+        id="delay",
+        statement="Test accuracy passes 0.9 at least 2.5 times as late as training accuracy passes 0.95.",
+        metric="delay",
+        bound=at_least(2.5),
+        where=defaults(**PARITY),
+        preset="grokking",
+        controls=(
+            Control("more samples: 614", {"n_train": 614}),
+            Control("no weight decay", {"weight_decay": 0.0}),
+        ),
+    ),
+    Claim(
+        id="lazy",
+        statement="The tangent kernel changes by less than 2 %.",
+        metric="kernel_distance",
+        bound=below(0.02),
+        where=defaults(**LAZY, watch_kernel_distance=True),
+        preset="lazy",
+        controls=(Control("output by 10", SMALL_OUTPUT, above(0.1)),),
+    ),
+    Claim(
+        id="double_descent",
+        statement="With 48 units the test loss is more than 1.25 times that of 8 and of 256 units.",
+        sweep=widths(),
+        bound=above(1.25),
+        where=defaults(**DESCENT),
+        preset="double_descent",
+        controls=(Control("no wrong labels", sweep=widths(label_noise=0.0)),),
+    ),
+    Claim(
+        id="dies",
+        statement="More than half of the units are dead at the end.",
+        metric="dead_units",
+        bound=above(0.5),
+        where=defaults(**DEAD, watch_dead_units=True),
+        preset="dead_units",
+        controls=(Control("η = 0.01", {"lr": 0.01}),),
+    ),
+    Claim(
+        id="learns_nothing",
+        statement="The training loss ends where that of a guess is, at ln 2 to 6 %.",
+        metric="loss",
+        bound=between(0.65, 0.735),
+        where=defaults(**DEAD),
+        preset="dead_units",
+        controls=(Control("η = 0.01", {"lr": 0.01}),),
+    ),
+    Claim(
+        id="explodes",
+        statement="It diverges within 20 steps.",
+        metric=DIVERGED,
+        bound=at_most(20),
+        where=defaults(**EXPLODING),
+        preset="exploding_start",
+        controls=(Control("usual initial weights", {"init_scale": 1.0}),),
+    ),
+)
+
 
 # ---- Figure ----
 
@@ -295,6 +561,16 @@ def laboratory(table: Table | None = None) -> Experiment:
         metrics=metrics,
         claims=() if table else CLAIMS,
         panels=partial(panels, table=table),
+        map=Map(
+            title="Where it learns",
+            label="log<sub>10</sub> of the last training loss",
+            x="lr",
+            y="init_scale",
+            xs=(1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0),
+            ys=(0.03, 0.1, 0.3, 1.0, 3.0),
+            simulate=partial(simulate, table=table, probes=()),
+            value=_log_loss,
+        ),
         file=with_file,
         compare=partial(compare, table=table),
     )
