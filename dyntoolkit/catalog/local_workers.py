@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -28,7 +27,7 @@ def local_workers(count: int | None = None) -> Iterator[ProcessPoolExecutor]:
 
     They end at once when it is left by an exception, and when this process is killed.
     """
-    if "__mp_main__" in sys.modules:  # this is a worker, which is importing the script that it is a worker of
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker that imports the script it is for
         sentence = 'a script that sweeps must say `if __name__ == "__main__":` before it does, for workers import it'
         raise InputError(f"{sentence}.", "executor")
     spawning = multiprocessing.get_context("spawn")  # a fork would share locks and threads of XLA
