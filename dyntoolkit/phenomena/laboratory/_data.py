@@ -95,13 +95,17 @@ def _real(name: str, n: int, runs: int) -> Data:
 
 
 def _own(table: Table, config: Any, runs: int) -> Data:
+    return _of(own_split(table, config), config.n_train, runs, config.target)
+
+
+def own_split(table: Table, config: Any) -> Split:
+    """The rows of a reader's table to train and to test on."""
     task = table.guess(config.target) if config.task == "guessed" else config.task
-    split = _own_split(table, config.target, task, config.test_share, config.standardize, config.missing)
-    return _of(split, config.n_train, runs, config.target)
+    return _split(table, config.target, task, config.test_share, config.standardize, config.missing)
 
 
 @lru_cache(maxsize=2)
-def _own_split(table: Table, target: str, task: str, test_share: float, standardize: bool, missing: str) -> Split:
+def _split(table: Table, target: str, task: str, test_share: float, standardize: bool, missing: str) -> Split:
     return table.split(target, task, test_share, standardize, missing)
 
 
