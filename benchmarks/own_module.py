@@ -76,9 +76,9 @@ def built_in(task: Task, configs: list[Any], seeds: range) -> Iterator[Frame]:
     """The frames of the same training of the built-in network."""
     network = BuiltIn(task.sizes, torch.relu)
     start = torch.stack([network.theta(seed, task) for seed in seeds])
-    x, y, test_x, test_y, classes, _ = own_data(task.data, None, None)
-    problem = shared(x, y, test_x, test_y, classes, len(seeds))
-    loss = LOSSES[named_loss(classes, task.sizes[-1])]
+    data = own_data(task.data, None, None)
+    problem = shared(data.x, data.y, data.test_x, data.test_y, data.classes, len(seeds))
+    loss = LOSSES[named_loss(data.classes, task.sizes[-1])]
     return train_network(configs, seeds, cast(Any, network), start, problem, loss, [])
 
 

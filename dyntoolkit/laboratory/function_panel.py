@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from scipy.special import expit
 
 from dyntoolkit.engine.history import Array
 from dyntoolkit.figure.panels import BLUE, GREY, ORANGE, RED, SERIES, SKY, TEST, TRAIN, Axis, Heat, Line, Mark, Panel
@@ -48,11 +49,11 @@ class Moment(NamedTuple):
 
     def answer(self, x: Tensor) -> Array:
         """What is shown of the outputs at x (n, inputs): see `answer_name`. (n,)"""
-        output = self.network(self.theta, x)[0]  # (n, k)
+        output = self.network(self.theta, x)[0].numpy()  # (n, k)
         if not self.data.problem.classes:
             return np.asarray(output[:, 0])
         if output.shape[1] == 1:
-            chance = torch.sigmoid(output) if self.logits else (output + 1) / 2
+            chance = expit(output) if self.logits else (output + 1) / 2
             return np.asarray(chance[:, 0])
         return np.where(np.isnan(output[:, 0]), np.nan, output.argmax(1))
 

@@ -18,14 +18,15 @@ from dyntoolkit.errors import InputError, problem_words, unknown
 from dyntoolkit.experiment import Config, Experiment
 from dyntoolkit.experiment.record import last_values
 from dyntoolkit.figure.panels import Panel
+from dyntoolkit.laboratory import function_panel as function
 from dyntoolkit.laboratory.built_in import PROBES
 from dyntoolkit.laboratory.losses import Loss
 from dyntoolkit.laboratory.own_data import OwnData, own_data
 from dyntoolkit.laboratory.own_loss import own_loss
-from dyntoolkit.laboratory.own_module import OwnModule, own_module
+from dyntoolkit.laboratory.own_module import Network, OwnModule, own_module
 from dyntoolkit.laboratory.own_probe import COST, own_probes
 from dyntoolkit.laboratory.panels import accuracy_panel, loss_panel, probe_panel, watched
-from dyntoolkit.laboratory.probe import Model, Moment, Probe, with_switches
+from dyntoolkit.laboratory.probe import Moment, Probe, with_switches
 from dyntoolkit.laboratory.problem import Problem, shared, with_noisy_targets, with_wrong_labels
 from dyntoolkit.laboratory.training import OPTIMIZERS, Training, Update, train_network
 
@@ -106,9 +107,9 @@ class OwnNetwork:
     loss: Any
     rule: Rule | None
     probes: Sequence[Probe]
-    _networks: dict[tuple[Any, ...], Model] = dataclasses.field(default_factory=dict)
+    _networks: dict[tuple[Any, ...], Network] = dataclasses.field(default_factory=dict)
 
-    def model(self, config: Any, seeds: Sequence[int] = (0,)) -> tuple[Any, Tensor, Loss]:
+    def model(self, config: Any, seeds: Sequence[int] = (0,)) -> tuple[Network, Tensor, Loss]:
         """Network, initial weights (R, P) before they are scaled, and loss, for these settings; InputError if wrong."""
         network, theta = self.module.start(config, seeds, self.data.x[:TRIED])
         output = network(theta[:1] if not network.constants else theta, self.data.x[:TRIED])
@@ -140,11 +141,11 @@ class OwnNetwork:
 
     def problem(self, configs: Sequence[Any], seeds: Sequence[int]) -> Problem:
         """The data of all runs, with noise that is drawn once."""
-        x, y, test_x, test_y, classes, _ = self.data
-        problem = shared(x, y, test_x, test_y, classes, len(seeds))
+        data = self.data
+        problem = shared(data.x, data.y, data.test_x, data.test_y, data.classes, len(seeds))
         if configs[0].fresh_noise:
             return problem
-        if classes:
+        if data.classes:
             return with_wrong_labels(problem, per_run(configs, "label_noise"), Stream(seeds, "label noise"))
         return with_noisy_targets(problem, per_run(configs, "target_noise"), Stream(seeds, "target noise"))
 
@@ -157,21 +158,30 @@ class OwnNetwork:
         return found
 
     def panels(self, history: History) -> list[Panel]:
-        """Loss, accuracy of classes, and what is measured."""
+        """Loss, accuracy of classes, the function over one or two inputs, and what is measured."""
         found = [loss_panel(history)]
         if self.data.classes:
             found.append(accuracy_panel(history))
-        shown = watched(history, self.probes)
-        if not shown:
-            return found
-        return [*found, *(probe_panel(probe, history, self._drawn(history.config)) for probe in shown)]
+        network = self._network(history)
+        if len(self.data.features) in (1, 2) and (self.data.classes or self.data.y.shape[1] == 1):
+            found.append(function.function_panel(self._shown(history, network)))
+        return [*found, *(probe_panel(probe, history, network) for probe in watched(history, self.probes))]
 
-    def _drawn(self, config: Any) -> Model:
-        """A network of these sizes, for the names of what is measured; made once."""
-        sizes = tuple(getattr(config, name) for name in self.module.arguments)
-        if sizes not in self._networks:
-            self._networks[sizes] = self.model(config)[0]
-        return self._networks[sizes]
+    def _shown(self, history: History, network: Network) -> function.Moment:
+        """What the first run's network is by now."""
+        theta = torch.full((1, network.parameters), torch.nan, dtype=torch.float32)
+        if "theta" in history:
+            theta = torch.from_numpy(history.last("theta")[:1])
+        problem = self.problem(history.configs[:1], history.seeds[:1])
+        data = function.Data(problem, self.data.features, self.data.target, self.data.names)
+        return function.Moment(network, theta, data, logits=self.loss != "mse")
+
+    def _network(self, history: History) -> Network:
+        """The network of the first run; made once."""
+        key = (history.seeds[0], *(getattr(history.config, name) for name in self.module.arguments))
+        if key not in self._networks:
+            self._networks[key] = self.model(history.config, history.seeds[:1])[0]
+        return self._networks[key]
 
 
 def own_rule(update: Any) -> Rule:

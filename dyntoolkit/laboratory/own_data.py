@@ -18,7 +18,8 @@ CLASS_LOSSES = ("cross_entropy", "logistic")
 class OwnData(NamedTuple):
     """Inputs x (n, *sample) float32 and targets, numbers y (n, k) float32 or classes (n,) int64, to train and test on.
 
-    classes: how many there are, 0 for numbers. notes: what was left out, in words.
+    classes: how many there are, 0 for numbers. notes: what was left out, in words. features: names of the columns of x,
+    none of images. names: of the classes. target: what is learned.
     """
 
     x: Tensor
@@ -27,6 +28,9 @@ class OwnData(NamedTuple):
     test_y: Tensor
     classes: int
     notes: tuple[str, ...]
+    features: tuple[str, ...]
+    names: tuple[str, ...]
+    target: str
 
 
 def own_data(data: Any, target: str | None, loss: Any) -> OwnData:
@@ -46,8 +50,8 @@ def own_data(data: Any, target: str | None, loss: Any) -> OwnData:
     table = table_of(data, target)
     task = _task(table, loss, data)
     split = table.split(table.target, task, TEST_SHARE, not plain, "drop rows")
-    notes = (*table.notes, *split.notes)
-    return OwnData(split.x, split.y, split.test_x, split.test_y, len(split.classes), notes)
+    words = (*table.notes, *split.notes), split.features, split.classes, table.target
+    return OwnData(split.x, split.y, split.test_x, split.test_y, len(split.classes), *words)
 
 
 def _task(table: Table, loss: Any, data: Any) -> str:
@@ -94,15 +98,18 @@ def _given(x: Any, y: Any, test_x: Any, test_y: Any, loss: Any) -> OwnData:
     kept, to_test = ~(inputs.missing | learned.missing), rows >= len(x)
     if not ((kept & to_test).any() and (kept & ~to_test).any()):
         raise InputError("data: no row without a missing value is left to train or to test on.", "data")
+    names: tuple[str, ...]
     if _task(table, loss, (x, y)) == "numbers":
-        classes, targets = 0, torch.tensor(learned.block(), dtype=torch.float32)
+        names, targets = (), torch.tensor(learned.block(), dtype=torch.float32)
     else:
-        names = np.unique(learned.known)
-        classes, targets = len(names), torch.from_numpy(np.searchsorted(names, learned.values))
+        labels = np.unique(learned.known)
+        names = tuple(learned.categories[k] for k in labels) if learned.categories else tuple(f"{k:g}" for k in labels)
+        targets = torch.from_numpy(np.searchsorted(labels, learned.values))
     values = inputs.values if inputs.values.ndim > 1 else inputs.values[:, None]
     samples = torch.tensor(values, dtype=torch.float32)
     train, test = (torch.from_numpy(kept & which) for which in (~to_test, to_test))
-    return OwnData(samples[train], targets[train], samples[test], targets[test], classes, tuple(table.notes))
+    words = tuple(table.notes), tuple(inputs.block_names()) if samples.ndim == 2 else (), names, "y"
+    return OwnData(samples[train], targets[train], samples[test], targets[test], len(names), *words)
 
 
 def _array(values: Any) -> np.ndarray:

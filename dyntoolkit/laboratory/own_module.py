@@ -43,7 +43,7 @@ class OwnModule:
         """What it is called."""
         return _name(type(self.make) if isinstance(self.make, nn.Module) else self.make)
 
-    def start(self, config: Any, seeds: Sequence[int], x: Tensor) -> tuple[Module, Tensor]:
+    def start(self, config: Any, seeds: Sequence[int], x: Tensor) -> tuple["Network", Tensor]:
         """The network of len(seeds) runs and their initial weights (R, P), as each module makes them from its seed.
 
         config: the settings of all runs. x: some samples (n, *sample). An instance is the same in all runs.

@@ -70,9 +70,10 @@ def test_what_to_train_and_what_to_test_on_may_be_given():
 def test_words_are_the_same_classes_in_both_parts():
     words = np.array(["c", "a", "b"])[LABELS]
     data = own_data((X[:20], words[:20], X[20:21], words[20:21]), None, None)
-    assert data.classes == 3
-    assert [["a", "b", "c"][label] for label in data.y] == words[:20].tolist()
-    assert [["a", "b", "c"][label] for label in data.test_y] == words[20:21].tolist()
+    assert (data.classes, data.names) == (3, ("a", "b", "c"))
+    assert [data.names[label] for label in data.y] == words[:20].tolist()
+    assert [data.names[label] for label in data.test_y] == words[20:21].tolist()
+    assert own_data((X[:20], LABELS[:20] * 2, X[20:], LABELS[20:] * 2), None, None).names == ("0", "2", "4")
 
 
 def test_columns_of_a_frame_are_standardized(tmp_path):
