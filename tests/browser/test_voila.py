@@ -121,7 +121,7 @@ def test_a_page_opens_with_a_run_drawn_and_judged(dashboard, notebook):
     assert is_sound(dashboard)
     assert dashboard.status().startswith("Finished: seed 0 after ")
     assert len(dashboard.claims()) == len(find(NOTEBOOKS[notebook]).claims)
-    assert dashboard.page.locator("mjx-container").count() > 5  # formulas are set
+    dashboard.page.locator("mjx-container").nth(5).wait_for(state="attached")  # formulas are set
     assert dashboard.page.locator("pre:has-text('def ')").count() >= 2  # the code that runs
     assert "Traceback" not in dashboard.page.locator("body").inner_text()
 

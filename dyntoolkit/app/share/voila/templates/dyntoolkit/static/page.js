@@ -5,6 +5,7 @@
   const PATIENCE = 20000; // ms that a live output may take to show something, before it is shown as it is
   const REST = 2000; // ms between two questions whether there is a place
   const waiting = new Set(); // live outputs that have nothing to show yet
+  let isLive = false; // all that is in sight
 
   const news = (text, bad = false) => {
     const line = page.querySelector("#dyn-news");
@@ -88,11 +89,14 @@
       for (const stored of cell.querySelectorAll(":scope > :not(.dyn-live)")) stored.remove();
       live.inert = false;
     });
-    if (waiting.size === 0 || [...waiting].every((each) => each.querySelector(".dyn-placeholder"))) news("");
   }
 
   function look() {
     for (const live of waiting) if (isReady(live)) show(live);
+    if (isLive || [...waiting].some((each) => !each.querySelector(".dyn-placeholder"))) return;
+    isLive = true;
+    news("");
+    setTimeout(setFormulas); // when what has been shown is drawn
   }
 
   // The output of cell k has arrived.
@@ -112,16 +116,23 @@
       cell.replaceChildren();
     } else if (live.inert) {
       waiting.add(live);
-      setTimeout(() => waiting.has(live) && !live.querySelector(".dyn-placeholder") && show(live), PATIENCE);
+      setTimeout(() => {
+        if (waiting.has(live) && !live.querySelector(".dyn-placeholder")) show(live);
+        look();
+      }, PATIENCE);
     }
   }
 
-  // Formulas, readable already, once more as MathJax sets them: Voila's does so with what has this class.
-  function setFormulas() {
+  // Formulas, readable already, once more as MathJax sets them. It takes a third of a second, in which no slider moves:
+  // so not before there is all that can be moved. Where Voila tells nobody of its MathJax, they stay as they are.
+  async function setFormulas() {
+    const manager = await globalThis.jupyterapp?.widgetManagerPromise?.promise;
+    const typesetter = manager?.rendermime?.latexTypesetter;
+    const stored = [...page.querySelectorAll(".dyn-tex")];
+    if (!typesetter || stored.length === 0) return;
     const host = page.createElement("div");
     host.id = "dyn-formulas";
-    host.className = "jp-RenderedHTMLCommon jp-RenderedMarkdown jp-MarkdownOutput";
-    const stored = [...page.querySelectorAll(".dyn-tex")];
+    host.className = "jp-RenderedHTMLCommon jp-RenderedMarkdown";
     const sources = stored.map(({ dataset }) => {
       const span = page.createElement("span");
       const mark = dataset.display === "block" ? "$$" : "$";
@@ -130,13 +141,13 @@
     });
     host.append(...sources);
     page.body.append(host);
-    const watch = new MutationObserver(() => {
-      if (!sources.every((span) => span.querySelector("mjx-container"))) return;
-      watch.disconnect();
-      stored.forEach((span, k) => keepingPlace(span.closest(".dyn-cell"), () => span.replaceChildren(...sources[k].childNodes)));
-      host.remove();
-    });
-    if (stored.length > 0) watch.observe(host, { childList: true, subtree: true });
+    await typesetter.typeset(host);
+    for (const cell of page.querySelectorAll(".dyn-cell:has(.dyn-tex)")) {
+      keepingPlace(cell, () => {
+        stored.forEach((span, k) => cell.contains(span) && span.replaceChildren(...sources[k].childNodes));
+      });
+    }
+    host.remove();
   }
 
   // Before printing: tell the style sheet how wide each formula of its own line is, so that the paper cuts none.
@@ -176,7 +187,6 @@
   }
 
   function allPlaced() {
-    setFormulas();
     const watch = new MutationObserver(() => {
       look();
       if (waiting.size === 0) watch.disconnect();
