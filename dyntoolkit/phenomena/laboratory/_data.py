@@ -10,7 +10,7 @@ from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.errors import InputError
 from dyntoolkit.laboratory import synthetic
-from dyntoolkit.laboratory.function_panel import Data as Data
+from dyntoolkit.laboratory.function_panel import Data
 from dyntoolkit.laboratory.problem import Problem, shared, with_noisy_targets, with_wrong_labels
 from dyntoolkit.laboratory.real_data import REAL, real_table
 from dyntoolkit.laboratory.tables import Split, Table
@@ -95,17 +95,13 @@ def _real(name: str, n: int, runs: int) -> Data:
 
 
 def _own(table: Table, config: Any, runs: int) -> Data:
-    return _of(own_split(table, config), config.n_train, runs, config.target)
-
-
-def own_split(table: Table, config: Any) -> Split:
-    """The rows of a reader's table to train and to test on."""
     task = table.guess(config.target) if config.task == "guessed" else config.task
-    return _split(table, config.target, task, config.test_share, config.standardize, config.missing)
+    split = _own_split(table, config.target, task, config.test_share, config.standardize, config.missing)
+    return _of(split, config.n_train, runs, config.target)
 
 
 @lru_cache(maxsize=2)
-def _split(table: Table, target: str, task: str, test_share: float, standardize: bool, missing: str) -> Split:
+def _own_split(table: Table, target: str, task: str, test_share: float, standardize: bool, missing: str) -> Split:
     return table.split(target, task, test_share, standardize, missing)
 
 

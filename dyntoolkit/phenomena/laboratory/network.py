@@ -43,15 +43,16 @@ from dyntoolkit.experiment.judging import DIVERGED
 from dyntoolkit.figure.panels import TEST, TRAIN, Axis, Line, Mark, Panel
 from dyntoolkit.laboratory.built_in import NEURON_PROBES, PROBES
 from dyntoolkit.laboratory.csv_table import read_csv
+from dyntoolkit.laboratory.function_panel import Data, Moment, function_panel
 from dyntoolkit.laboratory.losses import LOSSES, Loss
 from dyntoolkit.laboratory.panels import accuracy_panel, loss_panel, probe_panel, watched
 from dyntoolkit.laboratory.probe import Probe, with_switches
 from dyntoolkit.laboratory.real_data import REAL
 from dyntoolkit.laboratory.tables import MISSING, MOST_ROWS, TASKS, Table
 from dyntoolkit.laboratory.training import Training, train_network
-from dyntoolkit.phenomena.laboratory import _pictures as pictures
-from dyntoolkit.phenomena.laboratory._data import NUMBERS, SYNTHETIC, Data, load
+from dyntoolkit.phenomena.laboratory._data import NUMBERS, SYNTHETIC, load
 from dyntoolkit.phenomena.laboratory._network import Network
+from dyntoolkit.phenomena.laboratory._neurons import neurons_panel
 from dyntoolkit.phenomena.laboratory._spectrum import SPECTRUM, spectrum_panel
 from dyntoolkit.probes.barrier import ALPHAS, along_segment, barrier
 from dyntoolkit.probes.crossing_times import delay, first_above, first_value
@@ -449,7 +450,7 @@ def first_run(config: Settings, seed: int, table: Table | None) -> tuple[Data, N
     return data, network_of(config, data)
 
 
-def moment(history: History, table: Table | None) -> pictures.Moment:
+def moment(history: History, table: Table | None) -> Moment:
     """The first run's network at the newest step; its weights are NaN as long as none are known."""
     config = history.config
     data, network = first_run(config, history.seeds[0], table)
@@ -457,7 +458,7 @@ def moment(history: History, table: Table | None) -> pictures.Moment:
         theta = torch.from_numpy(history.last("theta")[:1])  # (1, P)
     else:
         theta = torch.full((1, network.parameters), torch.nan, dtype=torch.float32)
-    return pictures.Moment(network, theta, data, logits=config.loss != "mse")
+    return Moment(network, theta, data, logits=config.loss != "mse")
 
 
 @own_state()
@@ -469,13 +470,13 @@ def panels(history: History, table: Table | None = None) -> list[Panel]:
     return [
         loss_panel(history, label),
         *([accuracy_panel(history)] if classes else []),
-        pictures.function_panel(now),
-        pictures.neurons_panel(now),
+        function_panel(now),
+        neurons_panel(now),
         *(watched_panel(history, probe, now) for probe in watched(history, WATCHED)),
     ]
 
 
-def watched_panel(history: History, probe: Probe, now: pictures.Moment) -> Panel:
+def watched_panel(history: History, probe: Probe, now: Moment) -> Panel:
     """The panel of one measurement."""
     if probe is SPECTRUM:
         return spectrum_panel(history, len(now.data.features))
@@ -544,6 +545,10 @@ def settings_for(table: Table) -> type[config.Config]:
         n_train: int = number(
             MOST_ROWS, 10, MOST_ROWS, label="training samples", help="at most", log=True, structural=True
         )
+
+        def warnings(self) -> list[str]:
+            """Also what was recognized in the table and left out."""
+            return [*super().warnings(), *(table.notes if self.data == "file" else ())]
 
     return OfTable
 

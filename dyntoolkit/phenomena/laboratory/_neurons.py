@@ -1,4 +1,4 @@
-"""Pictures of a network's first layer of neurons, of the first run."""
+"""The picture of a network's first layer of neurons."""
 
 from collections.abc import Sequence
 
@@ -6,9 +6,7 @@ import numpy as np
 
 from dyntoolkit.engine.history import Array
 from dyntoolkit.figure.panels import BLUE, Axis, Heat, Line, Panel
-from dyntoolkit.laboratory.function_panel import Moment, function_panel
-
-__all__ = ["Moment", "function_panel", "neurons_panel"]
+from dyntoolkit.laboratory.function_panel import Moment
 
 NEURONS = 64  # rows of a map of weights
 TILES = (4, 6)  # rows and columns of small images
