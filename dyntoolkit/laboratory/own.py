@@ -162,9 +162,10 @@ class OwnNetwork:
         found = [loss_panel(history)]
         if self.data.classes:
             found.append(accuracy_panel(history))
-        network = self._network(history)
-        if len(self.data.features) in (1, 2) and (self.data.classes or self.data.y.shape[1] == 1):
-            found.append(function.function_panel(self._shown(history, network)))
+        with own_state():
+            network = self._network(history)
+            if len(self.data.features) in (1, 2) and (self.data.classes or self.data.y.shape[1] == 1):
+                found.append(function.function_panel(self._shown(history, network)))
         return [*found, *(probe_panel(probe, history, network) for probe in watched(history, self.probes))]
 
     def _shown(self, history: History, network: Network) -> function.Moment:
