@@ -77,7 +77,8 @@ def with_switches(config: type[Config], probes: Sequence[Probe], on: Sequence[Pr
     Config(watch_size=True)
     """
     fields: dict[str, Any] = {
-        probe.field: switch(probe in on, live=True, label=f"{probe.label} ({probe.cost})") for probe in probes
+        probe.field: switch(probe in on, live=True, label=f"{probe.label.split(' (')[0]} ({probe.cost})")
+        for probe in probes
     }
     described = {
         "__annotations__": dict.fromkeys(fields, bool),
