@@ -84,7 +84,8 @@ def _draw(ax: Any, panel: Panel) -> None:
             case Heat():
                 _draw_heat(ax, mark, panel)
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(fontsize=7.5, frameon=False)
+        on_a_map = any(isinstance(mark, Heat) for mark in panel.marks)  # where no words can be read
+        ax.legend(fontsize=7.5, frameon=on_a_map, framealpha=0.8)
     ax.grid(alpha=0.25)
     ax.text(0.5, 0.5, textwrap.fill(_plain(panel.note), 40), transform=ax.transAxes, ha="center", va="center")
 

@@ -15,6 +15,7 @@ NOTEBOOKS = {
     "loss_spikes": "loss_spikes.mlp",
     "condensation": "condensation.directions",
     "grokking": "grokking.oned",
+    "laboratory": "laboratory.network",
 }
 SHORT = {
     "label_noise": "steps=500",
@@ -22,6 +23,7 @@ SHORT = {
     "loss_spikes": "steps=500&width=5&n_train=20",
     "condensation": "steps=50",
     "grokking": "steps=500&width=20",
+    "laboratory": "steps=50",
 }
 MAIN = [
     (notebook, field)
@@ -296,9 +298,9 @@ def test_stop_stops(long_run):
     assert 0 < step < 60_000
     long_run.wait_for_text(".dyn-claims", "…")
     assert f"stopped at step {step:,}: not judged" in long_run.claims()[0]
-    for words in ("Unpin", "Pin"):  # the kernel answers, and no step was made meanwhile
-        long_run.button("pin").click()
-        long_run.wait_for_text("button.dyn-pin", words)
+    long_run.button("pin").click()  # the kernel answers, and no step was made meanwhile
+    long_run.root.get_by_role("button", name="Unpin all runs").click()
+    long_run.root.get_by_role("button", name="Unpin all runs").wait_for(state="hidden")
     assert long_run.step() == step
     assert long_run.status().startswith("Stopped")
     assert is_sound(long_run)
