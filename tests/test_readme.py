@@ -59,6 +59,10 @@ LIST = ".venv/bin/dyntoolkit list"
 RUN_OUT = ".venv/bin/dyntoolkit run label_noise --preset fast --seeds 4 --out run.nc"
 RUN_JSON = ".venv/bin/dyntoolkit run cross_task_linearity.digits --set pretrain_steps=0 --json"
 RUN_CLAIM = ".venv/bin/dyntoolkit run cross_task_linearity --claims ctl_ratio"
+SWEEP = (
+    ".venv/bin/dyntoolkit sweep label_noise --grid noise_std=0:3:4 --grid lr=0.05,0.2 --seeds 4 --set steps=2000 "
+    "--out sweep"
+)
 PAPERMILL = ".venv/bin/papermill notebooks/label_noise.ipynb out.ipynb -p preset two_phase -p noise_std 0"
 OWN = {  # what is in each output
     ".venv/bin/dyntoolkit run examples/first.py": "valley, seed 0",
@@ -73,6 +77,7 @@ BENCHMARKS = {  # what is added to be quick, and words of what it prints
     ".venv/bin/python benchmarks/default_run.py": (" label_noise grokking --repeats 1", "label_noise.linear: median"),
     ".venv/bin/python benchmarks/kernel_start.py": (" --repeats 1", "forked: median"),
     ".venv/bin/python benchmarks/many_runs.py": (" --repeats 1", "32 runs at once against one: median"),
+    ".venv/bin/python benchmarks/sweep.py": (" empty --repeats 1", "a batch that trains nothing, Dask: median"),
     ".venv/bin/python benchmarks/own_module.py": (
         " --repeats 1 --steps 200 --runs 1",
         "own module against built-in: median",
@@ -89,15 +94,17 @@ BROWSER_BENCHMARKS = {
         "label_noise.ipynb directly: in all: median",
     ),
 }
-KNOWN = (*SETUP, *SERVERS, *THIS_VERY_RUN, LIST, RUN_OUT, RUN_JSON, RUN_CLAIM, PAPERMILL, *OWN, SAME_NUMBERS)
+KNOWN = (*SETUP, *SERVERS, *THIS_VERY_RUN, LIST, RUN_OUT, RUN_JSON, RUN_CLAIM, SWEEP, PAPERMILL, *OWN, SAME_NUMBERS)
 IN_PROSE = {
     "make serve",
     "make test",
     "make quick",
     "apt install chromium",
     "dyntoolkit list",
+    "dyntoolkit show sweep",
     "dyntoolkit warm",
     "dyntoolkit run my_file.py",
+    'pip install "dyntoolkit[dask]"',
     'pip install "jax[cuda12]"',
 }
 
@@ -293,6 +300,18 @@ def test_run_trains_what_a_claim_needs(checkout: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_sweep_and_what_python_finds_in_it(checkout: Path) -> None:
+    printed = shell(SWEEP, checkout)
+    assert "label_noise.linear, 32 of 32 runs, seeds 0 to 3" in printed
+    (checkout / "example.py").write_text(SCRIPTS[2])
+    files = sorted((checkout / "sweep" / "batches").iterdir())
+    found = shell(f"{sys.executable} example.py", checkout)
+    assert "(noise_std: 4, lr: 2)" in found
+    assert sorted((checkout / "sweep" / "batches").iterdir()) == files  # it is the very same sweep
+    assert shell(".venv/bin/dyntoolkit show sweep", checkout) == printed
+
+
+@pytest.mark.slow
 def test_papermill_writes_the_notebook(checkout: Path) -> None:
     shell(PAPERMILL, checkout)
     assert '"image/png"' in (checkout / "out.ipynb").read_text()
@@ -342,7 +361,7 @@ def test_example_of_a_grid(tmp_path: Path) -> None:
 
 
 def test_example_of_a_network_of_ones_own(tmp_path: Path) -> None:
-    (tmp_path / "own.py").write_text(SCRIPTS[2])
+    (tmp_path / "own.py").write_text(SCRIPTS[3])
     printed = shell(f"{sys.executable} own.py", tmp_path)
     assert "own, seed 0, 1,000 of 1,000 steps" in printed
     metrics = dict(re.findall(r"(\w+) (-?[\d.]+)", printed.split("metrics: ")[1]))
@@ -355,7 +374,7 @@ def test_example_of_an_experiment_is_complete(
 ) -> None:
     monkeypatch.setenv("DYNTOOLKIT_HEADLESS", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    (tmp_path / "valley.py").write_text(SCRIPTS[3])
+    (tmp_path / "valley.py").write_text(SCRIPTS[4])
     monkeypatch.syspath_prepend(tmp_path)
     experiment: Experiment = importlib.import_module("valley").EXPERIMENT
     assert "valley, seed 0, 100 of 100 steps" in capsys.readouterr().out  # of its last line
@@ -376,7 +395,7 @@ def test_example_of_an_experiment_is_the_one_in_examples() -> None:
         tree = ast.parse(source)
         return [ast.unparse(node) for node in tree.body if isinstance(node, ast.ClassDef | ast.Assign)]
 
-    assert code(SCRIPTS[3]) == code((ROOT / "examples" / "first.py").read_text())
+    assert code(SCRIPTS[4]) == code((ROOT / "examples" / "first.py").read_text())
 
 
 # What the README points to.
