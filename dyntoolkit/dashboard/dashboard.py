@@ -19,6 +19,8 @@ from dyntoolkit.dashboard.link import link, settings_words
 from dyntoolkit.dashboard.live_picture import LivePicture, run_png
 from dyntoolkit.dashboard.monitor import Monitor
 from dyntoolkit.dashboard.parameters import MAX_SEEDS
+from dyntoolkit.dashboard.pin_table import PinTable
+from dyntoolkit.dashboard.pins import Pin, added, comparison, run_names
 from dyntoolkit.dashboard.placeholder import Placeholder
 from dyntoolkit.dashboard.presets import Presets
 from dyntoolkit.dashboard.runner import Job, Progress, Runner, State
@@ -32,7 +34,7 @@ from dyntoolkit.errors import InputError, problem_words
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.experiment.config import Config, carry_over, watched
 from dyntoolkit.experiment.judging import Verdict, judge_history
-from dyntoolkit.experiment.plan import Plan
+from dyntoolkit.experiment.plan import Plan, control_runs
 from dyntoolkit.experiment.record import FILE_LIMIT
 from dyntoolkit.experiment.training import Start
 from dyntoolkit.experiment.words import divergence_words, seeds_words
@@ -44,8 +46,8 @@ class Dashboard:
     """An experiment with its sliders; moving one trains the network anew, in a thread of its own.
 
     claims: the verdicts on the newest run, [] until it is finished. config, seeds: of that run. earlier: whose place it
-    takes; what was moved there stays where it is, as `moved` says. original: the experiment as it was asked for;
-    `experiment` is what it has become by a reader's file of data (see `use_file`).
+    takes; what was moved there stays where it is, as `moved` says. pins: the runs that are pinned. original: the
+    experiment as it was asked for; `experiment` is what it has become by a reader's file of data (see `use_file`).
 
     Its widgets are made when one of them is first asked for, be it by a reader who comes near (`train_when_near`), a
     button elsewhere, or Python: the attributes below, and `box`, which holds them all.
@@ -76,6 +78,7 @@ class Dashboard:
         seed: int = 0,
         n_seeds: int = 1,
         earlier: "Dashboard | None" = None,
+        pins: Sequence[Pin] = (),
     ) -> None:
         preload()
         _check_presets(experiment)  # a wrong one is said here, in the cell that asks, not when its button is made
@@ -93,6 +96,7 @@ class Dashboard:
         self._quiet = False  # while widgets are set by the dashboard itself
         self._building = threading.RLock()  # guards the two below, and is held while runs begin
         self._built = False
+        self._first_pins = tuple(pins)
         self._elsewhere: list[tuple[Any, Callable[[], Any]]] = []  # boxes in other cells, and what is to be in them
         self._shown_by = ""  # the execution of a cell that has displayed it
         self._place = widgets.Box().add_class(f"dyn-experiment-{experiment.name.replace('.', '-')}")
@@ -144,6 +148,19 @@ class Dashboard:
     def history(self) -> History | None:
         """The newest history, growing while a run goes on; None before the first frame."""
         return self.view.history if self._built else None
+
+    @property
+    def pins(self) -> tuple[Pin, ...]:
+        """The pinned runs, the newest one last."""
+        return self.view.pins if self._built else self._first_pins
+
+    @property
+    def _finished(self) -> bool:
+        """Whether the run of the settings shown is trained and judged."""
+        history = self.history
+        if history is None or not history.done or (history.config, history.seeds) != (self.config, self.seeds):
+            return False
+        return bool(self.claims) or not self.experiment.claims
 
     # What the buttons and sliders do; also for Python.
 
@@ -200,7 +217,6 @@ class Dashboard:
             self._take_over()
             self.experiment = experiment
             self.view.clear()
-            self.buttons["pin"].description = "Pin"
             self._set_up(config)
             if self.file_row:
                 self.file_row.file = name
@@ -218,7 +234,7 @@ class Dashboard:
     def train_controls(self) -> None:
         """Train what the claims need beyond the present run, controls and sweeps (and it, if it is not finished)."""
         plan = Plan(self.experiment, self.config, self.seeds)
-        finished = [self.history] if self.claims and self.history is not None else []
+        finished = [self.history] if self._finished and self.history is not None else []
         work = self._take_over()
         stages = plan.stages if finished else [work.begin(self.config, self.seeds), *plan.stages]
         job = self._job(work, "negative controls", stages, partial(self._judge_plan, plan, finished))
@@ -227,7 +243,7 @@ class Dashboard:
     def train_map(self) -> None:
         """Train the experiment's map around the settings shown (after their own run, if it is not finished)."""
         grid = TrainedMap(self.experiment, self.config, self.seeds[0])
-        finished = [self.history] if self.claims and self.history is not None else []
+        finished = [self.history] if self._finished and self.history is not None else []
         work = self._take_over()
         stages = grid.stages if finished else [work.begin(self.config, self.seeds), *grid.stages]
         job = self._job(work, "the map", stages, lambda work, histories: self._judge(work, [*finished, *histories]))
@@ -287,8 +303,33 @@ class Dashboard:
         self.runner.stop()
 
     def pin(self) -> None:
-        """Keep the present curves behind those of the next runs, or let go of those that are kept."""
-        self.buttons["pin"].description = "Unpin" if self.view.toggle_pin() else "Pin"
+        """Keep the present run, as far as it is trained, beside those to come."""
+        if self.history is not None and self.view.of is not None:
+            self._keep(Pin(self.view.of.experiment, self.history, self.claims))
+
+    def unpin(self, numbers: Sequence[int]) -> None:
+        """Let go of the pinned runs of these numbers, counted from 0."""
+        with self._building:
+            self.view.keep([pin for number, pin in enumerate(self.pins) if number not in numbers])
+            self._show_pins()
+
+    def pin_control(self) -> None:
+        """Train the first negative control of the claims that is not pinned yet, and pin it."""
+        pinned = [pin.history.config for pin in self.pins]
+        controls = control_runs(self.experiment, self.config)
+        label, config = next((found for found in controls if found[1] not in pinned), ("", None))
+        if config is None:
+            self._refuse(
+                "All negative controls are pinned."
+                if controls
+                else "No claim that is expected in these settings has a negative control."
+            )
+            return
+        finished = self._finished
+        work = self._take_over()
+        stages = [] if finished else [work.begin(self.config, self.seeds)]
+        stages.append(partial(self.experiment.start, [config] * len(self.seeds), self.seeds))
+        self.runner.submit(self._job(work, f"the control “{label}”", stages, partial(self._keep_control, label)))
 
     def close(self) -> None:
         """End the worker and take the widgets from the page."""
@@ -343,6 +384,7 @@ class Dashboard:
     def _show_settings(self) -> None:
         """Which preset the settings are, and what replays them."""
         self.presets.highlight(self.config)
+        self._show_pins()
         with (status := self.monitor.status).hold_sync():
             status.link, status.settings = link(self.original, self.config, self.seeds), settings_words(self.config)
 
@@ -416,6 +458,32 @@ class Dashboard:
             if self._work is work:
                 self._picture.draw_soon(partial(run_png, work.experiment, histories[0], verdicts))
 
+    def _keep_control(self, label: str, work: Work, histories: list[History]) -> None:
+        *own, control = histories
+        if own:
+            self._judge(work, own)
+        if self._work is work:
+            self._keep(Pin(work.experiment, control, judge_history(work.experiment, control), label))
+
+    def _keep(self, pin: Pin) -> None:
+        with self._building:
+            try:
+                self.view.keep(added(self.pins, pin))
+            except InputError as problem:
+                self._refuse(str(problem))
+            self._show_pins()
+
+    def _show_pins(self) -> None:
+        """Where the pinned runs and the present one differ, below the figure; nothing where none is pinned."""
+        pins, box = self.pins, self._pins_box
+        if not pins:
+            box.children = []
+            return
+        if not box.children:
+            box.children = [PinTable(self.unpin)]
+        heads, rows = comparison(pins, self.config, self.seeds, self.claims)
+        box.children[0].show(pins, run_names(pins, self.config, self.seeds), heads, rows)
+
     def _judge_plan(self, plan: Plan, finished: list[History], work: Work, histories: list[History]) -> None:
         self._show_claims(work, plan.verdicts([*finished, *histories]))
 
@@ -424,6 +492,7 @@ class Dashboard:
             if self._work is work:
                 self.claims = verdicts
                 self.claims_html.value = claims_html(work.experiment.claims, verdicts, FURTHER)
+                self._show_pins()
 
     def _fail(self, work: Work, problem: Exception) -> None:
         with self._said:
@@ -441,13 +510,17 @@ class Dashboard:
         self.map_board.layout.display = "none"
         self.monitor = Monitor()
         self.view = HistoryView(self.board, self._say_problem)
+        self.view.pins = self._first_pins
         self.lapse = self.view.lapse
         self.file_row = FileRow(FILE_LIMIT, self.use_file, self._refuse) if experiment.file else None
         self.seed = widgets.BoundedIntText(self.seeds[0], min=0, max=2**32 - 1, description="Seed")
         self.n_seeds = widgets.IntSlider(len(self.seeds), min=1, max=MAX_SEEDS, description="Number of seeds")
         self._seed_fields = widgets.VBox([self.seed, self.n_seeds]).add_class("dyn-seeds")
         self._settings = widgets.VBox().add_class("dyn-controls")
-        self.buttons = {name: self._button(name) for name in ("run", "pause", "step", "stop", "reset", "pin")}
+        control = ["control"] if any(claim.controls for claim in experiment.claims) else []
+        names = ("run", "pause", "step", "stop", "reset", "pin", *control)
+        self.buttons = {name: self._button(name) for name in names}
+        self._pins_box = widgets.VBox().add_class("dyn-pins-box")
         labels = experiment.actions.labels if experiment.actions else {}
         self.actions = {name: self._button(f"act-{name}", label) for name, label in labels.items()}
         self.controls_run = self._button("controls-run", "Run the negative controls")
@@ -474,6 +547,7 @@ class Dashboard:
         self._view_box = view_box(
             self.buttons.values(), self.monitor, self.board, list(self.actions.values()), when, self.view.lapse
         )
+        self._view_box.children += (self._pins_box,)
         self._claims_box = claims_box(self.claims_html, self.controls_run, self.sweep_board)
         self._grid = lay_out(self._parts())
 
@@ -514,8 +588,8 @@ class Dashboard:
                 widget.send_state()
 
     def _connect(self) -> None:
-        actions = (self.train, self.pause, self.step, self.stop, self.reset, self.pin)
-        for button, action in zip(self.buttons.values(), actions, strict=True):
+        actions = (self.train, self.pause, self.step, self.stop, self.reset, self.pin, self.pin_control)
+        for button, action in zip(self.buttons.values(), actions, strict=False):  # not all have a control
             button.on_click(partial(_call, action))
         for name, button in self.actions.items():
             button.on_click(partial(_call, partial(self.act, name)))

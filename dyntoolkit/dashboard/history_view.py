@@ -1,13 +1,14 @@
-"""The figure of a dashboard's newest run: grows with it, looks back at any recorded step, keeps a pinned run behind."""
+"""The figure of a dashboard's newest run: grows with it, looks back at any recorded step, keeps pinned runs behind."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from dyntoolkit.dashboard.board import Board
-from dyntoolkit.dashboard.pin import behind
+from dyntoolkit.dashboard.pins import Pin, behind, run_names
 from dyntoolkit.dashboard.time_lapse import TimeLapse
 from dyntoolkit.dashboard.work import Work
 from dyntoolkit.engine.history import History
+from dyntoolkit.experiment import Experiment
 from dyntoolkit.figure.panels import Panel
 
 
@@ -15,6 +16,7 @@ class HistoryView:
     """A board and the time-lapse that chooses which moment of a history it shows.
 
     history: the newest one, growing while a run goes on (None before the first frame); of: the work that it is of.
+    pins: runs that are kept behind it, the newest one last; whoever looks back sees them all at the same step.
     Methods may be called from any thread. on_error: what went wrong when the reader looked back or pinned; the next
     look must work.
     """
@@ -25,11 +27,8 @@ class HistoryView:
         self.history: History | None = None
         self.of: Work | None = None
         self._on_error = on_error
-        self._drawing = threading.Lock()  # guards all below
-        self._shown: History | None = None  # the newest history, up to the moment shown
-        self._panels: list[Panel] = []  # of that
-        self._pinned: History | None = None  # of a run to compare with
-        self._kept: list[Panel] = []  # of that
+        self._drawing = threading.Lock()  # guards what is shown
+        self.pins: tuple[Pin, ...] = ()
 
     def extend(self, work: Work, history: History) -> None:
         """This is the history now, as far as it goes; a new `work` begins a new run."""
@@ -40,19 +39,16 @@ class HistoryView:
         if self.lapse.follows:
             self._show()
 
-    def toggle_pin(self) -> bool:
-        """Keep the present curves behind those of the next runs, or let go of those that are kept; whether some are."""
+    def keep(self, pins: Sequence[Pin]) -> None:
+        """Show these runs behind the present one, and behind those to come."""
         with self._drawing:
-            pins = self._pinned is None
-            self._pinned, self._kept = (self._shown, self._panels) if pins else (None, [])
+            self.pins = tuple(pins)
         self._look()
-        return self._pinned is not None
 
     def clear(self) -> None:
-        """Forget the runs shown and pinned: they are of another experiment than those to come."""
+        """Forget the run shown: it is of another experiment than those to come."""
         with self._drawing:
-            self.history, self.of, self._shown, self._pinned = None, None, None, None
-            self._panels, self._kept = [], []
+            self.history, self.of = None, None
 
     def _show(self) -> None:
         """Show the moment that the time-lapse is at; every drawing does this, so the last one shows the last choice."""
@@ -60,13 +56,12 @@ class HistoryView:
             history, work = self.history, self.of
             if history is None or work is None:
                 return
-            experiment = work.experiment
-            self._shown = history.until(history.step if self.lapse.follows else self.lapse.step)
-            self._panels = experiment.panels(self._shown)
-            panels = behind(self._panels, self._kept)
-            if self._pinned is not None and experiment.compare is not None:
-                panels += experiment.compare(self._shown, self._pinned)
-            self.board.show(panels, self._shown.step)
+            step = None if self.lapse.follows else self.lapse.step
+            shown = history.until(history.step if step is None else step)
+            names = run_names(self.pins, history.config, history.seeds)
+            pinned = {name: (pin.color, pin.panels(step)) for name, pin in zip(names, self.pins, strict=True)}
+            panels = behind(work.experiment.panels(shown), pinned)
+            self.board.show(panels + _compared(work.experiment, shown, self.pins, step), shown.step)
 
     def _look(self) -> None:
         """The reader moved to another step of the run, or pinned it."""
@@ -74,3 +69,12 @@ class HistoryView:
             self._show()
         except Exception as problem:  # told to the reader, and the next step must work
             self._on_error(problem)
+
+
+def _compared(experiment: Experiment, shown: History, pins: Sequence[Pin], step: int | None) -> list[Panel]:
+    """The panels that compare with the run pinned last, if it is of settings with the same fields."""
+    if experiment.compare is None or not pins:
+        return []
+    if pins[-1].history.config.asdict().keys() != shown.config.asdict().keys():
+        return []
+    return experiment.compare(shown, pins[-1].until(step))

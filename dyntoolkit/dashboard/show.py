@@ -82,9 +82,9 @@ def explore(
     first one; changes: fields of its Config on top. n_seeds: runs side by side with the seeds seed, seed + 1, ...
 
     With a front end: displays the live dashboard, returns it at once, and trains in the background. Running the cell
-    again ends the old run; for an Experiment of your own, which may have been edited, the sliders that were moved stay
-    where they are, as far as they still exist. Without a front end (papermill, nbval, a script): trains to the end,
-    displays one picture and the claims in words, returns the Result.
+    again ends the old run, and its pinned runs stay; for an Experiment of your own, which may have been edited, the
+    sliders that were moved stay where they are, too, as far as they still exist. Without a front end (papermill, nbval,
+    a script): trains to the end, displays one picture and the claims in words, returns the Result.
     Raises InputError for an unknown name or a value out of range.
 
     >>> result = explore("label_noise", steps=500)  # doctest: +ELLIPSIS
@@ -97,8 +97,9 @@ def explore(
     use_one_thread()
     if headless.is_headless():
         return _explore_headless(experiment, config, seeds)
-    earlier = live.earlier(experiment.name) if own else None
-    dashboard = Dashboard(experiment, config, seeds[0], len(seeds), earlier)
+    earlier = live.earlier(experiment.name)
+    pins = earlier.pins if earlier else ()
+    dashboard = Dashboard(experiment, config, seeds[0], len(seeds), earlier if own else None, pins)
     alone = live.enter(dashboard)
     if alone:
         dashboard.show()

@@ -7,6 +7,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from dyntoolkit.dashboard.fold import fold
 from dyntoolkit.experiment.config import Config, Slider
 
 ABOVE_0 = 1e-6  # where a logarithmic slider for fractions goes on after 0, as a share of its end
@@ -37,10 +38,10 @@ class SliderPanel:
         self.more.add_class("dyn-more")
         self.set(config)
 
-    def _others(self, title: str, live: bool) -> list[Any]:
+    def _others(self, title: str, live: bool) -> Sequence[Any]:
         """The fields that are not main, folded away: what is watched, or all else."""
         chosen = [name for name, slider in self._sliders.items() if slider.live is live and not slider.main]
-        return _folded(title, [self._widgets[name] for name in chosen]) if chosen else []
+        return fold(title, [self._widgets[name] for name in chosen]) if chosen else ()
 
     def values(self) -> dict[str, Any]:
         """Field name -> value."""
@@ -82,19 +83,6 @@ class SliderPanel:
     def _moved(self, _change: object) -> None:
         if not self._quiet:
             self._callback()
-
-
-def _folded(title: str, fields: Sequence[Any]) -> list[Any]:
-    """A button and the box of fields that it shows and hides (an Accordion cannot be opened with the keyboard)."""
-    button, box = widgets.Button(), widgets.VBox(fields)
-
-    def show(shown: bool) -> None:
-        box.layout.display = "flex" if shown else "none"
-        button.description = f"{'▾' if shown else '▸'} {title}"
-
-    button.on_click(lambda _: show(box.layout.display == "none"))
-    show(False)
-    return [button, box]
 
 
 def _widget(slider: Slider, default: Any) -> Any:

@@ -138,7 +138,12 @@ class History:
                 self.engines += (frame.engine,)
             for name, row in rows.items():
                 self._take(name, frame.step, row)
-            while self._bytes > MEMORY and self._thin_largest():
+        self.keep_within(MEMORY)
+
+    def keep_within(self, size: int) -> None:
+        """Thin its pictures, for as long as all rows take more than so many bytes and a picture has rows to spare."""
+        with _TAKING:
+            while self._bytes > size and self._thin_largest():
                 pass
 
     def watch(self, live: Live) -> None:

@@ -1,6 +1,7 @@
 """What must be trained to judge claims with their controls and sweeps, and the verdicts once it is."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import chain, islice
 
@@ -72,6 +73,18 @@ def needed(experiment: Experiment, config: Config, claims: Iterable[Claim]) -> d
             for one in configs:
                 plan[one] = max(plan.get(one, 1), sweep.least_seeds if sweep else 1)
     return plan
+
+
+def control_runs(experiment: Experiment, config: Config) -> list[tuple[str, Config]]:
+    """The negative controls that are a single run of other settings than `config`: the label of each, and these."""
+    found = []
+    for claim in experiment.claims:
+        settings, _ = judged_in(experiment, config, claim)
+        for control in claim.controls if claim.where(settings) else ():
+            if sweep_of(claim, control) is None:
+                with suppress(InputError):  # it cannot be trained here
+                    found += [(control.label, needed) for needed in needed_configs(claim, settings, control)]
+    return [(label, needed) for label, needed in found if needed != config]
 
 
 def more_seeds(seeds: Sequence[int], least: int) -> tuple[int, ...]:

@@ -87,7 +87,7 @@ class Experiment:
     actions: what a reader may do in the middle of a run, if there is anything.
     file(name, content): what becomes of the experiment when a reader brings a file of data, InputError for a wrong one;
     None where data are no matter of the reader's. See `with_file`.
-    compare(history, pinned): panels that compare the present run, as far as it is shown, with one that is pinned.
+    compare(history, pinned): panels that compare the present run, as far as it is shown, with the one pinned last.
 
     Raises InputError for a name, Config or simulation that is none.
 

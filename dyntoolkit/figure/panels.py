@@ -18,6 +18,8 @@ LAYER1, LAYER2 = BLUE, ORANGE  # weights of the first and the second layer
 TRAIN, TEST = BLUE, RED  # loss or accuracy on training and on test data
 MEASURED, BASELINE = BLUE, ORANGE  # a measured quantity and what it must be compared with
 KERNEL, ALIGNMENT = PURPLE, GREEN  # change of the tangent kernel; alignment with the truth
+# Lighter ones for pinned runs, of Tol's light scheme: told apart by the colour-blind, and seen on white and on black.
+PINNED = ("#77AADD", "#EE8866", "#44BB99", "#FFAABB", "#AAAA00", "#A6A6A6")
 SERIES = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)  # things without a colour of their own, in order
 
 
@@ -39,7 +41,8 @@ class Line:
     """A curve through (x, y), both (N,). NaN breaks it. dash: theory or reference. low, high (N,): a band around it.
 
     markers: points only ("points"), points joined by lines ("both"), or a bare line ("").
-    legend: False keeps a curve (one of many alike) out of the legend.
+    legend: False keeps a curve (one of many alike) out of the legend. behind: drawn behind all others, wherever it
+    stands among them.
 
     >>> Line("theory", np.arange(3), np.exp(-np.arange(3)), "#8A8A8A", dash=True).dash
     True
@@ -55,6 +58,7 @@ class Line:
     high: Array | None = None
     width: float = 2.0
     legend: bool = True
+    behind: bool = False
 
 
 @dataclass(frozen=True)

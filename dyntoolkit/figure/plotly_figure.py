@@ -23,6 +23,7 @@ def panel_to_dict(panel: Panel) -> Dict:
     so the Board can tell the frame's numbers from the figure's structure.
     """
     bands: list[Dict] = []
+    behind: list[Dict] = []
     lines: list[Dict] = []
     theory: list[Dict] = []
     shapes: list[Dict] = []
@@ -31,7 +32,7 @@ def panel_to_dict(panel: Panel) -> Dict:
             case Line():
                 if mark.low is not None and mark.high is not None:
                     bands.append(_band(mark, mark.low, mark.high, panel.y.log))
-                (theory if mark.dash else lines).append(_line(mark) | {"legendrank": rank})
+                (theory if mark.dash else behind if mark.behind else lines).append(_line(mark) | {"legendrank": rank})
             case Bars():
                 lines.append(_bars(mark) | {"legendrank": rank})
             case Level():
@@ -40,7 +41,7 @@ def panel_to_dict(panel: Panel) -> Dict:
                 bands.append(_spans(mark, panel.y) | {"legendrank": rank})
             case Heat():
                 bands.append(_heat(mark))
-    return {"data": [*bands, *lines, *theory], "layout": _layout(panel, shapes)}
+    return {"data": [*bands, *behind, *lines, *theory], "layout": _layout(panel, shapes)}
 
 
 def plotly_figure(panels: Sequence[Panel], *, row_height: int = 340) -> Any:

@@ -150,5 +150,6 @@ def test_an_experiment_in_a_cell_is_live_and_keeps_its_sliders_when_it_is_edited
     dashboard.wait_until_finished(what="seeds 0 to 1")
     assert page.locator(".dyn-experiment-valley").count() == 1
     assert dashboard.value("curvature") == moved
+    assert dashboard.root.locator(".dyn-pins tbody tr").count() == 2  # the run pinned above is still there
     dashboard.show_more_settings()
     assert dashboard.value("friction") == "0"

@@ -304,22 +304,97 @@ def test_a_retired_dashboard_keeps_its_figure_only(open_dashboard, until):
     assert dashboard.buttons["run"].disabled
 
 
+def table(dashboard):
+    """The rows of the pinned runs: name, colour, cells; and the heads."""
+    (pins,) = dashboard._pins_box.children
+    return pins.heads, [(row["name"], *row["cells"]) for row in pins.rows]
+
+
 def test_pin_keeps_the_curves_for_comparison(dashboard, until):
     dashboard.train()
     until(trained(dashboard))
     pinned = dashboard.history["norm"][:, 0]
     dashboard.buttons["pin"].click()
-    assert dashboard.buttons["pin"].description == "Unpin"
+    assert table(dashboard)[0] == ["shrinks", "stays"]
     dashboard.sliders.widget("lr").value = 0.2
     until(lambda: trained(dashboard)() and dashboard.history.config.lr == 0.2)
     (panel,) = dashboard.board._newest[0]
-    old, new = panel.marks
+    new, old = panel.marks
     assert (old.y == pinned).all()
     assert not (new.y == pinned).all()
-    dashboard.buttons["pin"].click()
+    heads, (now, kept) = table(dashboard)
+    assert heads == ["lr", "shrinks", "stays"]
+    assert now[:2] == ("now", "0.2")
+    assert kept[:2] == ("lr 0.05", "0.05")
+    assert now[2].startswith("✓")
+    dashboard._pins_box.children[0]._handle_custom_msg({"kind": "unpin", "numbers": [0]}, [])
     (panel,) = dashboard.board._newest[0]
     assert len(panel.marks) == 1
-    assert dashboard.buttons["pin"].description == "Pin"
+    assert dashboard._pins_box.children == ()
+
+
+def test_nothing_to_pin_is_not_pinned(dashboard):
+    dashboard.pin()
+    assert dashboard.pins == ()
+
+
+def test_a_seventh_run_is_refused_in_a_sentence(dashboard, until):
+    for seed in range(7):
+        dashboard.seed.value = seed
+        dashboard.train()
+        until(lambda seed=seed: trained(dashboard)() and dashboard.history.seeds == (seed,))
+        dashboard.pin()
+    assert [pin.history.seeds for pin in dashboard.pins] == [(seed,) for seed in range(6)]
+    assert status(dashboard).text == "6 runs are pinned: unpin one to pin another."
+    assert len(dashboard.board._newest[0][0].marks) == 7
+    dashboard.unpin(range(6))
+    assert dashboard.pins == ()
+
+
+def test_control_trains_a_negative_control_and_pins_it(dashboard, until):
+    dashboard.train()
+    until(trained(dashboard))
+    own = dashboard.history
+    dashboard.buttons["control"].click()
+    until(lambda: dashboard.pins)
+    (pin,) = dashboard.pins
+    assert pin.history.config == dashboard.config.replace(lr=0.001)
+    assert pin.history.done
+    assert (dashboard.history, pin.label) == (own, "with tiny steps")
+    assert [verdict.id for verdict in pin.verdicts] == ["shrinks", "stays"]
+    assert table(dashboard)[1][1][:2] == ("lr 0.001", "0.001")
+    until(state(dashboard, State.FINISHED))
+    dashboard.buttons["control"].click()
+    assert status(dashboard).text == "All negative controls are pinned."
+    assert len(dashboard.pins) == 1
+
+
+def test_a_control_comes_after_the_run_that_it_controls(dashboard, until):
+    dashboard.pin_control()
+    until(lambda: dashboard.pins)
+    assert dashboard.history.done
+    assert dashboard.history.config == dashboard.config
+    assert dashboard.claims
+
+
+def test_where_no_claim_is_expected_there_is_no_control(open_dashboard, until):
+    dashboard = open_dashboard(noise_std=0.2)
+    dashboard.pin_control()
+    assert status(dashboard).text == "No claim that is expected in these settings has a negative control."
+    assert dashboard.runner._thread is None
+
+
+def test_pinned_runs_are_there_in_the_dashboard_that_takes_its_place(tiny, dashboard, until):
+    dashboard.train()
+    until(trained(dashboard))
+    dashboard.pin()
+    later = Dashboard(tiny, tiny.configure(lr=0.1), pins=dashboard.pins)
+    later.train()
+    until(trained(later))
+    assert [name for name, *_ in table(later)[1]] == ["now", "lr 0.05"]
+    assert len(later.board._newest[0][0].marks) == 2
+    later.close()
+    later.runner.join(10)
 
 
 def test_a_page_that_opens_hears_again_what_was_said_meanwhile(dashboard, monkeypatch):

@@ -100,8 +100,10 @@ def test_a_file_makes_it_the_dashboard_of_that_file_in_place(dashboard, until):
     assert dashboard._settings.children[:2] == (row, dashboard.sliders.main)
     assert elsewhere.children == (dashboard.sliders.widget("lr"),)
     assert list(dashboard.presets.buttons) == ["file"]
-    assert dashboard.buttons["pin"].description == "Pin"
-    assert len(dashboard.board._newest[0][0].marks) == 1
+    assert len(dashboard.pins) == 1
+    own, kept = dashboard.board._newest[0][0].marks  # its panel fits
+    assert kept.y[0] == 1
+    assert own.y[0] == 5
     dashboard.sliders.widget("target").value = "rooms"
     until(lambda: trained(dashboard)() and dashboard.history["mean"][0] == 3)
 

@@ -53,6 +53,16 @@ def test_it_returns_a_dashboard_at_once_that_trains(cells, until):
     assert dashboard.controls_run in claims_table(dashboard, controls=True).children
 
 
+def test_a_cell_that_is_run_again_keeps_the_pinned_runs(cells, until):
+    dashboard = explore("tiny")
+    until(lambda: dashboard.claims)
+    dashboard.pin()
+    cells.run()
+    again = explore("tiny", lr=0.1)
+    assert again.pins == dashboard.pins
+    assert dashboard.runner.closed
+
+
 def test_of_two_dashboards_only_the_first_is_built_and_trains_before_a_reader_comes_near(cells, until):
     first = explore("tiny")
     cells.run("c2")

@@ -183,10 +183,13 @@ def test_a_new_run_is_followed_again(dashboard, until):
     assert shown(dashboard) == list(range(0, 201, 10))
 
 
-def test_a_pinned_curve_stays_behind_while_one_looks_back(dashboard, until):
+def test_pinned_runs_look_back_to_the_same_step(dashboard, until):
     dashboard.pin()
+    dashboard.sliders.widget("lr").value = 0.1
+    until(lambda: dashboard.history.config.lr == 0.1 and dashboard.history.done and dashboard.claims)
+    assert len(dashboard.board._newest[0][0].marks[0].x) == 21
     dashboard.lapse.slider.value = 3
-    until(lambda: shown(dashboard) == [0, 10, 20, 30])
+    until(lambda: len(dashboard.board._newest[0][0].marks[0].x) == 4)
     (panel,) = dashboard.board._newest[0]
-    assert panel.marks[0].name == "pinned"
-    assert len(panel.marks[0].x) == 21
+    assert panel.marks[1].x.tolist() == [0, 10, 20, 30]
+    assert panel.marks[1].name == "lr 0.05"

@@ -6,8 +6,8 @@ import pytest
 from tiny_experiment import ALL_SMALL, SETTLES, SHRINKS, TINY
 
 from dyntoolkit.engine.streams import MOST
-from dyntoolkit.experiment.claims import Claim, Sweep, below, mean_of
-from dyntoolkit.experiment.plan import Plan, more_seeds, needed
+from dyntoolkit.experiment.claims import Claim, Control, Sweep, below, mean_of
+from dyntoolkit.experiment.plan import Plan, control_runs, more_seeds, needed
 from dyntoolkit.experiment.training import to_the_end
 
 DEFAULT = TINY.configure()
@@ -52,6 +52,14 @@ def test_a_claim_that_is_not_expected_needs_no_controls_and_no_sweep(claim):
 def test_a_claim_that_is_not_expected_is_judged_in_its_preset_if_that_shows_it():
     assert needed(TINY, DEFAULT, [SETTLES]) == {DEFAULT: 1, TINY.configure("pulled"): 1}
     assert needed(TINY, DEFAULT, [replace(SETTLES, where=lambda c: False)]) == {DEFAULT: 1}
+
+
+def test_control_runs_are_single_runs_of_other_settings():
+    controls = [Control("slow", {"lr": 0.1}), Control("refused", {"lr": -1.0}), Control("the same", {}, metric="end")]
+    controls.append(Control("a sweep", sweep=mean_of("end")))
+    claim = Claim(id="x", statement="x", metric="end", bound=below(1), controls=tuple(controls))
+    tiny = replace(TINY, claims=(claim, replace(claim, where=lambda c: False)))
+    assert control_runs(tiny, DEFAULT) == [("slow", DEFAULT.replace(lr=0.1))]
 
 
 def test_what_the_config_refuses_is_left_out():

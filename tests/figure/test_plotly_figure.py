@@ -46,6 +46,13 @@ def test_bands_lie_under_the_lines_and_theory_on_top_in_the_order_of_the_legend(
     assert [trace["name"] for trace in sorted(named, key=lambda trace: trace["legendrank"])] == ["theory", "train"]
 
 
+def test_a_line_that_is_behind_is_drawn_first_and_named_in_its_place():
+    marks = [Line("now", X, X, BLUE), Line("before", X, X, BLUE, behind=True)]
+    data = panel_to_dict(Panel("t", Axis("x"), Axis("y"), marks))["data"]
+    assert [trace["name"] for trace in data] == ["before", "now"]
+    assert data[1]["legendrank"] < data[0]["legendrank"]
+
+
 def test_a_band_is_the_area_between_the_smallest_and_the_largest():
     band = panel_to_dict(LOSS)["data"][0]
     assert band["fill"] == "toself"
