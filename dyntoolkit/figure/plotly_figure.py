@@ -3,6 +3,7 @@
 import functools
 import re
 from collections.abc import Sequence
+from html import unescape
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,7 @@ def describe(panel: Panel) -> str:
     """The panel in words, for readers who do not see it."""
     axes = f"{panel.y.label}{_scale(panel.y)} against {panel.x.label}{_scale(panel.x)}"
     names = ", ".join(mark.name for mark in panel.marks if not (isinstance(mark, Line) and not mark.legend))
-    return re.sub(r"<[^>]*>", "", f"{panel.title}. {axes}. Shown: {names}. {panel.note}".rstrip())
+    return unescape(re.sub(r"<[^>]*>", "", f"{panel.title}. {axes}. Shown: {names}. {panel.note}".rstrip()))
 
 
 def _scale(axis: Axis) -> str:

@@ -3,6 +3,7 @@
 import io
 import textwrap
 from collections.abc import Sequence
+from html import unescape
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ def still_png(panels: Sequence[Panel], title: str = "", *, columns: int = 2, dpi
     for ax in axes[len(panels) :]:
         ax.set_visible(False)
     if title:
-        figure.suptitle(title, fontsize=11)
+        figure.suptitle(title, fontsize=11, parse_math=False)
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=dpi)
     return small_png(drawn.getvalue())
@@ -72,15 +73,15 @@ def _draw(ax: Any, panel: Panel) -> None:
             case Bars():
                 width = 0.8 / len(bars)
                 left = np.arange(len(mark.x)) + (bars.index(mark) - (len(bars) - 1) / 2) * width
-                ax.bar(left, mark.y, width, color=mark.color, label=_plain(mark.name))
+                ax.bar(left, mark.y, width, color=mark.color, label=_label(mark.name))
                 ax.set_xticks(range(len(mark.x)), [_plain(name) for name in mark.x])
             case Level(y=None):
-                ax.axvline(mark.x, color=mark.color, ls="--", lw=1.2, label=_plain(mark.name))
+                ax.axvline(mark.x, color=mark.color, ls="--", lw=1.2, label=_label(mark.name))
             case Level():
-                ax.axhline(mark.y, color=mark.color, ls="--", lw=1.2, label=_plain(mark.name))
+                ax.axhline(mark.y, color=mark.color, ls="--", lw=1.2, label=_label(mark.name))
             case Spans():
                 for k, (low, high) in enumerate(zip(mark.low, mark.high, strict=True)):
-                    ax.axvspan(low, high, color=mark.color, alpha=0.2, lw=0, label="" if k else _plain(mark.name))
+                    ax.axvspan(low, high, color=mark.color, alpha=0.2, lw=0, label="" if k else _label(mark.name))
             case Heat():
                 _draw_heat(ax, mark, panel)
     if ax.get_legend_handles_labels()[0]:
@@ -113,7 +114,7 @@ def _edges(centres: np.ndarray | Sequence[str], log: bool) -> np.ndarray:
 def _draw_line(ax: Any, line: Line) -> None:
     style = "--" if line.dash else "none" if line.markers == "points" else "-"
     marker = "o" if line.markers else ""
-    label = _plain(line.name) if line.legend else None
+    label = _label(line.name) if line.legend else None
     ax.plot(line.x, line.y, ls=style, color=line.color, lw=0.75 * line.width, marker=marker, ms=3.5, label=label)
     if line.low is not None and line.high is not None:
         ax.fill_between(line.x, line.low, line.high, color=line.color, alpha=0.2, lw=0)
@@ -128,7 +129,7 @@ def _set_axis(ax: Any, which: str, axis: Axis) -> None:
 
 
 def _plain(text: str) -> str:
-    """HTML of a panel's text as plain Unicode: matplotlib knows no tags."""
+    """A panel's text, which is HTML, for matplotlib: it knows no tags, and takes what is between $ for a formula."""
     superscripts = str.maketrans("0123456789+-T", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ᵀ")
     subscripts = str.maketrans("0123456789ijk", "₀₁₂₃₄₅₆₇₈₉ᵢⱼₖ")
     for tag, table in (("sup", superscripts), ("sub", subscripts)):
@@ -136,4 +137,11 @@ def _plain(text: str) -> str:
             before, rest = text.split(f"<{tag}>", 1)
             inside, after = rest.split(f"</{tag}>", 1)
             text = before + inside.translate(table) + after
-    return text.replace("<br>", " ").replace("<b>", "").replace("</b>", "").replace("<i>", "").replace("</i>", "")
+    plain = text.replace("<br>", " ").replace("<b>", "").replace("</b>", "").replace("<i>", "").replace("</i>", "")
+    return unescape(plain).replace("$", r"\$")
+
+
+def _label(name: str) -> str:
+    """The same in a legend, from which matplotlib leaves out names that begin with _."""
+    plain = _plain(name)
+    return f" {plain}" if plain.startswith("_") else plain

@@ -1,6 +1,6 @@
 """What a network says, over one or two inputs, or against the truth. Of the first run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,6 +8,7 @@ import torch
 from scipy.special import expit
 
 from dyntoolkit.engine.history import Array
+from dyntoolkit.figure.literal import literal
 from dyntoolkit.figure.panels import BLUE, GREY, ORANGE, RED, SERIES, SKY, TEST, TRAIN, Axis, Heat, Line, Mark, Panel
 from dyntoolkit.laboratory.problem import Problem
 
@@ -32,6 +33,13 @@ class Data(NamedTuple):
     classes: tuple[str, ...]
     image: bool = False
     truth: Callable[[Tensor], Tensor] | None = None
+
+
+def named(problem: Problem, features: Sequence[str], target: str, classes: Sequence[str], image: bool = False) -> Data:
+    """The data of a problem whose names are a reader's own: no markup, and different for different classes."""
+    names = [literal(name) for name in classes]
+    different = [name if names.count(name) == 1 else f"{k}, {name}" for k, name in enumerate(names)]
+    return Data(problem, tuple(map(literal, features)), literal(target), tuple(different), image)
 
 
 class Moment(NamedTuple):

@@ -174,7 +174,7 @@ class OwnNetwork:
         if "theta" in history:
             theta = torch.from_numpy(history.last("theta")[:1])
         problem = self.problem(history.configs[:1], history.seeds[:1])
-        data = function.Data(problem, self.data.features, self.data.target, self.data.names)
+        data = function.named(problem, self.data.features, self.data.target, self.data.names)
         return function.Moment(network, theta, data, logits=self.loss != "mse")
 
     def _network(self, history: History) -> Network:

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from small_network import Small, problem
 
-from dyntoolkit.laboratory.function_panel import CURVE, GRID, Data, Moment, function_panel
+from dyntoolkit.laboratory.function_panel import CURVE, GRID, Data, Moment, function_panel, named
 from dyntoolkit.laboratory.problem import shared
 
 X = torch.sin(torch.arange(40.0)).view(20, 2)  # (n, d)
@@ -77,3 +77,11 @@ def test_for_more_inputs_answers_stand_against_the_truth():
     np.testing.assert_allclose(test.y, model(theta, data.test_x)[0, :, 0], rtol=1e-6)
     assert len(train.x) == 12
     np.testing.assert_array_equal(right.x, right.y)
+
+
+def test_names_of_a_reader_are_no_markup_and_those_of_classes_differ():
+    long = "x" * 40
+    data = named(problem(True, 1), ["<b>a</b>"], "$y$", ["<sub>", f"{long}a", f"{long}b"])
+    assert (data.features, data.target) == (("&lt;b&gt;a&lt;/b&gt;",), "&#36;y&#36;")
+    assert data.classes[0] == "&lt;sub&gt;"
+    assert len(set(data.classes)) == 3

@@ -10,7 +10,7 @@ from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.errors import InputError
 from dyntoolkit.laboratory import synthetic
-from dyntoolkit.laboratory.function_panel import Data
+from dyntoolkit.laboratory.function_panel import Data, named
 from dyntoolkit.laboratory.problem import Problem, shared, with_noisy_targets, with_wrong_labels
 from dyntoolkit.laboratory.real_data import REAL, real_table
 from dyntoolkit.laboratory.tables import Split, Table
@@ -44,7 +44,9 @@ def load(configs: Sequence[Any], seeds: Sequence[int], table: Table | None) -> D
     elif table is not None:
         data = _own(table, config, len(seeds))
     else:
-        raise InputError("data is a file of your own: choose it again, for a file does not travel in a link.", "data")
+        raise InputError(
+            "data is a file of your own: choose it again, above the sliders; a link does not carry it.", "data"
+        )
     problem = data.problem
     if config.irrelevant:
         stream = Stream(seeds, "irrelevant inputs")
@@ -111,21 +113,4 @@ def _of(split: Split, n: int, runs: int, target: str) -> Data:
     problem = shared(x[:n], split.y[:n], test_x, split.test_y, len(split.classes), runs)
     features = split.features or tuple(f"pixel {k + 1}" for k in range(x.shape[1]))
     image = split.x.shape[1:] == (8, 8)
-    return Data(
-        problem,
-        tuple(map(_plain, features)),
-        _plain(target),
-        _different([_plain(name) for name in split.classes]),
-        image,
-    )
-
-
-def _plain(text: str) -> str:
-    """A reader's name as a figure shows it: short, and nothing in it is taken for a tag."""
-    plain = text.replace("<", "‹").replace(">", "›").replace("&", "＆")
-    return plain if len(plain) <= 30 else f"{plain[:29]}…"
-
-
-def _different(names: Sequence[str]) -> tuple[str, ...]:
-    """The same names, with a number where two are alike."""
-    return tuple(name if names.count(name) == 1 else f"{k}, {name}" for k, name in enumerate(names))
+    return named(problem, features, target, split.classes, image)

@@ -73,7 +73,7 @@ def test_a_table_is_the_same_for_all_runs_and_its_names_hold_no_tags():
     data = load([config] * 2, (0, 1), TABLE)
     assert data.problem.x.shape == (2, 50, 3)
     assert torch.equal(data.problem.x[0], data.problem.x[1])
-    assert data.features == ("area", "‹b›rooms‹/b›", "kind = b")
+    assert data.features == ("area", "&lt;b&gt;rooms&lt;/b&gt;", "kind = b")
     assert data.target == "price"
 
 
