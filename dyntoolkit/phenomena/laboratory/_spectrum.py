@@ -5,8 +5,8 @@ from typing import Any
 import torch
 
 from dyntoolkit.engine.history import History
-from dyntoolkit.figure.panels import SERIES, Axis, Panel
-from dyntoolkit.figure.recorded import recorded_line
+from dyntoolkit.figure.panels import GREY, SERIES, Axis, Panel, median_line
+from dyntoolkit.figure.recorded import recorded, recorded_line
 from dyntoolkit.laboratory.probe import Moment, Probe
 from dyntoolkit.probes.nudft import nudft
 from dyntoolkit.probes.walsh import cube, degree_weights, walsh
@@ -15,6 +15,7 @@ Tensor = torch.Tensor
 
 FREQUENCIES = 6  # k = 1..6
 POINTS = 256  # of the even grid
+LEAST = 1e-5  # Walsh weight that is shown
 
 
 def spectrum(moment: Moment) -> Tensor:
@@ -53,8 +54,12 @@ def spectrum_panel(history: History, inputs: int) -> Panel:
         return Panel("Spectrum of the output", Axis("step"), Axis(""), note=note)
     bits = config.data == "parity"
     label = "Walsh weight" if bits else "|c<sub>k</sub>|"
-    names = [f"degree {d}" for d in range(config.n_bits + 1)] if bits else [f"k = {k + 1}" for k in range(FREQUENCIES)]
-    marks = [
-        recorded_line(history, "spectrum", name, SERIES[k % len(SERIES)], column=k) for k, name in enumerate(names)
-    ]
-    return Panel("Spectrum of the output", Axis("step"), Axis(label, log=True), [*marks])
+    few = min(len(SERIES), config.n_bits + 1)
+    names = [f"degree {d}" for d in range(few)] if bits else [f"k = {k + 1}" for k in range(FREQUENCIES)]
+    marks = [recorded_line(history, "spectrum", name, SERIES[k], column=k) for k, name in enumerate(names)]
+    if bits and config.n_bits >= few:
+        steps, weights = recorded(history, "spectrum")
+        rest = weights[:, :, few:].sum(2) if weights.ndim > 2 else weights  # (T, R)
+        marks.append(median_line(f"{few} and more", steps, rest, GREY))
+    axis = Axis(label, log=True, range=(LEAST, 2.0) if bits else None)
+    return Panel("Spectrum of the output", Axis("step"), axis, [*marks])
