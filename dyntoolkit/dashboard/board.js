@@ -81,9 +81,9 @@ function element(tag, className, attributes = {}) {
   return made;
 }
 
-// Text with plotly's few tags as HTML; anything else in it stays text.
+// Text with plotly's few tags, and with the entities of figure/literal.py, as HTML; anything else in it stays text.
 function rich(text) {
-  const escaped = text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+  const escaped = text.replaceAll(/&(?!(?:amp|lt|gt|#36);)/gu, "&amp;").replaceAll("<", "&lt;");
   return escaped.replaceAll(/&lt;(\/?(?:sub|sup|i|b))>/gu, "<$1>");
 }
 
