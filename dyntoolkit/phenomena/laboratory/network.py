@@ -102,8 +102,8 @@ class Settings(Training, Task):
     """Settings of one run of the laboratory."""
 
     def check(self) -> None:
-        """The product takes no more bits than there are."""
-        if self.parity_bits > self.n_bits:
+        """A product of bits takes no more of them than there are."""
+        if self.data == "parity" and self.parity_bits > self.n_bits:
             raise InputError(
                 f"parity_bits takes a whole number from 1 to n_bits = {self.n_bits}, got {self.parity_bits}.",
                 "parity_bits",
@@ -519,6 +519,12 @@ def same_shapes(history: History, pinned: History) -> bool:
 # ---- The record ----
 
 
+LACKING = {
+    "drop rows": "Rows that lack a value are dropped; among the settings, missing values can be filled instead.",
+    "fill with the mean": "Missing values are filled with the mean of the training rows.",
+}
+
+
 def with_file(name: str, content: bytes) -> Experiment:
     """The laboratory with the table of a reader's file."""
     return laboratory(read_csv(name, content))
@@ -548,7 +554,12 @@ def settings_for(table: Table) -> type[config.Config]:
 
         def warnings(self) -> list[str]:
             """Also what was recognized in the table and left out."""
-            return [*super().warnings(), *(table.notes if self.data == "file" else ())]
+            found = super().warnings()
+            if self.data == "file":
+                found += table.notes
+                if any(column.n_missing for column in table.columns):
+                    found.append(LACKING[self.missing])
+            return found
 
     return OfTable
 

@@ -31,7 +31,8 @@ def trained(seeds=(0,), **settings):
 
 def test_a_product_takes_no_more_bits_than_there_are():
     with pytest.raises(InputError, match="parity_bits takes a whole number from 1 to n_bits = 4, got 5"):
-        Config(n_bits=4, parity_bits=5)
+        Config(data="parity", n_bits=4, parity_bits=5)
+    assert Config(data="moons", n_bits=4, parity_bits=5).n_bits == 4
 
 
 @pytest.mark.parametrize(
@@ -182,6 +183,13 @@ def test_a_file_becomes_an_experiment_with_its_columns():
     assert answers.x.label == "price, true"
     assert "60 rows" in " ".join(config.warnings())
     assert not config.replace(data="moons").warnings()
+
+
+def test_what_becomes_of_missing_values_is_said():
+    own = EXPERIMENT.with_file("houses.csv", CSV.replace(b"\n0.0,", b"\n,"))
+    assert "Rows that lack a value are dropped" in " ".join(own.configure().warnings())
+    assert "filled with the mean" in " ".join(own.configure(missing="fill with the mean").warnings())
+    assert "lack" not in " ".join(EXPERIMENT.with_file("houses.csv", CSV).configure().warnings())
 
 
 def test_without_the_file_it_is_asked_for():
