@@ -2,6 +2,7 @@
 
 import functools
 import re
+import textwrap
 from collections.abc import Sequence
 from html import unescape
 from typing import Any
@@ -14,6 +15,7 @@ Dict = dict[str, Any]
 GRID = "rgba(128, 128, 128, 0.25)"  # seen on white and on black
 CONFIG: Dict = {"displaylogo": False, "displayModeBar": "hover", "responsive": False, "showSendToCloud": False}
 CLEAR = "rgba(0, 0, 0, 0)"
+UPRIGHT, ACROSS = 22, 30  # characters of a line beside and within the smallest panel
 _GAP = np.array([np.nan])  # stands for "no data yet": plotly drops a trace without points from the legend
 
 
@@ -100,11 +102,23 @@ def _placed(figure: Dict, k: int, box: tuple[float, float, float, float]) -> Dic
     }
 
 
+def _lines(text: str, length: int) -> str:
+    """The text, if it is longer than that, on several lines."""
+    if len(_words(text)) <= length:
+        return text
+    return "<br>".join(textwrap.wrap(text, length, break_long_words=False, break_on_hyphens=False))
+
+
+def _words(text: str) -> str:
+    """HTML as one reads it."""
+    return unescape(re.sub(r"<[^>]*>", "", text))
+
+
 def describe(panel: Panel) -> str:
     """The panel in words, for readers who do not see it."""
     axes = f"{panel.y.label}{_scale(panel.y)} against {panel.x.label}{_scale(panel.x)}"
     names = ", ".join(mark.name for mark in panel.marks if not (isinstance(mark, Line) and not mark.legend))
-    return unescape(re.sub(r"<[^>]*>", "", f"{panel.title}. {axes}. Shown: {names}. {panel.note}".rstrip()))
+    return _words(f"{panel.title}. {axes}. Shown: {names}. {panel.note}".rstrip())
 
 
 def _scale(axis: Axis) -> str:
@@ -209,6 +223,7 @@ def _layout(panel: Panel, shapes: list[Dict]) -> Dict:
     layout |= {"margin": {"l": 8, "r": 18, "t": 8, "b": 8}, "font": {"size": 12}, "showlegend": True}
     named = [_names(mark) for mark in panel.marks]
     layout |= {"xaxis": _axis(panel.x, any(x for x, _ in named)), "yaxis": _axis(panel.y, any(y for _, y in named))}
+    layout["yaxis"]["title"]["text"] = _lines(panel.y.label, UPRIGHT)
     if any(isinstance(mark, Bars) for mark in panel.marks):
         layout["yaxis"]["rangemode"] = "tozero"  # also where all bars are empty
     return layout | {"legend": legend, "shapes": shapes, "annotations": [_note(panel.note)] if panel.note else []}
@@ -216,7 +231,14 @@ def _layout(panel: Panel, shapes: list[Dict]) -> Dict:
 
 def _note(text: str) -> Dict:
     """Words in the middle of the panel."""
-    note: Dict = {"text": text, "showarrow": False, "x": 0.5, "y": 0.5, "xref": "x domain", "yref": "y domain"}
+    note: Dict = {
+        "text": _lines(text, ACROSS),
+        "showarrow": False,
+        "x": 0.5,
+        "y": 0.5,
+        "xref": "x domain",
+        "yref": "y domain",
+    }
     return note | {"font": {"size": 13}}
 
 

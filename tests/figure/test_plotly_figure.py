@@ -146,3 +146,13 @@ def test_marks_of_a_whole_figure_go_to_their_own_panel():
 def test_a_figure_in_words_names_axes_and_curves_without_tags():
     panel = Panel("Norm of W<sub>1</sub>", Axis("step"), Axis("norm", log=True), LOSS.marks)
     assert describe(panel) == ("Norm of W1. norm (logarithmic) against step. Shown: theory, train, floor, switch.")
+
+
+def test_what_is_too_long_for_a_small_panel_has_several_lines():
+    label, note = "change of the tangent kernel", "The spectrum of functions of one input."
+    layout = panel_to_dict(Panel("t", Axis(label), Axis(label), note=note))["layout"]
+    assert layout["xaxis"]["title"]["text"] == label
+    assert layout["yaxis"]["title"]["text"] == "change of the tangent<br>kernel"
+    assert layout["annotations"][0]["text"] == "The spectrum of functions of<br>one input."
+    short = "&lt;b&gt;<i>x</i><sub>1</sub>"
+    assert panel_to_dict(Panel("t", Axis("x"), Axis(short)))["layout"]["yaxis"]["title"]["text"] == short
