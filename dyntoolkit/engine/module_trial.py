@@ -12,7 +12,8 @@ from dyntoolkit.engine.own_state import own_state
 from dyntoolkit.errors import InputError, problem_words
 
 Tensor = torch.Tensor
-Run = Callable[[Mapping[str, Tensor], Tensor], Tensor]  # name -> parameters (R, *shape), x (n, *sample) -> (R, n, *out)
+# name -> parameters (R, *shape), x (n, *sample) or (R, n, *sample) -> (R, n, *out)
+Run = Callable[[Mapping[str, Tensor], Tensor], Tensor]
 
 SAMPLES = 3
 RTOL, ATOL = 1e-3, 1e-5  # between the run axis and the module alone
@@ -85,6 +86,7 @@ def _check_runs(kind: str, module: nn.Module, run: Run, rows: Mapping[str, Tenso
     try:
         outputs = run(leaves, x)  # (2, n, *out)
         torch.autograd.grad(outputs.sum(), list(leaves.values()), allow_unused=True)
+        run(leaves, torch.stack([x, x]))  # of x, too, each run has its own
     except Exception as problem:  # of vmap, on anybody's code
         raise _refusal(kind, vmap_words(problem)) from problem
     for r, output in enumerate(outputs):

@@ -187,6 +187,12 @@ class OwnNetwork:
 
 def own_rule(update: Any) -> Rule:
     """The state that a reader's update begins with, and the update; InputError for what does not work as one."""
+    if issubclass(update if isinstance(update, type) else type(update), torch.optim.Optimizer):
+        raise InputError(
+            f"optimizer: one of torch.optim changes weights in place, which runs cannot: take {', '.join(OPTIMIZERS)} "
+            "by name, or write an update (state, gradient, lr) -> state.",
+            "optimizer",
+        )
     if not callable(update):
         raise InputError(f"optimizer takes one of {', '.join(OPTIMIZERS)}, or an update; got {update!r}.", "optimizer")
     name = getattr(update, "__name__", type(update).__name__)

@@ -170,6 +170,22 @@ def test_what_a_module_may_not_do_is_said_at_once(function, sentence):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize(
+    ("function", "sentence"),
+    [
+        (lambda x: x * x.mean().item(), r"takes a number out of a tensor \(.item"),
+        (lambda x: x if x.sum() > 0 else -x, "decides by the numbers of a tensor"),
+    ],
+)
+def test_what_it_may_not_do_with_samples_of_each_run_is_said_too(function, sentence):
+    class OfSamples(nn.Linear):
+        def forward(self, x):
+            return super().forward(function(x))
+
+    with pytest.raises(InputError, match=sentence):
+        Module(OfSamples(3, 2), torch.ones(5, 3))
+
+
 def test_without_samples_it_is_said_at_the_first_data():
     network = Module(Applied(lambda h: (h, h)))
     with pytest.raises(InputError, match="returns a tuple"):

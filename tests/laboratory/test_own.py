@@ -195,6 +195,8 @@ def test_rules_written_out_are_those_of_the_toolkit():
     [
         ("adma", "unknown optimizer 'adma'. Did you mean 'adam'"),
         (3, "optimizer takes one of sgd, .*, or an update; got 3"),
+        (torch.optim.Adam, "one of torch.optim changes weights in place, .*: take sgd, .* by name, or write an update"),
+        (torch.optim.SGD(torch.nn.Linear(1, 1).parameters()), "one of torch.optim changes weights in place"),
         (dt.momentum, "optimizer: momentum fails on weights .2, 3.: TypeError: .* missing .* 'mu'"),
         (lambda state, gradient, lr: state.theta - lr * gradient, "must give a Sgd, with parts of the shapes"),
         (lambda state, gradient, lr: dt.Sgd(state.theta.double()), "must give a Sgd, with parts of the shapes"),
