@@ -25,9 +25,10 @@ from _spread import machine, spread
 import dyntoolkit as dt
 from dyntoolkit.catalog.local_workers import local_workers
 from dyntoolkit.catalog.registry import find
+from dyntoolkit.catalog.sweep import FIRST, TOGETHER
 from dyntoolkit.engine.history import Frame
 
-RUNS = 16 * 64 + 8  # of 16 batches, after the first one
+RUNS = FIRST + 16 * TOGETHER  # of 16 batches, after the first one
 
 
 class Idle(dt.Config):
@@ -88,7 +89,7 @@ def settings(repeats: int) -> None:
     slider = find(name).config.sliders()["lr"]
     rates = np.geomspace(slider.low, slider.high, 256).tolist()
     with local_workers(1) as executor:
-        swept(name, {"lr": rates[:72]}, executor)  # compiles the programs of the first batch and of the others
+        swept(name, {"lr": rates[:70]}, executor)  # compiles the programs of the first batch and of the others
         swept(name, {"lr": rates[:1]}, executor)
         for _ in range(repeats):
             one = swept(name, {"lr": rates[128:129]}, executor)
@@ -102,12 +103,12 @@ def processes(repeats: int) -> None:
     """16 batches on two processes against one, in turns."""
     kinds = {"one process": local_workers(1), "two local processes": local_workers(2), "Dask": dask_workers(2)}
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
-    name, more = "label_noise.linear", {"steps": 2000}
+    name, more = "label_noise.linear", {"steps": 5000}
     values = np.linspace(0, 2, RUNS).tolist()
     with ExitStack() as running:
         executors = {kind: running.enter_context(workers) for kind, workers in kinds.items()}
         for executor in executors.values():
-            swept(name, {"noise_std": values[: 8 + 2 * 64]}, executor, **more)  # each loads what it needs
+            swept(name, {"noise_std": values[: FIRST + 2 * TOGETHER]}, executor, **more)  # each loads what it needs
         for _ in range(repeats):
             for kind, executor in executors.items():
                 seconds[kind].append(swept(name, {"noise_std": values}, executor, **more))

@@ -12,7 +12,7 @@ import xarray as xr
 from tqdm import tqdm
 
 from dyntoolkit.catalog.batch import Batch, Trained, train_batch
-from dyntoolkit.catalog.batches import TOGETHER, batches
+from dyntoolkit.catalog.batches import batches
 from dyntoolkit.catalog.grid import Grid, grid_of, is_list
 from dyntoolkit.catalog.local_workers import local_workers
 from dyntoolkit.catalog.open_sweep import open_sweep
@@ -26,6 +26,7 @@ from dyntoolkit.experiment.training import Run
 MOST_RUNS = 100_000
 MEMORY = 1e9  # bytes of the records of a batch
 FIRST = 8  # runs of the first batch, by which the others are measured
+TOGETHER = 32  # runs of a batch at most: more of them are hardly faster, and leave other processors with nothing to do
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ class Sweep:
             with tqdm(total=total, initial=done, desc=self.experiment.name, unit="run", disable=None) as bar:
                 try:
                     self._train(executor, {0} - self.finished, bar)
-                    self.found(metrics)  # refuses a metric that there is not
+                    if metrics is not None:
+                        self.found(metrics)  # refuses a metric that there is not
                     self._pack()
                     agree(self._estimate())
                     self._train(executor, set(range(1, len(self._batches))) - self.finished, bar)

@@ -99,8 +99,8 @@ def test_some_metrics_in_the_order_asked_for(tmp_path):
 def test_batches_share_a_loop_the_largest_first_and_stay_below_the_memory(tmp_path):
     here = Here()
     sweep(TINY, {"lr": np.linspace(0.1, 0.9, 30), "steps": [20, 30]}, 2, out=tmp_path, executor=here)
-    assert [len(each.seeds) for each in here.seen] == [FIRST, 52, 60]
-    assert [{settings["steps"] for settings in each.settings} for each in here.seen] == [{30}, {30}, {20}]
+    assert [len(each.seeds) for each in here.seen] == [FIRST, 26, 26, 30, 30]
+    assert [{settings["steps"] for settings in each.settings} for each in here.seen] == [{30}] * 3 + [{20}] * 2
     assert sorted(cell for each in here.seen for cell in each.cells) == list(range(120))
     here, rows = Here(), 11 * 8  # bytes that a run records
     sweep(TINY, {"lr": np.linspace(0.1, 0.9, 30)}, 1, out=tmp_path / "small", executor=here, memory=7.5 * rows)
