@@ -46,8 +46,8 @@ class Disturbed:
         self.out, self.log = folder / "sweep", folder / "log"
         self.log.touch()
 
-    def start(self, workers=1):
-        command = [sys.executable, "-m", "dyntoolkit", *arguments(self.out, "--workers", str(workers))]
+    def start(self):
+        command = [sys.executable, "-m", "dyntoolkit", *arguments(self.out, "--workers", "1")]
         environment = {**os.environ, "SLOW_LOG": str(self.log), "OMP_NUM_THREADS": "1"}
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -62,7 +62,7 @@ class Disturbed:
         return process.returncode, *said
 
 
-def test_a_sweep_that_is_killed_again_and_again_loses_and_repeats_nothing(tmp_path, undisturbed):
+def test_a_sweep_that_is_killed_again_and_again_loses_and_repeats_nothing(tmp_path, undisturbed, monkeypatch):
     disturbed = Disturbed(tmp_path)
     out = disturbed.out
     for happened in (lambda: (out / "sweep.json").exists(), lambda: len(files(out)) >= 3):
@@ -79,19 +79,22 @@ def test_a_sweep_that_is_killed_again_and_again_loses_and_repeats_nothing(tmp_pa
     sentence = f"{count} of 24 runs are finished and stay in {out}; the same sweep, begun again, goes on from there."
     assert said.splitlines()[-1] == f"dyntoolkit: stopped; {sentence}"
     finished = files(out)
-    disturbed.log.write_text("")
-    process = disturbed.start()
-    table, said = process.communicate()
-    assert (process.returncode, table.splitlines()[0]) == (0, "slow, 24 of 24 runs, seeds 0 to 1")
-    assert len(disturbed.log.read_text().split()) == len(undisturbed) - len(finished)
+    with ThreadPoolExecutor(12) as executor:
+        submitted = []
+        monkeypatch.setattr(
+            executor, "submit", lambda *call: submitted.append(call) or ThreadPoolExecutor.submit(executor, *call)
+        )
+        runs = sweep(TARGET, {"size": [float(k) for k in range(1, 13)]}, 2, out=out, executor=executor, curves=True)
+    assert len(submitted) == len(undisturbed) - len(finished)
+    assert runs["trained"].values.all()
     assert files(out) == undisturbed
 
 
 def test_a_worker_that_is_killed_ends_the_sweep_in_a_sentence(tmp_path):
     disturbed = Disturbed(tmp_path)
-    process = disturbed.start(workers=2)
+    process = disturbed.start()
     wait_for(lambda: files(disturbed.out))
-    os.kill(min(disturbed.workers()), signal.SIGKILL)
+    os.kill(disturbed.workers().pop(), signal.SIGKILL)
     said = process.communicate()[1].splitlines()[-1]
     assert process.returncode == 3
     assert said.startswith("dyntoolkit: ")
