@@ -137,6 +137,9 @@ class OwnNetwork:
         scale = per_run(configs, "init_scale", ndim=2)  # (R, 1)
         start = torch.where(network.scalable(), scale * theta, theta)
         problem = self.problem(configs, seeds)
+        if callable(self.loss) and loss(network(start, problem.x), problem.y).isnan().any():
+            what = getattr(self.loss, "__name__", type(self.loss).__name__)
+            raise InputError(f"loss: {what} gives NaN at the start, for all {len(self.data.x):,} samples.", "loss")
         return train_network(configs, seeds, network, start, problem, loss, self.probes, self.rule)
 
     def problem(self, configs: Sequence[Any], seeds: Sequence[int]) -> Problem:

@@ -190,6 +190,15 @@ def test_rules_written_out_are_those_of_the_toolkit():
     np.testing.assert_allclose(np.abs(step[1] - step[0]), 0.01, rtol=1e-3)
 
 
+def test_a_loss_that_is_nan_at_the_start_is_refused():
+    def log_loss(output, target):
+        return (output - 100).log().mean()
+
+    experiment = classes(loss=log_loss)
+    with pytest.raises(InputError, match="loss: log_loss gives NaN at the start, for all 48 samples"):
+        last(experiment)
+
+
 @pytest.mark.parametrize(
     ("rule", "sentence"),
     [
