@@ -46,7 +46,7 @@ def server_process(folder: Path | None = None, max_sessions: int = 0) -> Iterato
     process = subprocess.Popen([sys.executable, "-c", SERVE, *arguments], stdout=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}/voila/render/"
     try:
-        while not _answers(address + "nothing.ipynb"):
+        while not answers(address + "nothing.ipynb"):
             if process.poll() is not None:
                 raise RuntimeError("the server ended before it answered")
             time.sleep(0.2)
@@ -56,7 +56,8 @@ def server_process(folder: Path | None = None, max_sessions: int = 0) -> Iterato
         process.wait()
 
 
-def _answers(address: str) -> bool:
+def answers(address: str) -> bool:
+    """Whether a server speaks there."""
     try:
         with urllib.request.urlopen(address, timeout=60):
             return True
