@@ -149,9 +149,17 @@ function makeScalable(plot) {
   }
 }
 
-async function drawInto(plot, plotly, { data, layout }, config) {
+async function drawInto(plot, plotly, { data, layout }, config, pick) {
   await plotly.react(plot, data, layout, config);
   makeScalable(plot);
+  if (pick) listen(plot, pick);
+}
+
+// Tells which mark is clicked on, and where.
+function listen(plot, pick) {
+  if (plot.dataset.listens) return;
+  plot.dataset.listens = "true";
+  plot.on("plotly_click", ({ points: [{ data, x, y }] }) => pick({ name: data.name, x, y }));
 }
 
 async function resize(plot, plotly) {
@@ -172,7 +180,7 @@ function makeVoice(model) {
 }
 
 // The panels of one view, and their drawing: the newest frame, as soon as the one before is drawn.
-function makePainter(board, problem, say) {
+function makePainter(board, problem, say, pick) {
   const grid = element("div", "dyntoolkit-grid");
   board.append(problem, grid);
   let structure = null; // {number, panels, config}
@@ -215,7 +223,7 @@ function makePainter(board, problem, say) {
   async function drawNewest() {
     const drawn = newest;
     const figures = structure.panels.map((panel, k) => figure(panel, drawn.arrays, shown[k].hidden, board));
-    await Promise.all(figures.map((each, k) => drawInto(shown[k].plot, plotly, each, structure.config)));
+    await Promise.all(figures.map((each, k) => drawInto(shown[k].plot, plotly, each, structure.config, pick)));
     // With the keyboard, the zoom buttons of every panel would stand between the reader and the sliders.
     for (const button of board.querySelectorAll(".modebar-btn")) button.tabIndex = -1;
     board.dataset.frame = drawn.frame;
@@ -310,7 +318,8 @@ function render({ model, el }) {
   const say = makeVoice(model);
   const board = element("section", "dyntoolkit-board", { "aria-label": model.get("label"), "data-frame": "0" });
   const problem = element("p", "dyntoolkit-error", { role: "alert" });
-  const painter = makePainter(board, problem, say);
+  const pick = model.get("picks") ? (picked) => say("pick", picked) : null;
+  const painter = makePainter(board, problem, say, pick);
   el.append(board);
 
   async function receive(message, buffers) {

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ Template = list[dict[str, Any]]
 class Board(anywidget.AnyWidget):
     """The panels of a dashboard, redrawn in the browser with every `show`.
 
-    label: what the figures are about, for screen readers.
+    label: what the figures are about, for screen readers. pick(name, x, y): called with the mark that a reader clicks
+    on, and the place there: numbers, or the names of categories.
 
     A frame travels as one float32 buffer, and only when the browser has drawn the one before (or has been silent for
     PATIENCE seconds); the frames in between are skipped, the newest one always arrives. Without a browser nothing is
@@ -30,8 +32,9 @@ class Board(anywidget.AnyWidget):
     _esm = Path(__file__).parent / "board.js"
     _css = Path(__file__).parent / "board.css"
     label = traitlets.Unicode().tag(sync=True)
+    picks = traitlets.Bool(False).tag(sync=True)
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, pick: Callable[[str, Any, Any], None] | None = None) -> None:
         self._lock = threading.Lock()  # guards everything below
         self._newest: tuple[list[Panel], int] | None = None
         self._views: set[str] = set()  # drawing in browsers, as far as is known
@@ -40,7 +43,8 @@ class Board(anywidget.AnyWidget):
         self._template: Template = []
         self._structure = 0  # number of the template
         self._timer: threading.Timer | None = None
-        super().__init__(label=label)
+        self._pick = pick
+        super().__init__(label=label, picks=pick is not None)
         self.on_msg(self._receive)
 
     @property
@@ -62,11 +66,13 @@ class Board(anywidget.AnyWidget):
         super().close()
 
     def _receive(self, _widget: object, message: dict[str, Any], _buffers: object) -> None:
-        """A word from a view: attach (again), detach, frame drawn, or plotly.js wanted."""
+        """A word from a view: attach (again), detach, frame drawn, plotly.js wanted, or a click."""
         kind, view = message.get("kind"), str(message.get("view"))
         if kind == "library":  # in a thread of its own: the first time it takes a while to pack
             threading.Thread(target=self._send_library, daemon=True).start()
             return
+        if kind == "pick" and self._pick is not None:
+            self._pick(str(message["name"]), message["x"], message["y"])
         with self._lock:
             if kind == "attach":
                 self._views.add(view)

@@ -12,6 +12,7 @@ from IPython.display import display
 from dyntoolkit.dashboard import headless
 from dyntoolkit.dashboard.board import Board
 from dyntoolkit.dashboard.claims_view import FURTHER, claims_html
+from dyntoolkit.dashboard.compare_section import CompareSection
 from dyntoolkit.dashboard.file_row import FileRow
 from dyntoolkit.dashboard.history_view import HistoryView
 from dyntoolkit.dashboard.layout import claims_box, close_all, lay_out, view_box
@@ -24,7 +25,9 @@ from dyntoolkit.dashboard.pins import Pin, added, comparison, run_names
 from dyntoolkit.dashboard.placeholder import Placeholder
 from dyntoolkit.dashboard.presets import Presets
 from dyntoolkit.dashboard.runner import Job, Progress, Runner, State
+from dyntoolkit.dashboard.slider_map import GRIDS, quantities, slider_map
 from dyntoolkit.dashboard.sliders import SliderPanel
+from dyntoolkit.dashboard.spread import Spread, chosen_values
 from dyntoolkit.dashboard.time_lapse import TimeLapse
 from dyntoolkit.dashboard.trained_map import TrainedMap
 from dyntoolkit.dashboard.work import Work
@@ -69,6 +72,7 @@ class Dashboard:
     controls_run: Any
     map_run: Any
     map: Any
+    compare: CompareSection
     claims_html: Any
 
     def __init__(
@@ -97,6 +101,7 @@ class Dashboard:
         self._building = threading.RLock()  # guards the two below, and is held while runs begin
         self._built = False
         self._first_pins = tuple(pins)
+        self._compared: dict[str, Any] = {}
         self._elsewhere: list[tuple[Any, Callable[[], Any]]] = []  # boxes in other cells, and what is to be in them
         self._shown_by = ""  # the execution of a cell that has displayed it
         self._place = widgets.Box().add_class(f"dyn-experiment-{experiment.name.replace('.', '-')}")
@@ -243,11 +248,38 @@ class Dashboard:
     def train_map(self) -> None:
         """Train the experiment's map around the settings shown (after their own run, if it is not finished)."""
         grid = TrainedMap(self.experiment, self.config, self.seeds[0])
-        finished = [self.history] if self._finished and self.history is not None else []
-        work = self._take_over()
-        stages = grid.stages if finished else [work.begin(self.config, self.seeds), *grid.stages]
-        job = self._job(work, "the map", stages, lambda work, histories: self._judge(work, [*finished, *histories]))
-        self.runner.submit(replace(job, on_history=partial(self._draw_map, grid, work)))
+        self._train_others("the map", grid.stages, partial(self._draw_map, grid, self._show_map))
+
+    def spread(self, field: str, values: str = "8") -> None:
+        """Train several values of a slider, likewise: 2 to 16, or those with commas between them; wrong ones are said.
+
+        Their curves and metrics are drawn in the section below the figure.
+        """
+        try:
+            chosen = chosen_values(self.config, field, values)
+            spread = Spread(self.experiment, self.config, self.seeds, field, chosen)
+        except InputError as problem:
+            self._refuse(str(problem))
+            return
+        self._compared["spread"] = {"field": field, "values": spread.values}
+        self.compare.make()
+        self._train_others(f"the spread of {field}", spread.stages, partial(self._draw_spread, spread))
+
+    def map_sliders(self, x: str, y: str, of: str) -> None:
+        """Train a map of a metric, or of a "claim ID", over two sliders, likewise, finer where it changes."""
+        try:
+            over = slider_map(self.experiment, self.config, x, y, of)
+        except InputError as problem:
+            self._refuse(str(problem))
+            return
+        grid = TrainedMap(replace(self.experiment, map=over), self.config, self.seeds[0], GRIDS)
+        self._compared["map"] = {"x": x, "y": y, "of": of}
+        self.compare.make()
+        self._train_others(f"the map of {of}", grid.stages, partial(self._draw_map, grid, self.compare.show_map))
+
+    def compared(self) -> dict[str, Any]:
+        """What is compared, as plain data: `pins`, and the `spread` and the `map` asked for last, if any."""
+        return {"pins": [pin.asdict() for pin in self.pins], **self._compared}
 
     def moved(self, asked: Config) -> Config:
         """The settings `asked` for, with the sliders that were moved here at their values.
@@ -325,11 +357,9 @@ class Dashboard:
                 else "No claim that is expected in these settings has a negative control."
             )
             return
-        finished = self._finished
-        work = self._take_over()
-        stages = [] if finished else [work.begin(self.config, self.seeds)]
-        stages.append(partial(self.experiment.start, [config] * len(self.seeds), self.seeds))
-        self.runner.submit(self._job(work, f"the control “{label}”", stages, partial(self._keep_control, label)))
+        stage = partial(self.experiment.start, [config] * len(self.seeds), self.seeds)
+        keep = partial(self._keep_control, label)
+        self._train_others(f"the control “{label}”", [stage], self._draw, keep)
 
     def close(self) -> None:
         """End the worker and take the widgets from the page."""
@@ -388,9 +418,36 @@ class Dashboard:
         with (status := self.monitor.status).hold_sync():
             status.link, status.settings = link(self.original, self.config, self.seeds), settings_words(self.config)
 
+    def _choose(self, settings: Mapping[str, Any]) -> None:
+        """Set some sliders."""
+        try:
+            self._set(self.config.replace(**settings))
+        except InputError as problem:
+            self._refuse(str(problem))
+
+    def _quantities(self) -> list[str]:
+        """What a map can show; nothing until a run is finished."""
+        history = self.history
+        return quantities(self.experiment, history) if history is not None and history.done else []
+
     def _set(self, config: Config) -> None:
         if not self.sliders.set(config):
             self.train()
+
+    def _train_others(
+        self,
+        what: str,
+        stages: list[Start],
+        draw: Callable[[Work, History], None],
+        end: Callable[[Work, History], None] | None = None,
+    ) -> None:
+        """Train these stages, after the own run if it is not finished. end(work, history): called with the last one."""
+        finished = self._finished
+        work = self._take_over()
+        if not finished:
+            stages.insert(0, work.begin(self.config, self.seeds))
+        job = self._job(work, what, stages, partial(self._end_others, not finished, end))
+        self.runner.submit(replace(job, on_history=partial(draw, work)))
 
     # What the worker does; everything below up to `_connect` runs in its thread.
 
@@ -419,13 +476,31 @@ class Dashboard:
             self.sweep_board.show(work.experiment.sweep_panels(plan.rows(done)))
             self.sweep_board.layout.display = "block"
 
-    def _draw_map(self, grid: TrainedMap, work: Work, history: History) -> None:
+    def _draw_map(self, grid: TrainedMap, show: Callable[[TrainedMap], None], work: Work, history: History) -> None:
         """The own run as ever; and the cells of the map as they fill in."""
         if self._work is work and grid.fill(history):
-            self.map_board.show([grid.panel()], history.step)
-            self.map_board.layout.display = "block"
+            show(grid)
         else:
             self._draw(work, history)
+
+    def _show_map(self, grid: TrainedMap) -> None:
+        self.map_board.show([grid.panel()])
+        self.map_board.layout.display = "block"
+
+    def _draw_spread(self, spread: Spread, work: Work, history: History) -> None:
+        """The own run as ever; and the family of the values."""
+        if self._work is work and spread.take(history):
+            self.compare.show_spread(spread)
+        else:
+            self._draw(work, history)
+
+    def _end_others(
+        self, own: bool, end: Callable[[Work, History], None] | None, work: Work, histories: list[History]
+    ) -> None:
+        if own:
+            self._judge(work, histories[:1])
+        if end is not None:
+            end(work, histories[-1])
 
     def _tell(self, work: Work, what: str, progress: Progress) -> None:
         with self._said:
@@ -454,14 +529,13 @@ class Dashboard:
                 return
         verdicts = judge_history(work.experiment, histories[0])
         self._show_claims(work, verdicts)
+        if self._work is work:
+            self.compare.renew()
         with self._said:
             if self._work is work:
                 self._picture.draw_soon(partial(run_png, work.experiment, histories[0], verdicts))
 
-    def _keep_control(self, label: str, work: Work, histories: list[History]) -> None:
-        *own, control = histories
-        if own:
-            self._judge(work, own)
+    def _keep_control(self, label: str, work: Work, control: History) -> None:
         if self._work is work:
             self._keep(Pin(work.experiment, control, judge_history(work.experiment, control), label))
 
@@ -520,6 +594,7 @@ class Dashboard:
         control = ["control"] if any(claim.controls for claim in experiment.claims) else []
         names = ("run", "pause", "step", "stop", "reset", "pin", *control)
         self.buttons = {name: self._button(name) for name in names}
+        self.compare = CompareSection(self.spread, self.map_sliders, self._choose, self._quantities)
         self._pins_box = widgets.VBox().add_class("dyn-pins-box")
         labels = experiment.actions.labels if experiment.actions else {}
         self.actions = {name: self._button(f"act-{name}", label) for name, label in labels.items()}
@@ -534,6 +609,7 @@ class Dashboard:
         self.sliders.on_change(self._moved)
         self.presets = Presets(self.experiment, self.apply)
         self.presets.highlight(config)
+        self.compare.offer(config)
         before, first = self._settings.children, [self.file_row] if self.file_row else []
         parts = [*first, self.sliders.main, self.presets.box, self._seed_fields, self.sliders.more]
         self._settings.children = parts
@@ -547,7 +623,7 @@ class Dashboard:
         self._view_box = view_box(
             self.buttons.values(), self.monitor, self.board, list(self.actions.values()), when, self.view.lapse
         )
-        self._view_box.children += (self._pins_box,)
+        self._view_box.children += (self._pins_box, self.compare.box)
         self._claims_box = claims_box(self.claims_html, self.controls_run, self.sweep_board)
         self._grid = lay_out(self._parts())
 
@@ -557,6 +633,7 @@ class Dashboard:
 
     def _switch_off(self) -> None:
         self.sliders.disable()
+        self.compare.disable()
         others = (
             *self.buttons.values(),
             *self.actions.values(),

@@ -224,14 +224,20 @@ class History:
     def run(self, r: int) -> "History":
         """Run r alone; IndexError where there is no such run."""
         r = range(len(self.seeds))[r]
-        alone = History(self.experiment, self.configs[r : r + 1], self.seeds[r : r + 1])
-        alone.step, alone.total, alone.diverged = self.step, self.total, self.diverged[r : r + 1]
-        alone.engines = self.engines
-        alone._rows = {name: [row[r : r + 1] for row in rows] for name, rows in self._rows.items()}
-        alone._steps = {name: list(steps) for name, steps in self._steps.items()}
-        alone._bytes = sum(row.nbytes for rows in alone._rows.values() for row in rows)
-        alone._let_go = set(self._let_go)
-        return alone
+        return self.runs(range(r, r + 1))
+
+    def runs(self, which: range) -> "History":
+        """These neighbouring runs, with the same arrays. May be called from another thread while this history grows."""
+        part = slice(which.start, which.stop)
+        some = History(self.experiment, self.configs[part], self.seeds[part])
+        with _TAKING:
+            some.step, some.total, some.diverged = self.step, self.total, self.diverged[part]
+            some.engines = self.engines
+            some._rows = {name: [row[part] for row in rows] for name, rows in self._rows.items()}
+            some._steps = {name: list(steps) for name, steps in self._steps.items()}
+            some._let_go = set(self._let_go)
+        some._bytes = sum(row.nbytes for rows in some._rows.values() for row in rows)
+        return some
 
     def to_xarray(self) -> "xr.Dataset":
         """All quantities with dims (step, run, ...); NaN where a quantity was not measured at a step.

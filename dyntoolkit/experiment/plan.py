@@ -40,7 +40,7 @@ class Plan:
 
     def rows(self, histories: Iterable[History]) -> Rows:
         """The metrics of every run of these histories."""
-        return {run: row for history in histories for run, row in _rows(self.experiment, history).items()}
+        return {run: row for history in histories for run, row in run_rows(self.experiment, history).items()}
 
     def verdicts(self, histories: Iterable[History]) -> list[Verdict]:
         """The claims with their controls, judged from the own run's history and those of the stages."""
@@ -93,7 +93,7 @@ def more_seeds(seeds: Sequence[int], least: int) -> tuple[int, ...]:
     return (*seeds, *islice((seed for seed in others if seed not in seeds), max(0, least - len(seeds))))
 
 
-def _rows(experiment: Experiment, history: History) -> Rows:
+def run_rows(experiment: Experiment, history: History) -> Rows:
     """The metrics of every run of a history."""
     metrics = run_metrics(experiment, history)
     runs = zip(history.configs, history.seeds, strict=True)

@@ -20,6 +20,7 @@ MEASURED, BASELINE = BLUE, ORANGE  # a measured quantity and what it must be com
 KERNEL, ALIGNMENT = PURPLE, GREEN  # change of the tangent kernel; alignment with the truth
 # Lighter ones for pinned runs, of Tol's light scheme: told apart by the colour-blind, and seen on white and on black.
 PINNED = ("#77AADD", "#EE8866", "#44BB99", "#FFAABB", "#AAAA00", "#A6A6A6")
+FAMILY = ("#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962")  # the middle of viridis, for values in order
 SERIES = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)  # things without a colour of their own, in order
 
 

@@ -31,19 +31,17 @@ def recorded_line(
 
 
 def recorded_panels(history: History) -> list[Panel]:
-    """A panel for every recorded quantity that is one number per run: its course, with a band over several runs.
-
-    The axis is logarithmic where all values are positive and span more than two powers of ten.
-    """
+    """A panel for every recorded quantity that is one number per run: its course, with a band over several runs."""
     panels = []
     for name in history.names():
         if np.ndim(history.last(name)) == 1:
             values = history[name].astype(np.float64)  # (T, R)
             line = median_line("measured", history.at(name), values, MEASURED)
-            panels.append(Panel(name.replace("_", " "), Axis("step"), Axis(name, log=_is_logarithmic(values)), [line]))
+            panels.append(Panel(name.replace("_", " "), Axis("step"), Axis(name, log=is_logarithmic(values)), [line]))
     return panels
 
 
-def _is_logarithmic(values: Array) -> bool:
+def is_logarithmic(values: Array) -> bool:
+    """Whether an axis for these values is to be: all are positive and span more than two powers of ten."""
     known = values[np.isfinite(values)]
     return bool(known.size and known.min() > 0 and known.max() > 100 * known.min())

@@ -56,6 +56,18 @@ def test_without_a_browser_nothing_is_sent():
     assert not board.attached
 
 
+def test_it_says_what_a_reader_clicks_on_to_whoever_wants_to_know():
+    picked = []
+    board = Board("test", lambda *what: picked.append(what))
+    assert board.picks
+    board._handle_custom_msg({"kind": "pick", "view": "a", "name": "loss", "x": 1.5, "y": "wide"}, [])
+    assert picked == [("loss", 1.5, "wide")]
+    other = Recorder()
+    assert not other.picks
+    other.hear("pick", name="loss", x=1, y=2)
+    assert other.messages == []
+
+
 def test_a_browser_that_attaches_gets_the_newest_frame():
     board = Recorder()
     board.show(line(1), 1)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dyntoolkit.engine.history import Frame, History, Live
+from dyntoolkit.engine.history import PICTURE, Frame, History, Live
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,26 @@ def test_one_run_alone(history, r):
         np.testing.assert_array_equal(alone.at(name), history.at(name))
     alone.append(Frame(41, 41, {"loss": np.zeros(1)}, np.array([-1])))
     assert len(history["loss"]) == len(history.at("loss")) == 4
+
+
+def test_neighbouring_runs_alone(history):
+    some = history.runs(range(2))
+    assert (some.seeds, some.configs, some.step) == (history.seeds, history.configs, history.step)
+    np.testing.assert_array_equal(some["loss"], history["loss"])
+    assert some.nbytes == history.nbytes
+
+
+def test_pictures_of_a_copy_are_thinned_to_a_size_and_those_of_the_history_are_not():
+    history = History("demo.one", [Settings()], (3,))
+    for step in range(9):
+        history.append(Frame(step, 8, {"map": np.full((1, PICTURE), step), "loss": np.zeros(1)}, np.array([-1])))
+    copy = history.until(8)
+    copy.keep_within(history.nbytes // 2)
+    assert copy.at("map").tolist() == [0, 4, 8]
+    assert copy.nbytes <= history.nbytes // 2
+    assert len(copy["loss"]) == len(history["map"]) == 9
+    copy.keep_within(0)
+    assert copy["map"][:, 0, 0].tolist() == [0, 8]
 
 
 def test_a_run_that_does_not_exist(history):

@@ -1,0 +1,117 @@
+"""Runs that differ in one setting, side by side: what is trained, and the figures that grow with it."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from dyntoolkit.dashboard.around import around
+from dyntoolkit.engine.history import Frame, History
+from dyntoolkit.errors import InputError, as_number, whole_number
+from dyntoolkit.experiment import Experiment
+from dyntoolkit.experiment.config import Config
+from dyntoolkit.experiment.judging import DIVERGED
+from dyntoolkit.experiment.plan import run_rows
+from dyntoolkit.experiment.training import Run, Start, loops
+from dyntoolkit.experiment.words import seeds_words
+from dyntoolkit.figure.family import family
+from dyntoolkit.figure.panels import MEASURED, Axis, Panel
+from dyntoolkit.figure.recorded import is_logarithmic
+from dyntoolkit.figure.sweeps import Rows, sweep_line
+
+FEWEST, MOST = 2, 16
+
+
+class Spread:
+    """`config` with each of some values of one number field, for all seeds, as stages for the runner.
+
+    One loop trains them all, unless the field is structural. values: ascending.
+    Raises InputError for another number of values than FEWEST to MOST, and for one that the settings refuse.
+    """
+
+    def __init__(
+        self, experiment: Experiment, config: Config, seeds: Sequence[int], field: str, values: Sequence[Any]
+    ) -> None:
+        if not FEWEST <= len(set(values)) <= MOST:
+            raise InputError(f"{field} takes {FEWEST} to {MOST} values to spread, got {len(set(values))}.", field)
+        self.experiment, self.field, self.seeds = experiment, field, tuple(seeds)
+        configs = [config.replace(**{field: value}) for value in values]
+        self.values = sorted({getattr(each, field) for each in configs})
+        self._configs = [config.replace(**{field: value}) for value in self.values]
+        self._histories: list[History] = []
+        self._rows: dict[Run, Any] = {}
+        runs = [(each, seed) for each in self._configs for seed in self.seeds]
+        self.stages: list[Start] = [partial(self._start, group) for group in loops(runs)]
+
+    @property
+    def names(self) -> list[str]:
+        """Each value in words."""
+        return [f"{value:g}" for value in self.values]
+
+    @property
+    def title(self) -> str:
+        """What is spread, and with what seeds."""
+        return f"{self._label} from {self.names[0]} to {self.names[-1]}, {seeds_words(self.seeds)}"
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics of the runs that are finished."""
+        return [name for name in dict.fromkeys(name for row in self._rows.values() for name in row) if name != DIVERGED]
+
+    def take(self, history: History) -> bool:
+        """Take over what a stage has trained so far; False for a history that is none of the stages'."""
+        if not any(history is own for own in self._histories):
+            return False
+        if history.done:
+            self._rows |= run_rows(self.experiment, history)
+        return True
+
+    def family(self) -> list[Panel]:
+        """The figure of each value's runs so far, curve by curve."""
+        grown = {name: self._grown(config) for name, config in zip(self.names, self._configs, strict=True)}
+        return family({name: self.experiment.panels(own) for name, own in grown.items() if own is not None})
+
+    def against(self, metric: str) -> Panel:
+        """A metric of the finished runs against the values: the median over the seeds, with a band."""
+        runs = {value: self._finished(config) for value, config in zip(self.values, self._configs, strict=True)}
+        known = {value: [row for row in rows if metric in row] for value, rows in runs.items()}
+        line = sweep_line("median over the seeds", {v: rows for v, rows in known.items() if rows}, metric, MEASURED)
+        slider = self._configs[0].sliders()[self.field]
+        x = Axis(self._label, log=slider.log and self.values[0] > 0)
+        return Panel(metric.replace("_", " "), x, Axis(metric, log=is_logarithmic(np.asarray(line.y))), [line])
+
+    @property
+    def _label(self) -> str:
+        return self._configs[0].sliders()[self.field].label
+
+    def _finished(self, config: Config) -> list[Any]:
+        rows: Rows = self._rows
+        return [rows[config, seed] for seed in self.seeds if (config, seed) in rows]
+
+    def _grown(self, config: Config) -> History | None:
+        """The runs of these settings, as far as they are trained."""
+        for history in self._histories:
+            if history.names() and config in history.configs:
+                first = history.configs.index(config)
+                return history.runs(range(first, first + len(self.seeds)))
+        return None
+
+    def _start(self, group: Sequence[Run]) -> tuple[History, Iterator[Frame]]:
+        history, frames = self.experiment.start([config for config, _ in group], [seed for _, seed in group])
+        self._histories.append(history)
+        return history, frames
+
+
+def chosen_values(config: Config, field: str, text: str) -> list[Any]:
+    """The values that a reader has written: several with commas between them, or how many around the present one.
+
+    Raises InputError for anything else.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if len(parts) == 1:
+        return around(config, field, whole_number("the number of values", parts[0], FEWEST, MOST))
+    numbers = [as_number(part) for part in parts]
+    if not numbers or None in numbers:
+        raise InputError(f"{field} takes numbers with commas between them, or how many; got {text!r}.", field)
+    return [getattr(config.replace(**{field: number}), field) for number in numbers]
