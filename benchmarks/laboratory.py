@@ -29,7 +29,7 @@ from playwright.sync_api import Page
 
 from dyntoolkit.phenomena.laboratory.network import EXPERIMENT
 
-README = Path(__file__).parents[1] / "README.md"
+README = Path(__file__).resolve().parents[1] / "README.md"
 ROWS = 200  # of the file that is chosen
 DIGITS: dict[str, Any] = {"data": "digits", "n_train": 2000, "depth": 2, "width": 64, "batch_size": 64, "steps": 1000}
 TO_REACH = {

@@ -86,6 +86,7 @@ BENCHMARKS = {  # what is added to be quick, and words of what it prints
 }
 BROWSER_BENCHMARKS = {
     ".venv/bin/python benchmarks/dashboard_latency.py": (" --repeats 1", "Stop to stopped: median"),
+    ".venv/bin/python benchmarks/laboratory.py": (" --repeats 1", "its width moved, to curve: median"),
     ".venv/bin/python benchmarks/drawing_cost.py": (" --repeats 1", "lost to live drawing: median"),
     ".venv/bin/python benchmarks/many_pages.py": (" --pages 3 --tabs 1", "3 of 3 pages show a curve"),
     ".venv/bin/python benchmarks/page_opening.py": (" --repeats 1", "label_noise.ipynb, warm cache, curve: median"),
