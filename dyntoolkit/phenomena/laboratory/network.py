@@ -486,14 +486,18 @@ def watched_panel(history: History, probe: Probe, now: Moment) -> Panel:
     return panel
 
 
+NETWORK = ("data", "loss", "depth", "width", "activation", "residual", "layer_norm", "output_scale")
+NO_LINE = "The pinned run has another network, or learned something else: there is no line between the two."
+
+
 @own_state()
 def compare(history: History, pinned: History, table: Table | None = None) -> list[Panel]:
     """The loss along the straight line from the present weights to the last ones of the pinned run (first runs)."""
     title = "On the straight line to the pinned run"
     now, config = moment(history, table), history.config
     x, y = Axis("share of the pinned run's weights", range=(0, 1)), Axis("loss")
-    if "theta" not in pinned or "theta" not in history or not same_shapes(history, pinned):
-        return [Panel(title, x, y, note="The pinned network has another shape: there is no line between the two.")]
+    if "theta" not in pinned or "theta" not in history or not same_function(history, pinned):
+        return [Panel(title, x, y, note=NO_LINE)]
     problem, loss = now.data.problem, loss_of(config, now.network, now.data)
     there = torch.from_numpy(pinned.last("theta")[:1])  # (1, P)
 
@@ -509,10 +513,14 @@ def compare(history: History, pinned: History, table: Table | None = None) -> li
     return [Panel(title, x, y, marks)]
 
 
-def same_shapes(history: History, pinned: History) -> bool:
-    """Whether the weights of both mean the same."""
-    fields = ("depth", "width", "layer_norm")
-    same = all(getattr(history.config, name) == getattr(pinned.config, name) for name in fields)
+def same_function(history: History, pinned: History) -> bool:
+    """Whether the pinned weights mean, in the present network and for its data, what they meant in their own."""
+    now, then = history.config, pinned.config
+    of_file = now.data == "file"
+    if of_file and type(now) is not type(then):  # another file's
+        return False
+    fields = (*NETWORK, "target", "task") if of_file else NETWORK
+    same = all(getattr(now, name) == getattr(then, name) for name in fields)
     return same and history.last("theta").shape[1:] == pinned.last("theta").shape[1:]
 
 

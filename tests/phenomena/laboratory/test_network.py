@@ -214,11 +214,28 @@ def test_the_way_to_the_pinned_run_begins_and_ends_with_the_losses_of_the_two():
     assert training.name == f"training: barrier {rise:.2g}"
 
 
-@pytest.mark.parametrize("settings", [{"width": 5}, {"depth": 3}, {"layer_norm": True}, {"data": "iris"}])
-def test_networks_of_other_shapes_have_no_way_between_them(settings):
+OTHERS = [{"width": 5}, {"depth": 3}, {"layer_norm": True}, {"data": "iris"}]
+OTHERS += [{"data": "xor"}, {"activation": "tanh"}, {"residual": True}, {"output_scale": 2.0}, {"loss": "mse"}]
+
+
+@pytest.mark.parametrize("settings", OTHERS)
+def test_other_networks_and_other_data_have_no_way_between_them(settings):
     (panel,) = EXPERIMENT.compare(trained(), trained(**settings))
     assert not panel.marks
-    assert "another shape" in panel.note
+    assert "no line between the two" in panel.note
+
+
+def test_of_a_file_the_target_is_the_same_and_the_file():
+    own, other = (EXPERIMENT.with_file("houses.csv", content) for content in (CSV, CSV + b"\n1,2,3,4"))
+    pinned = own.run(own.configure(steps=20, width=4))
+
+    def found(experiment, **settings):
+        history = experiment.run(experiment.configure(steps=20, width=4, **settings), (1,))
+        return bool(experiment.compare(history, pinned)[0].marks)
+
+    assert found(own)
+    assert not found(own, target="area")
+    assert not found(other)
 
 
 # Claims, on seeds that no threshold and no setting was chosen by
