@@ -10,10 +10,12 @@ from dyntoolkit.experiment import Experiment
 from dyntoolkit.experiment.config import Config
 from dyntoolkit.experiment.judging import Verdict
 from dyntoolkit.experiment.words import MARKS, numbers_words, seeds_words, verdict_words
+from dyntoolkit.figure.literal import literal
 from dyntoolkit.figure.panels import PINNED, Line, Mark, Panel
 
 MOST = len(PINNED)  # runs that are pinned at once, each with a colour of its own
 MEMORY = 16_000_000  # bytes that a pinned history may take before its pictures are thinned
+LEGEND = 80  # characters of a run's name in the legend
 NAMED = 3  # differing fields that a run's name tells
 SAME = "the same settings"
 
@@ -131,7 +133,8 @@ def _place(panel: Panel) -> tuple[str, str, str]:
 def _faint(panel: Panel, name: str, color: str) -> list[Mark]:
     """Its curves without bands; theory and reference lines are left out. One entry in the legend stands for all."""
     lines = [mark for mark in panel.marks if isinstance(mark, Line) and not mark.dash]
+    shown = literal(name, LEGEND)
     return [
-        replace(line, name=name, color=color, width=1.2, low=None, high=None, legend=number == 0, behind=True)
+        replace(line, name=shown, color=color, width=1.2, low=None, high=None, legend=number == 0, behind=True)
         for number, line in enumerate(lines)
     ]

@@ -14,6 +14,7 @@ from dyntoolkit.experiment import Experiment, Map
 from dyntoolkit.experiment.claims import Array
 from dyntoolkit.experiment.config import Config
 from dyntoolkit.experiment.training import Start, loops
+from dyntoolkit.figure.literal import literal
 from dyntoolkit.figure.panels import Axis, Heat, Panel
 
 Cell = tuple[int, int]  # row and column
@@ -37,7 +38,8 @@ class TrainedMap:
         self._z: Array = np.full((len(self.map.ys), len(self.map.xs)), np.nan)
         self._tried = np.zeros(self._z.shape, dtype=bool)
         self._cells: dict[Config, list[Cell]] = {}
-        changed = [f"{name} {value}" for name, value in config.asdict().items() if _differs(config, name, self.map)]
+        words = {name: literal(str(value)) for name, value in config.asdict().items()}
+        changed = [f"{name} {value}" for name, value in words.items() if _differs(config, name, self.map)]
         self._title = ", ".join([f"{self.map.title} (seed {seed}", *changed]) + ")"
         self._labels = [f"{config.sliders()[field].label} ({field})" for field in (self.map.x, self.map.y)]
         self._histories: list[History] = []

@@ -4,11 +4,11 @@ LONGEST = 30  # characters of a name beside an axis or in a legend
 ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;"})
 
 
-def literal(name: str) -> str:
-    """The name as a text of a panel, which shows it character by character: no tag, entity or formula; cut if long.
+def literal(name: str, longest: int = LONGEST) -> str:
+    """The name as a text of a panel, which shows it character by character: no tag, entity or formula; cut if longer.
 
     >>> literal("<b>price</b> in $")
     '&lt;b&gt;price&lt;/b&gt; in &#36;'
     """
-    short = name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    short = name if len(name) <= longest else f"{name[: longest - 1]}…"
     return short.translate(ENTITIES)

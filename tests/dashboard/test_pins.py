@@ -58,6 +58,11 @@ def test_nothing_pinned_changes_nothing():
     assert behind(shown, {}) == shown
 
 
+def test_a_column_in_a_run_s_name_is_no_markup():
+    (shown,) = behind([panel("A")], {"target <b>": (PINNED[0], [panel("A", Line("loss", X, X, BLUE))])})
+    assert shown.marks[0].name == "target &lt;b&gt;"
+
+
 def test_a_run_is_named_by_what_differs_from_the_present_one(tiny, pinned):
     pins = [
         pinned(),
