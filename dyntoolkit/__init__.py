@@ -42,6 +42,7 @@ _HOME = {
     "sweep": "catalog.sweep",
     "claims_table": "dashboard.show",
     "explore": "dashboard.show",
+    "show_sweep": "dashboard.sweep_view",
     "trained_map": "dashboard.show",
     "look_for": "dashboard.look_for",
     "parameters": "dashboard.parameters",
@@ -87,6 +88,7 @@ if TYPE_CHECKING:  # "as" says to a type checker that the name is offered
     from dyntoolkit.dashboard.show import explore as explore
     from dyntoolkit.dashboard.show import trained_map as trained_map
     from dyntoolkit.dashboard.source import source as source
+    from dyntoolkit.dashboard.sweep_view import show_sweep as show_sweep
     from dyntoolkit.engine.batches import full_batch as full_batch
     from dyntoolkit.engine.gradient import value_and_grad as value_and_grad
     from dyntoolkit.engine.history import History as History

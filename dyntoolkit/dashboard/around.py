@@ -16,6 +16,7 @@ def around(config: Config, field: str, count: int) -> list[Any]:
 
     They are fewer where there are not so many whole numbers.
 
+    >>> from dyntoolkit.experiment.config import number
     >>> class Descent(Config):
     ...     lr: float = number(0.1, 0.001, 1.0, log=True)
     >>> around(Descent(), "lr", 5)

@@ -1,6 +1,7 @@
 """Below the figure, folded away: one slider over many values at once, and a map over any two."""
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from dyntoolkit.dashboard.trained_map import TrainedMap
 from dyntoolkit.experiment.config import Config
 
 CURVES = "curves"
+REST = 3  # times as long as its drawing takes a figure of many runs rests: they are to be trained
 
 
 class CompareSection:
@@ -36,6 +38,7 @@ class CompareSection:
         self._config: Config | None = None
         self._shown: Spread | None = None
         self._map: TrainedMap | None = None
+        self._rests = 0.0  # until when a drawing may wait
         self._drawing = threading.Lock()  # guards what the figures show
         self.button, self._inside = fold("Spread a slider, map two", [])
         self.button.on_click(lambda _: self.make())
@@ -82,8 +85,11 @@ class CompareSection:
         second_row = widgets.HBox([self.x, self.y, self.of, self.map_run]).add_class("dyn-compare-row")
         self._inside.children = [first, self.title, self.board, second_row, self.map_board]
 
-    def show_spread(self, spread: Spread) -> None:
-        """Draw this spread as far as it is trained."""
+    def show_spread(self, spread: Spread, *, last: bool) -> None:
+        """Draw this spread as far as it is trained; soon after another drawing only the `last` one of a loop."""
+        began = time.monotonic()
+        if began < self._rests and spread is self._shown and not last:
+            return
         with self._drawing:
             self._shown = spread
         options = (CURVES, *spread.metrics)
@@ -93,6 +99,7 @@ class CompareSection:
             self.view.value, self.view.disabled = kept, len(options) == 1
         self.title.value = spread.title
         self._draw()
+        self._rests = time.monotonic() + REST * (time.monotonic() - began)
 
     def show_map(self, trained: TrainedMap) -> None:
         """Draw this map as far as it is trained."""

@@ -490,7 +490,7 @@ class Dashboard:
     def _draw_spread(self, spread: Spread, work: Work, history: History) -> None:
         """The own run as ever; and the family of the values."""
         if self._work is work and spread.take(history):
-            self.compare.show_spread(spread)
+            self.compare.show_spread(spread, last=history.done)
         else:
             self._draw(work, history)
 

@@ -37,6 +37,19 @@ def test_a_panel_with_one_curve_keeps_its_title():
     assert shown.title == "Loss"
 
 
+def test_of_a_long_curve_the_extremes_are_kept():
+    x = np.arange(5000.0)
+    y = np.sin(x / 300)
+    y[1234], y[4321], y[2000:2100] = 9, -9, np.nan
+    (shown,) = family({"1": [panel(Line("loss", x, y, BLUE))]})
+    (line,) = shown.marks
+    assert len(line.x) <= 501
+    assert (line.x[0], line.x[-1]) == (0, 4999)
+    assert (np.diff(line.x) > 0).all()
+    assert {9, -9} <= set(line.y)
+    assert np.isnan(line.y).any()
+
+
 def test_theory_and_what_the_legend_leaves_out_are_not_shown():
     marks = curve("w"), curve("flow", dash=True), curve("w", legend=False)
     (shown,) = family({"1": [panel(*marks)]})

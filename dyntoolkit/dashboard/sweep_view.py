@@ -1,0 +1,146 @@
+"""What a sweep has found, to look through: a metric or a recorded curve over the fields of its grid."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+import numpy as np
+from IPython.display import Image, display
+
+from dyntoolkit.catalog.open_sweep import open_sweep
+from dyntoolkit.dashboard import headless
+from dyntoolkit.dashboard.board import Board
+from dyntoolkit.figure.family import family
+from dyntoolkit.figure.panels import MEASURED, Axis, Bars, Heat, Panel, median_line
+from dyntoolkit.figure.recorded import is_logarithmic
+from dyntoolkit.figure.still import still_png
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+NOTHING = "–"  # for a figure over one field
+
+
+class SweepView:
+    """A figure of a sweep's runs, with lists to choose what it shows over which fields, and the values of the others.
+
+    box: the widget.
+    """
+
+    def __init__(self, runs: "xr.Dataset") -> None:
+        self.runs = runs
+        fields = fields_of(runs)
+        self.board = Board(f"{runs.attrs['experiment']}: a sweep over {', '.join(fields)}")
+        self.show = widgets.Dropdown(options=[*runs["metric"].values.tolist(), *curves_of(runs)], description="Show")
+        self.across = widgets.Dropdown(options=fields, description="Across")
+        second = fields[1] if len(fields) > 1 else NOTHING
+        self.up = widgets.Dropdown(options=[NOTHING, *fields], value=second, description="Up")
+        self.at = {
+            field: widgets.Dropdown(
+                options=[(value_words(each), k) for k, each in enumerate(runs[field].values)], description=field
+            )
+            for field in fields
+        }
+        chosen = [self.show, self.across, self.up, *self.at.values()]
+        for widget in chosen:
+            widget.observe(lambda _: self.draw(), "value")
+        self.box = widgets.VBox([widgets.Box(chosen, layout={"flex_flow": "row wrap"}), self.board])
+        self.draw()
+
+    def draw(self) -> None:
+        """Show what is chosen."""
+        used = (self.across.value, *(() if self.show.value in curves_of(self.runs) else (self.up.value,)))
+        for field, widget in self.at.items():
+            widget.layout.display = "none" if field in used else "flex"
+        self.up.disabled = self.show.value in curves_of(self.runs)
+        self.board.show(self.panels())
+
+    def panels(self) -> list[Panel]:
+        """The figure of what is chosen."""
+        at = {field: widget.value for field, widget in self.at.items()}
+        up = "" if self.up.value in (NOTHING, self.across.value) else self.up.value
+        return sweep_panels(self.runs, self.show.value, self.across.value, up, at)
+
+
+def show_sweep(runs: "xr.Dataset | str | Path") -> SweepView:
+    """Look through a sweep in a notebook: metrics as curves or maps over the fields of its grid, curves as families.
+
+    runs: what `sweep`, `open_sweep` or `run` returned, or the directory of a sweep. Without a front end: one picture.
+    Raises InputError where there is no sweep.
+
+    >>> show_sweep("nowhere")
+    Traceback (most recent call last):
+    ...
+    dyntoolkit.errors.InputError: there is no sweep in nowhere.
+    """
+    view = SweepView(open_sweep(runs) if isinstance(runs, str | Path) else runs)
+    if headless.is_headless():
+        display(Image(still_png(view.panels()), format="png"))  # type: ignore[no-untyped-call]
+    else:
+        display(view.box)  # type: ignore[no-untyped-call]
+    return view
+
+
+def fields_of(runs: "xr.Dataset") -> list[str]:
+    """The fields of its grid."""
+    return [str(dim) for dim in runs["metrics"].dims if dim not in ("seed", "metric")]
+
+
+def curves_of(runs: "xr.Dataset") -> list[str]:
+    """The recorded quantities that are one number per run and step."""
+    wanted = {*fields_of(runs), "seed", "step"}
+    return [str(name) for name, array in runs.data_vars.items() if set(array.dims) == wanted]
+
+
+def sweep_panels(runs: "xr.Dataset", show: str, across: str, up: str, at: Mapping[str, int]) -> list[Panel]:
+    """A curve of the runs as a family over the field `across`; or a metric over it, or over it and `up` as a map.
+
+    at: for the other fields, which of their values.
+    """
+    is_curve = show in curves_of(runs)
+    free = {across} if is_curve or not up else {across, up}
+    array = (runs[show] if is_curve else runs["metrics"].sel(metric=show)).isel(
+        {field: k for field, k in at.items() if field not in free}
+    )
+    values = runs[across].values
+    names = [value_words(value) for value in values]
+    label = _label(runs, across)
+    if is_curve:
+        steps = runs["step"].values
+        own = array.transpose(across, "step", "seed").values.astype(np.float64)
+        axis = Axis(show, log=is_logarithmic(own))
+        members = {name: _curve(show, axis, steps, each) for name, each in zip(names, own, strict=True)}
+        return [Panel(f"{panel.title} by {label}", panel.x, panel.y, panel.marks) for panel in family(members)]
+    if up:
+        z = _medians(array.transpose(up, across, "seed").values)
+        y = [value_words(value) for value in runs[up].values]
+        return [Panel(show, Axis(label), Axis(_label(runs, up)), [Heat(show, names, y, z)])]
+    found = array.transpose(across, "seed").values.astype(np.float64)
+    y_axis = Axis(show, log=is_logarithmic(found))
+    if values.dtype.kind not in "iuf":
+        return [Panel(show, Axis(label), y_axis, [Bars("median", names, _medians(found), MEASURED)])]
+    line = median_line("median over the seeds", values.astype(np.float64), found, MEASURED, markers="both")
+    return [Panel(show, Axis(label, log=is_logarithmic(values.astype(np.float64))), y_axis, [line])]
+
+
+def value_words(value: Any) -> str:
+    """A value of the grid."""
+    return f"{value:g}" if isinstance(value, float | np.floating) else str(value)
+
+
+def _curve(name: str, axis: Axis, steps: Any, values: Any) -> list[Panel]:
+    known = np.isfinite(values).any(axis=1)
+    return [Panel(name, Axis("step"), axis, [median_line(name, steps[known], values[known], MEASURED)])]
+
+
+def _medians(values: Any) -> Any:
+    """The median over the last axis of what is known; NaN where nothing is."""
+    medians = np.full(values.shape[:-1], np.nan)
+    known = ~np.isnan(values).all(axis=-1)
+    medians[known] = np.nanmedian(values[known], axis=-1)
+    return medians
+
+
+def _label(runs: "xr.Dataset", field: str) -> str:
+    return str(runs[field].attrs.get("long_name", field))
