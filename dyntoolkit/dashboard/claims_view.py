@@ -37,10 +37,10 @@ def _mark(control: ControlVerdict) -> str:
 
 
 def claims_html(claims: Sequence[Claim], verdicts: Sequence[Verdict] = (), note: str = PENDING) -> str:
-    """All claims as a list; `note` stands in for the verdict where there is none yet."""
+    """All claims as a list, those last that are not expected; `note` stands in for the verdict where there is none."""
     judged = {verdict.id: verdict for verdict in verdicts}
     items = []
-    for claim in claims:
+    for claim in sorted(claims, key=lambda claim: claim.id in judged and not judged[claim.id].expected):
         if claim.id in judged:
             items.append(_judged(judged[claim.id]))
         else:

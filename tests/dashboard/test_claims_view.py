@@ -29,6 +29,13 @@ def test_marks_words_and_numbers(tiny):
     assert "✓" not in elsewhere
 
 
+def test_what_is_not_expected_comes_last(tiny):
+    first, second = tiny.claims
+    expected = [verdict(id=claim.id, statement=claim.id, expected=claim is second) for claim in (first, second)]
+    html = claims_html(tiny.claims, expected)
+    assert html.index(second.id) < html.index(first.id)
+
+
 def test_several_seeds(tiny):
     html = claims_html(tiny.claims, [verdict(value=(0.1, 0.2, 0.9), holds=(True, True, False))])
     assert "median 0.2 [0.1, 0.9]" in html
