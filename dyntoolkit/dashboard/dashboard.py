@@ -21,7 +21,7 @@ from dyntoolkit.dashboard.live_picture import LivePicture, run_png
 from dyntoolkit.dashboard.monitor import Monitor
 from dyntoolkit.dashboard.parameters import MAX_SEEDS
 from dyntoolkit.dashboard.pin_table import PinTable
-from dyntoolkit.dashboard.pins import Pin, added, comparison, run_names
+from dyntoolkit.dashboard.pins import FULL, MOST, Pin, added, comparison, run_names
 from dyntoolkit.dashboard.placeholder import Placeholder
 from dyntoolkit.dashboard.presets import Presets
 from dyntoolkit.dashboard.runner import Job, Progress, Runner, State
@@ -347,6 +347,9 @@ class Dashboard:
 
     def pin_control(self) -> None:
         """Train the first negative control of the claims that is not pinned yet, and pin it."""
+        if len(self.pins) == MOST:
+            self._refuse(FULL)
+            return
         pinned = [pin.history.config for pin in self.pins]
         controls = control_runs(self.experiment, self.config)
         label, config = next((found for found in controls if found[1] not in pinned), ("", None))
@@ -611,7 +614,8 @@ class Dashboard:
         self.presets.highlight(config)
         self.compare.offer(config)
         before, first = self._settings.children, [self.file_row] if self.file_row else []
-        parts = [*first, self.sliders.main, self.presets.box, self._seed_fields, self.sliders.more]
+        watched = [self.sliders.watched] if self.sliders.watched.children else []
+        parts = [*first, self.sliders.main, *watched, self.presets.box, self._seed_fields, self.sliders.more]
         self._settings.children = parts
         for part in before:
             if part not in parts:

@@ -12,12 +12,14 @@ from dyntoolkit.experiment.judging import Verdict
 from dyntoolkit.experiment.words import MARKS, numbers_words, seeds_words, verdict_words
 from dyntoolkit.figure.literal import literal
 from dyntoolkit.figure.panels import PINNED, Line, Mark, Panel
+from dyntoolkit.figure.thinned import thinned
 
 MOST = len(PINNED)  # runs that are pinned at once, each with a colour of its own
 MEMORY = 16_000_000  # bytes that a pinned history may take before its pictures are thinned
 LEGEND = 80  # characters of a run's name in the legend
 NAMED = 3  # differing fields that a run's name tells
 SAME = "the same settings"
+FULL = f"{MOST} runs are pinned: unpin one to pin another."
 
 
 class Pin:
@@ -44,7 +46,7 @@ class Pin:
         """Its figure at this step."""
         at = self.history.step if step is None else min(step, self.history.step)
         if self._drawn is None or self._drawn[0] != at:
-            self._drawn = at, self.experiment.panels(self.until(step))
+            self._drawn = at, [_thinned(panel) for panel in self.experiment.panels(self.until(step))]
         return self._drawn[1]
 
     def asdict(self) -> dict[str, Any]:
@@ -59,7 +61,7 @@ def added(pins: Sequence[Pin], pin: Pin) -> tuple[Pin, ...]:
     """
     others = [old for old in pins if old.asdict() != pin.asdict()]
     if len(others) == MOST:
-        raise InputError(f"{MOST} runs are pinned: unpin one to pin another.", "pin")
+        raise InputError(FULL, "pin")
     pin.color = next(color for color in PINNED if color not in {old.color for old in others})
     return *others, pin
 
@@ -128,6 +130,11 @@ def _verdict(verdict: Verdict | None) -> str:
 
 def _place(panel: Panel) -> tuple[str, str, str]:
     return panel.title, panel.x.label, panel.y.label
+
+
+def _thinned(panel: Panel) -> Panel:
+    """Many long curves would keep kernel and browser busy."""
+    return replace(panel, marks=[thinned(mark) if isinstance(mark, Line) else mark for mark in panel.marks])
 
 
 def _faint(panel: Panel, name: str, color: str) -> list[Mark]:
