@@ -614,8 +614,7 @@ class Dashboard:
         self.presets.highlight(config)
         self.compare.offer(config)
         before, first = self._settings.children, [self.file_row] if self.file_row else []
-        watched = [self.sliders.watched] if self.sliders.watched.children else []
-        parts = [*first, self.sliders.main, *watched, self.presets.box, self._seed_fields, self.sliders.more]
+        parts = [*first, self.sliders.main, self.presets.box, self._seed_fields, self.sliders.more]
         self._settings.children = parts
         for part in before:
             if part not in parts:

@@ -15,8 +15,8 @@ STOPS = 100  # positions of a slider, about; whole numbers of a smaller range ge
 
 
 class SliderPanel:
-    """One widget per field of a Config: the main ones in the box `main`, the others folded away, what is watched in the
-    box `watched` and the rest in `more`.
+    """One widget per field of a Config: the main ones in the box `main`, with what is watched folded away below them; the
+    others folded away in the box `more`.
 
     What is shown is what is run, exactly. (ipywidgets' sliders for floats are not used: in the browser they round a
     value to their grid as soon as they are drawn, and send the rounded one back.)
@@ -32,8 +32,9 @@ class SliderPanel:
             widget.add_class("dyn-field").add_class(f"dyn-field-{name}")
             widget.observe(self._moved, "value")
         main = [self._widgets[name] for name, slider in self._sliders.items() if slider.main]
-        self.main = widgets.VBox(main).add_class("dyn-fields")
-        self.watched = widgets.VBox(self._others("Measurements", True)).add_class("dyn-more").add_class("dyn-watched")
+        watched = self._others("Measurements", True)
+        folds = [widgets.VBox(watched).add_class("dyn-more")] if watched else []
+        self.main = widgets.VBox([*main, *folds]).add_class("dyn-fields")
         self.more = widgets.VBox(self._others("More settings", False)).add_class("dyn-more")
         self.set(config)
 

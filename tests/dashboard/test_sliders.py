@@ -50,7 +50,7 @@ def test_what_is_watched_has_a_fold_of_its_own():
         watch: bool = switch(False, live=True)
 
     panel = SliderPanel(Watched())
-    (measurements, watched), (more, others) = panel.watched.children, panel.more.children
+    (measurements, watched), (more, others) = panel.main.children[-1].children, panel.more.children
     assert (measurements.description, more.description) == ("▸ Measurements", "▸ More settings")
     assert watched.children == (panel.widget("watch"),)
     assert others.children == (panel.widget("flip"),)
