@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from dyntoolkit.figure.panels import FAMILY, Axis, Line, Panel
+from dyntoolkit.figure.thinned import thinned
 
-STRETCHES = 250  # of a curve that is thinned
 Place = tuple[str, int]  # a panel's title, and which of its measured curves
 
 
@@ -28,7 +28,7 @@ def family(members: Mapping[str, Sequence[Panel]]) -> list[Panel]:
             curves = _curves(panel)
             for k, curve in enumerate(curves):
                 title = f"{panel.title}: {curve.name}" if len(curves) > 1 else panel.title
-                own = replace(_thinned(curve), name=name, color=color, low=None, high=None, width=1.6)
+                own = replace(thinned(curve), name=name, color=color, low=None, high=None, width=1.6)
                 found.setdefault((panel.title, k), []).append((replace(panel, title=title), own))
     return [_together([panel for panel, _ in each], [line for _, line in each]) for each in found.values()]
 
@@ -49,20 +49,6 @@ def _curves(panel: Panel) -> list[Line]:
     """What the panel measures: its curves or, where it has none, its points."""
     lines = [mark for mark in panel.marks if isinstance(mark, Line) and mark.legend and not mark.dash]
     return [line for line in lines if line.markers != "points"] or lines
-
-
-def _thinned(line: Line) -> Line:
-    """A long curve by the lowest and the highest point of every stretch: what a small panel can show of it."""
-    if len(line.x) <= 4 * STRETCHES:
-        return line
-    ends = np.linspace(0, len(line.x), STRETCHES + 1).astype(int)
-    starts, lengths = ends[:-1, None], np.diff(ends)[:, None]
-    at = np.minimum(np.arange(lengths.max()), lengths - 1) + starts  # (stretches, points)
-    y = np.asarray(line.y, dtype=np.float64)[at]
-    extremes = [np.where(np.isnan(y), fill, y) for fill in (np.inf, -np.inf)]
-    chosen = np.sort([extremes[0].argmin(axis=1), extremes[1].argmax(axis=1)], axis=0).T + starts
-    kept = np.unique([*chosen.ravel(), len(line.x) - 1])
-    return replace(line, x=np.asarray(line.x)[kept], y=np.asarray(line.y)[kept])
 
 
 def _together(panels: Sequence[Panel], lines: Sequence[Line]) -> Panel:

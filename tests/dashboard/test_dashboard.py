@@ -347,6 +347,8 @@ def test_a_seventh_run_is_refused_in_a_sentence(dashboard, until):
     assert [pin.history.seeds for pin in dashboard.pins] == [(seed,) for seed in range(6)]
     assert status(dashboard).text == "6 runs are pinned: unpin one to pin another."
     assert len(dashboard.board._newest[0][0].marks) == 7
+    dashboard.pin_control()
+    assert state(dashboard, State.FINISHED)()  # it is not trained in vain
     dashboard.unpin(range(6))
     assert dashboard.pins == ()
 
