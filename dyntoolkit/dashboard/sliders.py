@@ -15,7 +15,7 @@ STOPS = 100  # positions of a slider, about; whole numbers of a smaller range ge
 
 
 class SliderPanel:
-    """One widget per field of a Config: the main ones in the box `main`, with what is watched folded away below them; the
+    """One widget per field of a Config: the main ones in the box `main`, what is watched folded away below them; the
     others folded away in the box `more`.
 
     What is shown is what is run, exactly. (ipywidgets' sliders for floats are not used: in the browser they round a
