@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Of another environment, from which make may be called: IPython would warn of it.
+unexport VIRTUAL_ENV
 
 # On Linux, PyPI's torch brings gigabytes of CUDA along; these small networks train on the CPU.
 # `make TORCH_INDEX= serve` takes PyPI's build. Where the index cannot be reached, pip falls back to PyPI by itself.
