@@ -96,13 +96,13 @@ def comparison(
 ) -> tuple[list[str], list[list[str]]]:
     """The table of the present run (settings, seeds, verdicts so far) and the pinned ones: its heads and its rows.
 
-    Its columns are the fields in which any two runs differ, and the claims.
+    Its columns are the fields in which any two runs differ, and the claims that one of them is meant to show.
     """
     runs = [_fields(config, seeds), *(_fields(pin.history.config, pin.history.seeds) for pin in pins)]
     names = list(dict.fromkeys(field for run in runs for field in run))
     differing = [field for field in names if len({str(run.get(field, "")) for run in runs}) > 1]
     judged = [{verdict.id: verdict for verdict in each} for each in (verdicts, *(pin.verdicts for pin in pins))]
-    claims = list(dict.fromkeys(claim for each in judged for claim in each))
+    claims = list(dict.fromkeys(name for each in judged for name, verdict in each.items() if verdict.expected))
     rows = [
         [_value(run.get(field, "")) for field in differing] + [_verdict(each.get(claim)) for claim in claims]
         for run, each in zip(runs, judged, strict=True)

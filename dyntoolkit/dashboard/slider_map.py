@@ -16,10 +16,11 @@ GRIDS = (5, 9, 17)  # rows and columns at first, and where the value changes
 
 
 def number_fields(config: Config) -> list[str]:
-    """The fields that are numbers, the main ones first."""
+    """The fields that are numbers, the main ones first, and those first that train in one loop."""
     values, sliders = config.asdict(), config.sliders()
     numbers = [name for name, value in values.items() if isinstance(value, int | float) and not isinstance(value, bool)]
-    return sorted((name for name in numbers if not sliders[name].live), key=lambda name: not sliders[name].main)
+    chosen = [name for name in numbers if not sliders[name].live]
+    return sorted(chosen, key=lambda name: (not sliders[name].main, sliders[name].structural))
 
 
 def quantities(experiment: Experiment, history: History) -> list[str]:

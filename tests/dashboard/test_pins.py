@@ -103,6 +103,12 @@ def test_the_table_has_the_fields_that_differ_and_the_claims(tiny, pinned):
     assert rows[2][3].startswith("–")
 
 
+def test_claims_that_no_run_is_meant_to_show_have_no_column(tiny, pinned):
+    heads, rows = comparison([pinned((0,), noise_std=0.5)], tiny.configure(noise_std=0.5), (1,), [])
+    assert not {"shrinks", "stays"} & set(heads)
+    assert all(len(row) == len(heads) for row in rows)
+
+
 def test_a_run_of_other_settings_altogether_can_stand_beside_it(tiny, pinned):
     class Other(type(tiny.configure())):
         pass

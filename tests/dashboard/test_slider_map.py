@@ -94,7 +94,7 @@ def test_sliders_are_the_numbers_that_are_trained_the_main_ones_first(tiny):
     class Watching(tiny.config):
         look: int = number(1, 0, 5, live=True)
 
-    assert number_fields(tiny.configure()) == ["lr", "init_scale", "noise_std", "steps", "dim", "select"]
+    assert number_fields(tiny.configure()) == ["lr", "init_scale", "noise_std", "select", "steps", "dim"]
     assert "look" not in number_fields(Watching())
 
 
