@@ -25,12 +25,13 @@ quick: export HYPOTHESIS_PROFILE = quick
 quick: lint types  ## while you work: style, types and the quick tests, a minute or so
 	$(BIN)/pytest -n 2 --dist worksteal -q -m "not slow and not claims and not browser" --ignore=tests/notebooks --ignore=tests/browser
 
+# On a busy machine a browser may miss a moment: its tests are tried again, and what fails twice fails.
 test: export HYPOTHESIS_PROFILE = ci
 test: lint types  ## everything that must pass before a change goes in
 	$(BIN)/pytest -n 2 --dist worksteal --ignore=tests/notebooks --ignore=tests/browser
 	$(BIN)/pytest -n 2 --dist loadscope --nbval-lax notebooks
 	$(BIN)/pytest -n 2 --dist worksteal tests/notebooks
-	$(BIN)/pytest -n 2 --dist loadgroup --reruns 1 tests/browser  # a browser on a busy machine: who fails twice fails
+	$(BIN)/pytest -n 2 --dist loadgroup --reruns 1 tests/browser
 
 lint: $(READY)
 	$(BIN)/ruff check .
