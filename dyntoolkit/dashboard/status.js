@@ -35,8 +35,10 @@ async function isKnown(kernel) {
 }
 
 // Nobody waits for an attempt to reconnect, JupyterLab's own or ours, and the reader is told by the watch.
+const NO_CONNECTION = new Set(["Kernel connection disconnected", "Kernel connection is disposed", "Kernel is dead"]);
+
 function expectDisconnection(event) {
-  if (event.reason?.message === "Kernel connection disconnected") event.preventDefault();
+  if (NO_CONNECTION.has(event.reason?.message)) event.preventDefault();
 }
 
 // Says when the kernel, or the way to it, is lost and found: tell("live" | "lost" | "ended"). Returns what ends that.
@@ -54,17 +56,15 @@ function startWatch(kernel, tell) {
     const known = await isKnown(kernel);
     if (known === false) say("ended");
     else say(known && kernel.connectionStatus === "connected" ? "live" : "lost");
-    if (known && kernel.connectionStatus === "disconnected") kernel.reconnect(); // it has given up by itself
+    if (known && !kernel.isDisposed && kernel.connectionStatus === "disconnected") kernel.reconnect(); // it has given up by itself
   };
   const onConnection = () => setTimeout(look, kernel.connectionStatus === "connected" ? 0 : PATIENCE);
   const onStatus = (_, status) => ENDED.has(status) && say("ended");
   timer = setInterval(look, LOOK_EVERY);
-  addEventListener("unhandledrejection", expectDisconnection);
   kernel.connectionStatusChanged.connect(onConnection);
   kernel.statusChanged.connect(onStatus);
   return () => {
     clearInterval(timer);
-    removeEventListener("unhandledrejection", expectDisconnection);
     kernel.connectionStatusChanged.disconnect(onConnection);
     kernel.statusChanged.disconnect(onStatus);
   };
@@ -73,7 +73,10 @@ function startWatch(kernel, tell) {
 // The same for each status line of a page; all of them share one watch, and so one question to the server at a time.
 function watchKernel(kernel, tell) {
   if (!kernel?.connectionStatusChanged) return () => {};
-  globalThis.dyntoolkitWatches ??= new WeakMap();
+  if (!globalThis.dyntoolkitWatches) {
+    globalThis.dyntoolkitWatches = new WeakMap();
+    addEventListener("unhandledrejection", expectDisconnection); // for good: what has ended may say so late
+  }
   const watches = globalThis.dyntoolkitWatches;
   if (!watches.has(kernel)) {
     const watch = { state: "live", listeners: new Set() };
