@@ -12,7 +12,7 @@ from dyntoolkit.catalog.open_sweep import open_sweep
 from dyntoolkit.dashboard import headless
 from dyntoolkit.dashboard.board import Board
 from dyntoolkit.figure.family import family
-from dyntoolkit.figure.panels import MEASURED, Axis, Bars, Heat, Panel, median_line
+from dyntoolkit.figure.panels import MEASURED, Axis, Bars, Heat, Panel, median_line, medians
 from dyntoolkit.figure.recorded import is_logarithmic
 from dyntoolkit.figure.still import still_png
 
@@ -113,13 +113,13 @@ def sweep_panels(runs: "xr.Dataset", show: str, across: str, up: str, at: Mappin
         members = {name: _curve(show, axis, steps, each) for name, each in zip(names, own, strict=True)}
         return [Panel(f"{panel.title} by {label}", panel.x, panel.y, panel.marks) for panel in family(members)]
     if up:
-        z = _medians(array.transpose(up, across, "seed").values)
+        z = medians(array.transpose(up, across, "seed").values)
         y = [value_words(value) for value in runs[up].values]
         return [Panel(show, Axis(label), Axis(_label(runs, up)), [Heat(show, names, y, z)])]
     found = array.transpose(across, "seed").values.astype(np.float64)
     y_axis = Axis(show, log=is_logarithmic(found))
     if values.dtype.kind not in "iuf":
-        return [Panel(show, Axis(label), y_axis, [Bars("median", names, _medians(found), MEASURED)])]
+        return [Panel(show, Axis(label), y_axis, [Bars("median", names, medians(found), MEASURED)])]
     line = median_line("median over the seeds", values.astype(np.float64), found, MEASURED, markers="both")
     return [Panel(show, Axis(label, log=is_logarithmic(values.astype(np.float64))), y_axis, [line])]
 
@@ -132,14 +132,6 @@ def value_words(value: Any) -> str:
 def _curve(name: str, axis: Axis, steps: Any, values: Any) -> list[Panel]:
     known = np.isfinite(values).any(axis=1)
     return [Panel(name, Axis("step"), axis, [median_line(name, steps[known], values[known], MEASURED)])]
-
-
-def _medians(values: Any) -> Any:
-    """The median over the last axis of what is known; NaN where nothing is."""
-    medians = np.full(values.shape[:-1], np.nan)
-    known = ~np.isnan(values).all(axis=-1)
-    medians[known] = np.nanmedian(values[known], axis=-1)
-    return medians
 
 
 def _label(runs: "xr.Dataset", field: str) -> str:

@@ -145,6 +145,16 @@ def median_line(
     if runs.shape[1] == 1:
         return Line(name, x, runs[:, 0], color, dash=dash, markers=markers, width=width)
     low, high = np.fmin.reduce(runs, axis=1), np.fmax.reduce(runs, axis=1)
-    known, median = ~np.isnan(low), low.copy()  # nanmedian warns about rows without a number
-    median[known] = np.nanmedian(runs[known], axis=1)
-    return Line(name, x, median, color, dash, markers, low, high, width)
+    return Line(name, x, medians(runs), color, dash, markers, low, high, width)
+
+
+def medians(runs: Array) -> Array:
+    """The median over the last axis of what is known, (..., R) -> (...); NaN where nothing is.
+
+    >>> medians(np.array([[1.0, np.nan, 3.0], [np.nan, np.nan, np.nan]]))
+    array([ 2., nan])
+    """
+    found = np.full(runs.shape[:-1], np.nan, dtype=runs.dtype if runs.dtype.kind == "f" else np.float64)
+    known = ~np.isnan(runs).all(axis=-1)  # nanmedian warns about rows without a number
+    found[known] = np.nanmedian(runs[known], axis=-1)
+    return found

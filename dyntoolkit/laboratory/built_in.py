@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.update import Adam
 from dyntoolkit.laboratory.losses import right
 from dyntoolkit.laboratory.probe import Model, Moment, Probe
@@ -58,12 +59,12 @@ def preconditioner(moment: Moment) -> tuple[Tensor, Tensor]:
     1/(1 + beta). NaN for sign descent, which has no such limit, and for Adam before its first update.
     """
     configs, theta = moment.configs, moment.theta
-    beta1 = torch.tensor([config.momentum for config in configs], dtype=torch.float64)
+    beta1 = per_run(configs, "momentum", torch.float64)
     if isinstance(state := moment.state, Adam):
-        beta2 = torch.tensor([config.beta2 for config in configs], dtype=torch.float64)
-        eps = torch.tensor([config.eps for config in configs], dtype=torch.float64)
+        beta2 = per_run(configs, "beta2", torch.float64)
+        eps = per_run(configs, "eps", torch.float64, ndim=2)  # (R, 1)
         unbiased = state.square / (1 - beta2**state.updates)[:, None]  # (R, P) float64
-        diagonal = 1 / (unbiased.sqrt() + eps[:, None])
+        diagonal = 1 / (unbiased.sqrt() + eps)
         return diagonal.to(theta.dtype), momentum_factor(beta1, state.updates)
     plain = torch.full_like(theta, torch.nan if configs[0].optimizer == "sign" else 1.0)
     return plain, 1 / (1 + beta1) if configs[0].optimizer == "momentum" else torch.ones_like(beta1)

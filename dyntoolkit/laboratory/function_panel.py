@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from scipy.special import expit
 
-from dyntoolkit.engine.history import Array
+from dyntoolkit.engine.history import Array, History
 from dyntoolkit.figure.literal import literal
 from dyntoolkit.figure.panels import BLUE, GREY, ORANGE, RED, SERIES, SKY, TEST, TRAIN, Axis, Heat, Line, Mark, Panel
 from dyntoolkit.laboratory.problem import Problem
@@ -40,6 +40,13 @@ def named(problem: Problem, features: Sequence[str], target: str, classes: Seque
     names = [literal(name) for name in classes]
     different = [name if names.count(name) == 1 else f"{k}, {name}" for k, name in enumerate(names)]
     return Data(problem, tuple(map(literal, features)), literal(target), tuple(different), image)
+
+
+def newest_weights(history: History, network: Any) -> Tensor:
+    """The first run's weights by now, (1, P); NaN as long as none are known."""
+    if "theta" in history:
+        return torch.from_numpy(history.last("theta")[:1])
+    return torch.full((1, network.parameters), torch.nan, dtype=torch.float32)
 
 
 class Moment(NamedTuple):

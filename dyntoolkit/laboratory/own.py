@@ -27,7 +27,7 @@ from dyntoolkit.laboratory.own_module import Network, OwnModule, own_module
 from dyntoolkit.laboratory.own_probe import COST, own_probes
 from dyntoolkit.laboratory.panels import accuracy_panel, loss_panel, probe_panel, watched
 from dyntoolkit.laboratory.probe import Moment, Probe, with_switches
-from dyntoolkit.laboratory.problem import Problem, shared, with_noisy_targets, with_wrong_labels
+from dyntoolkit.laboratory.problem import Problem, shared, with_noise
 from dyntoolkit.laboratory.training import OPTIMIZERS, Training, Update, train_network
 
 Tensor = torch.Tensor
@@ -148,9 +148,7 @@ class OwnNetwork:
         problem = shared(data.x, data.y, data.test_x, data.test_y, data.classes, len(seeds))
         if configs[0].fresh_noise:
             return problem
-        if data.classes:
-            return with_wrong_labels(problem, per_run(configs, "label_noise"), Stream(seeds, "label noise"))
-        return with_noisy_targets(problem, per_run(configs, "target_noise"), Stream(seeds, "target noise"))
+        return with_noise(problem, configs, Stream(seeds, "label noise" if data.classes else "target noise"))
 
     def metrics(self, history: History) -> dict[str, Array]:
         """All last values, (R,) each; those of the outputs on the training and, called test_NAME, on the test data."""
@@ -173,12 +171,9 @@ class OwnNetwork:
 
     def _shown(self, history: History, network: Network) -> function.Moment:
         """What the first run's network is by now."""
-        theta = torch.full((1, network.parameters), torch.nan, dtype=torch.float32)
-        if "theta" in history:
-            theta = torch.from_numpy(history.last("theta")[:1])
         problem = self.problem(history.configs[:1], history.seeds[:1])
         data = function.named(problem, self.data.features, self.data.target, self.data.names)
-        return function.Moment(network, theta, data, logits=self.loss != "mse")
+        return function.Moment(network, function.newest_weights(history, network), data, logits=self.loss != "mse")
 
     def _network(self, history: History) -> Network:
         """The network of the first run; made once."""

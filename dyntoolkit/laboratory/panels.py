@@ -8,8 +8,6 @@ from dyntoolkit.figure.panels import GREY, KERNEL, SERIES, TEST, TRAIN, Axis, Le
 from dyntoolkit.figure.recorded import recorded_line
 from dyntoolkit.laboratory.probe import Model, Probe
 
-CLEAN, WRONG = SERIES[2], SERIES[3]
-
 
 def loss_panel(history: History, label: str = "loss") -> Panel:
     """The loss on the training and on the test data."""

@@ -1,9 +1,11 @@
 """What R runs have to learn: inputs and targets, to train and to test on."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 
+from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 
 Tensor = torch.Tensor
@@ -33,6 +35,13 @@ def shared(x: Tensor, y: Tensor, test_x: Tensor, test_y: Tensor, classes: int, r
     """The problem of `runs` runs that see the same data: x (n, *sample), y (n, k) or (n,)."""
     x, y, test_x, test_y = (part.expand(runs, *part.shape) for part in (x, y, test_x, test_y))
     return Problem(x, y, test_x, test_y, y, classes)
+
+
+def with_noise(problem: Problem, configs: Sequence[Any], stream: Stream) -> Problem:
+    """The problem with the noise that the settings ask for, drawn once: `label_noise` or `target_noise`."""
+    if problem.classes:
+        return with_wrong_labels(problem, per_run(configs, "label_noise", torch.float64), stream)
+    return with_noisy_targets(problem, per_run(configs, "target_noise"), stream)
 
 
 def with_wrong_labels(problem: Problem, rate: Tensor, stream: Stream) -> Problem:

@@ -11,7 +11,7 @@ from dyntoolkit.engine.streams import Stream
 from dyntoolkit.errors import InputError
 from dyntoolkit.laboratory import synthetic
 from dyntoolkit.laboratory.function_panel import Data, named
-from dyntoolkit.laboratory.problem import Problem, shared, with_noisy_targets, with_wrong_labels
+from dyntoolkit.laboratory.problem import Problem, shared, with_noise
 from dyntoolkit.laboratory.real_data import REAL, real_table
 from dyntoolkit.laboratory.tables import Split, Table
 
@@ -53,15 +53,8 @@ def load(configs: Sequence[Any], seeds: Sequence[int], table: Table | None) -> D
         x, test_x = (synthetic.with_irrelevant(part, config.irrelevant, stream) for part in (problem.x, problem.test_x))
         problem = problem._replace(x=x, test_x=test_x)
     if not config.fresh_noise:
-        problem = _noisy(problem, configs, Stream(seeds, "noise"))
+        problem = with_noise(problem, configs, Stream(seeds, "noise"))
     return data._replace(problem=problem)
-
-
-def _noisy(problem: Problem, configs: Sequence[Any], stream: Stream) -> Problem:
-    """The problem with noise that is drawn once."""
-    if problem.classes:
-        return with_wrong_labels(problem, per_run(configs, "label_noise", torch.float64), stream)
-    return with_noisy_targets(problem, per_run(configs, "target_noise"), stream)
 
 
 def _synthetic(configs: Sequence[Any], seeds: Sequence[int]) -> Data:

@@ -43,7 +43,7 @@ from dyntoolkit.experiment.judging import DIVERGED
 from dyntoolkit.figure.panels import TEST, TRAIN, Axis, Line, Mark, Panel
 from dyntoolkit.laboratory.built_in import NEURON_PROBES, PROBES
 from dyntoolkit.laboratory.csv_table import read_csv
-from dyntoolkit.laboratory.function_panel import Data, Moment, function_panel
+from dyntoolkit.laboratory.function_panel import Data, Moment, function_panel, newest_weights
 from dyntoolkit.laboratory.losses import LOSSES, Loss
 from dyntoolkit.laboratory.panels import accuracy_panel, loss_panel, probe_panel, watched
 from dyntoolkit.laboratory.probe import Probe, with_switches
@@ -454,11 +454,7 @@ def moment(history: History, table: Table | None) -> Moment:
     """The first run's network at the newest step; its weights are NaN as long as none are known."""
     config = history.config
     data, network = first_run(config, history.seeds[0], table)
-    if "theta" in history:
-        theta = torch.from_numpy(history.last("theta")[:1])  # (1, P)
-    else:
-        theta = torch.full((1, network.parameters), torch.nan, dtype=torch.float32)
-    return Moment(network, theta, data, logits=config.loss != "mse")
+    return Moment(network, newest_weights(history, network), data, logits=config.loss != "mse")
 
 
 @own_state()
