@@ -556,10 +556,10 @@ class Dashboard:
         if not pins:
             box.children = []
             return
-        if not box.children:
-            box.children = [PinTable(self.unpin)]
+        table = box.children[0] if box.children else PinTable(self.unpin)
         heads, rows = comparison(pins, self.config, self.seeds, self.claims)
-        box.children[0].show(pins, run_names(pins, self.config, self.seeds), heads, rows)
+        table.show(pins, run_names(pins, self.config, self.seeds), heads, rows)
+        box.children = [table]
 
     def _judge_plan(self, plan: Plan, finished: list[History], work: Work, histories: list[History]) -> None:
         self._show_claims(work, plan.verdicts([*finished, *histories]))
