@@ -26,13 +26,28 @@ GROUP = "dyntoolkit.experiments"  # of entry points
 WIDTH = 480  # pixels of a thumbnail: sharp on a card of up to 20 rem
 CARDS = "cards"  # folder beside the notebooks: pictures drawn for the gallery
 
+# In this order; a card of no group, or of another one, comes after them.
+GROUPS = (
+    "Noise",
+    "Optimizers and schedules",
+    "Geometry of training",
+    "Generalization",
+    "Attention",
+    "Your own",
+)
+
 STYLE = """<style>
-.dyntoolkit-gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); gap: 1rem;
-  max-width: 70rem; padding: 4px; color: var(--jp-content-font-color1, inherit); }
-.dyntoolkit-gallery > div { position: relative; border: 1px solid var(--jp-border-color1, #888); border-radius: 6px;
-  overflow: hidden; background: var(--jp-layout-color1, transparent); }
-.dyntoolkit-gallery > div:hover { border-color: var(--jp-brand-color1, #0072B2); }
-.dyntoolkit-gallery > div:focus-within { outline: 3px solid var(--jp-brand-color1, #0072B2); outline-offset: 1px; }
+.dyntoolkit-gallery { display: flex; flex-wrap: wrap; gap: 1rem; max-width: 72rem; padding: 4px;
+  color: var(--jp-content-font-color1, inherit); }
+.dyntoolkit-gallery section { flex: 0 1 calc(var(--cards) * 17.5rem); min-width: min(100%, 15rem); }
+.dyntoolkit-gallery h2 { margin: 0.25rem 0 0.5rem; font-size: 1.1em; font-weight: 600; }
+.dyntoolkit-gallery [role="list"] { display: grid; gap: 1rem;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 15rem), 1fr)); }
+.dyntoolkit-gallery [role="listitem"] { position: relative; border: 1px solid var(--jp-border-color1, #888);
+  border-radius: 6px; overflow: hidden; background: var(--jp-layout-color1, transparent); }
+.dyntoolkit-gallery [role="listitem"]:hover { border-color: var(--jp-brand-color1, #0072B2); }
+.dyntoolkit-gallery [role="listitem"]:focus-within { outline: 3px solid var(--jp-brand-color1, #0072B2);
+  outline-offset: 1px; }
 .dyntoolkit-gallery a { font-size: 1.15em; font-weight: 600; }
 .dyntoolkit-gallery a::after { content: ""; position: absolute; inset: 0; }
 .dyntoolkit-gallery a:focus { outline: none; }
@@ -46,13 +61,19 @@ STYLE = """<style>
 
 @dataclass(frozen=True)
 class Card:
-    """What the gallery shows of one notebook. picture: PNG bytes. run_time: how long its default run takes."""
+    """What the gallery shows of one notebook.
+
+    run_time: how long its default run takes. picture: PNG bytes. group: of GROUPS, or another word, or "". needs: what
+    a reader should know to understand it.
+    """
 
     link: str
     title: str
     question: str
     run_time: str
     picture: bytes | None
+    group: str = ""
+    needs: str = ""
 
 
 def notebooks() -> Path:
@@ -62,8 +83,8 @@ def notebooks() -> Path:
 
 
 def gallery(folder: Path | str | None = None) -> HTML:
-    """A card for every notebook of `folder` but its general ones, with picture, question, run time and link; then one
-    for every experiment of an installed package.
+    """A card for every notebook of `folder` but its general ones, with picture, question, what it needs, run time and
+    link, by groups; then one for every experiment of an installed package.
 
     folder: the gallery's own one by default: the current folder if INDEX lies there, else that of the toolkit.
     Raises InputError for a file that is no notebook.
@@ -71,8 +92,11 @@ def gallery(folder: Path | str | None = None) -> HTML:
     if folder is None:
         folder = Path.cwd() if Path(INDEX).is_file() else notebooks()
     paths = sorted(path for path in Path(folder).glob("*.ipynb") if path.name not in GENERAL)
-    cards = "\n".join(_html(card) for card in (*map(card_of, paths), *_cards_of_installed()))
-    page = f'{STYLE}\n<div class="dyntoolkit-gallery" role="list">\n{cards}\n</div>'
+    groups: dict[str, list[Card]] = {group: [] for group in GROUPS}
+    for card in (*map(card_of, paths), *_cards_of_installed()):
+        groups.setdefault(card.group, []).append(card)
+    shown = "\n".join(_section(group, cards) for group, cards in groups.items() if cards)
+    page = f'{STYLE}\n<div class="dyntoolkit-gallery">\n{shown}\n</div>'
     return HTML(page)  # type: ignore[no-untyped-call]
 
 
@@ -80,7 +104,7 @@ def card_of(path: Path) -> Card:
     """The card of one notebook, made anew only when one of its files has changed.
 
     The title is its first heading; the question is the first sentence after that, or `question` of the notebook's
-    metadata "dyntoolkit", which also holds `run_time`; the picture is the one drawn for it in CARDS, or else the
+    metadata "dyntoolkit", which also holds `run_time`, `group` and `needs`; the picture is the one drawn for it in CARDS, or else the
     first one that it stores. Raises InputError for a file that is no notebook.
     """
     drawn = card_path(path)
@@ -114,6 +138,8 @@ def _read(path: Path, _notebook: tuple[int, int], drawn: Path | None, _drawn: tu
         question=metadata.get("question", text),
         run_time=metadata.get("run_time", ""),
         picture=drawn.read_bytes() if drawn else next((_thumbnail(image) for image in _images(cells)), None),
+        group=metadata.get("group", ""),
+        needs=metadata.get("needs", ""),
     )
 
 
@@ -167,6 +193,13 @@ def _thumbnail(png: bytes) -> bytes:
     return buffer.getvalue()
 
 
+def _section(group: str, cards: list[Card]) -> str:
+    """The cards of one group under its name; those of none have no heading."""
+    heading = f"<h2>{escape(group)}</h2>\n" if group else ""
+    items = "\n".join(map(_html, cards))
+    return f'<section style="--cards: {len(cards)}">\n{heading}<div role="list">\n{items}\n</div></section>'
+
+
 def _html(card: Card) -> str:
     """One card; the link covers all of it."""
     if card.picture is None:
@@ -174,8 +207,9 @@ def _html(card: Card) -> str:
     else:
         data = base64.b64encode(card.picture).decode()
         picture = f'<img width="320" src="data:image/png;base64,{data}" alt="Curves of one run: {escape(card.title)}">'
+    needs = f"<p><small>To understand it: {escape(card.needs)}.</small></p>" if card.needs else ""
     time = f"<p><small>One run takes about {escape(card.run_time)}</small></p>" if card.run_time else ""
     return (
         f'<div role="listitem">{picture}'
-        f'<p><a href="{escape(card.link)}">{escape(card.title)}</a></p><p>{escape(card.question)}</p>{time}</div>'
+        f'<p><a href="{escape(card.link)}">{escape(card.title)}</a></p><p>{escape(card.question)}</p>{needs}{time}</div>'
     )

@@ -1,5 +1,6 @@
 import base64
 import io
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,7 +13,7 @@ from PIL import Image
 from tiny_experiment import TINY
 
 from dyntoolkit.app import gallery as module
-from dyntoolkit.app.gallery import GENERAL, WIDTH, card_of, card_path, gallery, notebooks
+from dyntoolkit.app.gallery import GENERAL, GROUPS, INDEX, WIDTH, card_of, card_path, gallery, notebooks
 from dyntoolkit.catalog import registry
 from dyntoolkit.errors import InputError
 
@@ -126,6 +127,29 @@ def test_gallery_has_a_card_per_notebook_but_itself(tmp_path: Path) -> None:
     assert str(image["src"]).startswith("data:image/png;base64,")
     assert not elements.all("i")
     assert "://" not in page
+
+
+def test_cards_stand_in_groups_in_the_house_order_and_say_what_they_need(tmp_path: Path) -> None:
+    write(tmp_path / "a.ipynb", "# A", group="Own & new")
+    write(tmp_path / "b.ipynb", "# B", group=GROUPS[1], needs="sums & <b>")
+    write(tmp_path / "c.ipynb", "# C", group=GROUPS[0])
+    write(tmp_path / "d.ipynb", "# D")
+    write(tmp_path / "e.ipynb", "# E", group=GROUPS[0])
+    page = gallery(tmp_path).data
+    links = [link["href"] for link in Elements(page).all("a")]
+    assert links == ["c.ipynb", "e.ipynb", "b.ipynb", "a.ipynb", "d.ipynb"]
+    assert re.findall("<h2>(.*)</h2>", page) == [GROUPS[0], GROUPS[1], "Own &amp; new"]
+    assert page.count("To understand it: ") == page.count("To understand it: sums &amp; &lt;b&gt;.") == 1
+
+
+@pytest.mark.parametrize("path", [path for path in notebooks().glob("*.ipynb") if path.name not in GENERAL])
+def test_own_notebooks_have_a_group_a_need_and_a_place_in_the_course(path: Path) -> None:
+    card = card_of(path)
+    assert card.group in GROUPS
+    assert card.needs
+    index = nbformat.read(path.parent / INDEX, nbformat.NO_CONVERT)
+    course = next(cell.source for cell in index.cells if "six lessons" in cell.source)
+    assert f"]({path.name})" in course
 
 
 def test_gallery_shows_the_folder_it_runs_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
