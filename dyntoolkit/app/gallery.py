@@ -104,8 +104,8 @@ def card_of(path: Path) -> Card:
     """The card of one notebook, made anew only when one of its files has changed.
 
     The title is its first heading; the question is the first sentence after that, or `question` of the notebook's
-    metadata "dyntoolkit", which also holds `run_time`, `group` and `needs`; the picture is the one drawn for it in CARDS, or else the
-    first one that it stores. Raises InputError for a file that is no notebook.
+    metadata "dyntoolkit", which also holds `run_time`, `group` and `needs`; the picture is the one drawn for it in
+    CARDS, or else the first one that it stores. Raises InputError for a file that is no notebook.
     """
     drawn = card_path(path)
     return _read(path.resolve(), _stamp(path), drawn.resolve() if drawn.is_file() else None, _stamp(drawn))
@@ -211,5 +211,6 @@ def _html(card: Card) -> str:
     time = f"<p><small>One run takes about {escape(card.run_time)}</small></p>" if card.run_time else ""
     return (
         f'<div role="listitem">{picture}'
-        f'<p><a href="{escape(card.link)}">{escape(card.title)}</a></p><p>{escape(card.question)}</p>{needs}{time}</div>'
+        f'<p><a href="{escape(card.link)}">{escape(card.title)}</a></p><p>{escape(card.question)}</p>'
+        f"{needs}{time}</div>"
     )
