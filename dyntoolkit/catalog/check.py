@@ -23,7 +23,11 @@ from dyntoolkit.figure.panels import Heat
 
 SECONDS = 3.0  # that one run of any settings may take; what there is by then is looked at
 SIMPLIFY = 15.0  # seconds spent on finding out which of the fields matter
+THEORIES = 50  # settings at which theory is asked
 RTOL, ATOL = 1e-3, 1e-5  # rounding differs between a run alone and among others, and grows while it trains
+
+
+Rule = Callable[[Experiment, Any], None]  # about an experiment at these settings
 
 
 class Broken(Exception):  # noqa: N818  # a finding, not a failure of the program
@@ -70,7 +74,14 @@ def check(
     rules: tuple[tuple[str, Callable[[], None]], ...] = (
         ("presets and claims are valid", lambda: _check_record(experiment)),
         ("a run alone equals the same run among others", lambda: _check_alone(experiment, until)),
-        ("any settings end with a figure, metrics and verdicts", lambda: _check_any(experiment, most or {}, examples)),
+        (
+            "any settings end with a figure, metrics and verdicts",
+            lambda: _check_any(experiment, most or {}, examples, _check_run),
+        ),
+        (
+            "theory is a number at any settings, NaN where there is none",
+            lambda: _check_any(experiment, {}, THEORIES, _check_theory),
+        ),
         ("no global random state is touched", lambda: _check_random(experiment, until)),
         ("the same whatever torch is told globally", lambda: _check_torch(experiment, until)),
     )
@@ -163,8 +174,8 @@ def _check_equal(one: History, other: History, until: int, rtol: float, where: s
                 raise Broken(f"{name!r} at step {step} is another one {where}")
 
 
-def _check_any(experiment: Experiment, most: Mapping[str, float], examples: int) -> None:
-    """Settings anywhere in their ranges; the simplest ones that break a rule are reported."""
+def _check_any(experiment: Experiment, most: Mapping[str, float], examples: int, rule: Rule) -> None:
+    """A rule at settings anywhere in their ranges; the simplest ones that break it are reported."""
 
     @settings(
         max_examples=examples,
@@ -184,21 +195,21 @@ def _check_any(experiment: Experiment, most: Mapping[str, float], examples: int)
             if experiment.config.check is Config.check:
                 raise
             return  # only a rule between fields may refuse what is in range
-        if _breaks(experiment, config):
-            config = _simplest(experiment, config)
-            raise Broken(f"{_differing(config)}: {_breaks(experiment, config)}")
+        if _breaks(experiment, config, rule):
+            config = _simplest(experiment, config, rule)
+            raise Broken(f"{_differing(config)}: {_breaks(experiment, config, rule)}")
 
     with asking(Asked("eager")):  # sizes of all kinds, each of which would have to be compiled
         try_settings()
 
 
-def _breaks(experiment: Experiment, config: Config) -> str:
-    """What is wrong with a run of these settings; "" where nothing is."""
-    return _problem(lambda: _check_run(experiment, config))
+def _breaks(experiment: Experiment, config: Config, rule: Rule) -> str:
+    """What is wrong at these settings; "" where nothing is."""
+    return _problem(lambda: rule(experiment, config))
 
 
-def _simplest(experiment: Experiment, config: Config) -> Config:
-    """As many fields as possible back at their defaults, while the run still breaks a rule, for SIMPLIFY seconds."""
+def _simplest(experiment: Experiment, config: Config, rule: Rule) -> Config:
+    """As many fields as possible back at their defaults, while they still break the rule, for SIMPLIFY seconds."""
     deadline = time.monotonic() + SIMPLIFY
     for name, value in type(config)().asdict().items():
         if time.monotonic() > deadline:
@@ -207,7 +218,7 @@ def _simplest(experiment: Experiment, config: Config) -> Config:
             simpler = config.replace(**{name: value})
         except InputError:  # a rule between fields
             continue
-        if simpler != config and _breaks(experiment, simpler):
+        if simpler != config and _breaks(experiment, simpler, rule):
             config = simpler
     return config
 
@@ -298,10 +309,22 @@ def _check_metrics(experiment: Experiment, history: History) -> None:
         if np.asarray(value).dtype != np.float64 and not np.can_cast(np.asarray(value).dtype, np.float64):
             raise Broken(f"metric {name!r} holds {np.asarray(value).dtype}, not numbers")
     found = run_metrics(experiment, history)
+    for name, theory in experiment.predictions.items():
+        if name not in found and not np.isnan(theory(history.config)):
+            raise Broken(f"theory predicts {name!r}, which is no metric")
     for r in range(len(history.seeds)):
         for name, value in run_metrics(experiment, history.run(r)).items():
             if not np.allclose(value, found[name][r], rtol=RTOL, atol=ATOL, equal_nan=True):
                 raise Broken(f"metric {name!r} of a run is another one when its history is alone")
+
+
+def _check_theory(experiment: Experiment, config: Config) -> None:
+    """Predictions and borders are numbers, and finite ones or NaN."""
+    for of, theories in (("prediction", experiment.predictions), ("border", experiment.borders)):
+        for name, theory in theories.items():
+            value: Any = theory(config)  # of anybody's code
+            if not isinstance(value, float | int | np.floating | np.integer) or np.isinf(value):
+                raise Broken(f"the {of} {name!r} is {value!r}")
 
 
 def _check_finite(history: History) -> None:

@@ -1,5 +1,6 @@
 """`check` finds an experiment that breaks a rule, and says which in words."""
 
+import math
 import random
 import sys
 from dataclasses import replace
@@ -19,6 +20,7 @@ from dyntoolkit.figure.panels import BLUE, Axis, Heat, Line, Panel
 RECORD = "presets and claims are valid"
 ALONE = "a run alone equals the same run among others"
 ANY = "any settings end with a figure, metrics and verdicts"
+THEORY = "theory is a number at any settings, NaN where there is none"
 RANDOM = "no global random state is touched"
 TORCH = "the same whatever torch is told globally"
 
@@ -70,7 +72,7 @@ def test_a_good_experiment_keeps_all_rules_and_the_report_says_so():
     seen = report(GOOD)
     assert seen.passed
     assert repr(seen) == "\n".join(
-        ["good: keeps all rules", *[f"✓ {rule}" for rule in (RECORD, ALONE, ANY, RANDOM, TORCH)]]
+        ["good: keeps all rules", *[f"✓ {rule}" for rule in (RECORD, ALONE, ANY, THEORY, RANDOM, TORCH)]]
     )
 
 
@@ -330,3 +332,14 @@ def test_the_defaults_of_torch_are_put_back_also_after_a_failure(simulate):
     assert not check(replace(GOOD, simulate=failing), examples=1).passed
     assert (torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()) == before
     assert not torch.is_inference_mode_enabled()
+
+
+def test_theory_gives_a_number_of_a_metric_that_there_is_or_nan():
+    good = replace(GOOD, predictions={"w": lambda c: c.lr, "v": lambda c: math.nan}, borders={"b": lambda c: 1})
+    assert found(good) == {}
+    assert found(replace(GOOD, predictions={"w": lambda c: 1 / (c.lr - 0.5) if c.lr < 0.5 else math.inf})) == {
+        THEORY: "lr=0.5: the prediction 'w' is inf"
+    }
+    assert found(replace(GOOD, borders={"b": lambda c: np.ones(2)}))[THEORY].endswith("'b' is array([1., 1.])")
+    assert "ZeroDivisionError: division by zero" in found(replace(GOOD, borders={"b": lambda c: 1 / 0}))[THEORY]
+    assert found(replace(GOOD, predictions={"v": lambda c: 1.0}))[ANY].endswith("'v', which is no metric")

@@ -217,6 +217,8 @@ def test_metrics_that_are_none_are_said_in_one_sentence(metrics, words):
     ("fields", "words"),
     [
         ({"presets": {"fast": {"lr": 0.1}}}, "preset 'fast' of one takes a Preset, got"),
+        ({"predictions": {"end": 1.0}}, r"predictions of one takes a dict, name -> function\(config\), got"),
+        ({"borders": [print]}, r"borders of one takes a dict, name -> function\(config\), got \[<"),
         ({"claims": "all"}, "claims of one takes a tuple of Claim, got 'all'"),
     ],
 )
