@@ -37,6 +37,19 @@ def shared(x: Tensor, y: Tensor, test_x: Tensor, test_y: Tensor, classes: int, r
     return Problem(x, y, test_x, test_y, y, classes)
 
 
+def own_split(x: Tensor, y: Tensor, n_train: int, classes: int, stream: Stream) -> Problem:
+    """The problem of runs that each shuffle the samples: the first n_train to train on, all others to test on.
+
+    x: (N, *sample). y: (N, k) or (N,).
+
+    >>> own_split(torch.zeros(5, 2), torch.arange(5), 3, 5, Stream((0, 1), "split")).test_y.shape
+    torch.Size([2, 2])
+    """
+    order = stream.permutations(len(x))  # (R, N)
+    first, rest = order[:, :n_train], order[:, n_train:]
+    return Problem(x[first], y[first], x[rest], y[rest], y[first], classes)
+
+
 def with_noise(problem: Problem, configs: Sequence[Any], stream: Stream) -> Problem:
     """The problem with the noise that the settings ask for, drawn once: `label_noise` or `target_noise`."""
     if problem.classes:

@@ -1,7 +1,7 @@
 import torch
 
 from dyntoolkit.engine.streams import Stream
-from dyntoolkit.laboratory.problem import shared, with_noisy_targets, with_wrong_labels
+from dyntoolkit.laboratory.problem import own_split, shared, with_noisy_targets, with_wrong_labels
 
 N = 4000
 
@@ -16,6 +16,18 @@ def test_shared_data_take_no_memory_per_run():
     assert problem.x.shape == (2, N, 2)
     assert problem.x.stride(0) == 0
     assert problem.outputs == 3
+
+
+def test_each_run_has_its_own_order_of_all_samples_alone_as_among_others():
+    x, y = torch.arange(10)[:, None].float(), torch.arange(10)
+    problem = own_split(x, y, 6, 10, Stream((0, 1), "split"))
+    for r in range(2):
+        assert sorted([*problem.y[r].tolist(), *problem.test_y[r].tolist()]) == list(range(10))
+    assert problem.y.shape == (2, 6)
+    assert torch.equal(problem.x[:, :, 0].long(), problem.y)
+    assert torch.equal(problem.test_x[:, :, 0].long(), problem.test_y)
+    assert not torch.equal(problem.y[0], problem.y[1])
+    assert torch.equal(own_split(x, y, 6, 10, Stream((1,), "split")).y[0], problem.y[1])
 
 
 def test_a_wrong_label_is_never_the_right_one_and_all_others_are_as_likely():
