@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from dyntoolkit.experiment.config import Config, Slider
+from dyntoolkit.experiment.config import Config, Slider, doublings
 
 DECADES = 1.0  # to either side on a logarithmic slider
 SHARE = 0.5  # of a linear slider's range, to either side
@@ -23,6 +23,11 @@ def around(config: Config, field: str, count: int) -> list[Any]:
     [0.01, 0.0316, 0.1, 0.316, 1.0]
     """
     slider, value = config.sliders()[field], getattr(config, field)
+    if slider.doubling:
+        all_values = doublings(slider)
+        place = all_values.index(value)
+        first = min(max(0, place - count // 2), max(0, len(all_values) - count))
+        return all_values[first : first + count]
     values = [float(f"{each:.3g}") for each in _spaced(slider, value, count)]
     if slider.near_one:
         values = [1 - float(f"{1 - each:.2g}") for each in _spaced(slider, value, count)]

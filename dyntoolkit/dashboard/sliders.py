@@ -8,7 +8,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from dyntoolkit.dashboard.fold import fold
-from dyntoolkit.experiment.config import Config, Slider
+from dyntoolkit.experiment.config import Config, Slider, doublings
 
 ABOVE_0 = 1e-6  # where a logarithmic slider for fractions goes on after 0, as a share of its end
 STOPS = 100  # positions of a slider, about; whole numbers of a smaller range get one each
@@ -102,6 +102,8 @@ def _widget(slider: Slider, default: Any) -> Any:
 def _stops(slider: Slider, like: float) -> list[float]:
     """Round numbers over the range, its ends among them; whole ones if `like` is an int."""
     low, high = slider.low, slider.high
+    if slider.doubling:
+        return [*doublings(slider)]
     if slider.log:
         least = 1 if isinstance(like, int) else high * ABOVE_0
         first = math.log10(low or least)

@@ -31,6 +31,7 @@ class Slider:
     low, high: the closed range of a number (unused for switches and choices).
     log: the slider is logarithmic; `low` may be 0: then come 0 and, for fractions, the six decades below `high`.
     near_one: the slider is logarithmic in 1 - value, for memories such as beta2.
+    doubling: whole numbers low, 2 low, 4 low, ... up to high only; logarithmic, too.
     main: shown in sight; the others are under "More settings".
     structural: runs that share one training loop must agree on it (sizes, step counts, choices of data).
     live: what is watched, not trained: it may change in the middle of a run. Such a field is not structural.
@@ -42,6 +43,7 @@ class Slider:
     high: float = 0.0
     log: bool = False
     near_one: bool = False
+    doubling: bool = False
     unit: str = ""
     options: tuple[str, ...] = ()
     main: bool = False
@@ -58,6 +60,7 @@ def number(
     help: str = "",
     log: bool = False,
     near_one: bool = False,
+    doubling: bool = False,
     unit: str = "",
     main: bool = False,
     structural: bool = False,
@@ -74,7 +77,8 @@ def number(
     if as_number(given) is None or isinstance(given, str):
         raise InputError(f"number takes a number as its default, got {default!r}.", "default")
     structural = structural and not live
-    slider = Slider(label, help, low, high, log, near_one, unit, main=main, structural=structural, live=live)
+    log = log or doubling
+    slider = Slider(label, help, low, high, log, near_one, doubling, unit, (), main, structural, live)
     return dataclasses.field(default=default, metadata={"slider": slider})
 
 
@@ -198,6 +202,8 @@ def _check_description(cls: type, field: "dataclasses.Field[Any]") -> None:
             raise InputError(f"{where}: its range must ascend, got {slider.low:g} to {slider.high:g}.", name)
         if slider.log and slider.low < 0:
             raise InputError(f"{where}: a logarithmic slider begins at 0 or above, got {slider.low:g}.", name)
+        if slider.doubling and not (isinstance(field.default, int) and slider.low >= 1):
+            raise InputError(f"{where}: a slider that doubles holds whole numbers from 1 on.", name)
         if slider.near_one and not slider.high < 1:
             raise InputError(f"{where}: a slider that is logarithmic near 1 ends below 1, got {slider.high:g}.", name)
     try:
@@ -210,7 +216,17 @@ def _allowed(field: "dataclasses.Field[Any]") -> str:
     """What a number field takes, in words."""
     slider: Slider = field.metadata["slider"]
     kind = "a whole number" if isinstance(field.default, int) else "a number"
+    if slider.doubling:
+        return f"one of {', '.join(f'{value:g}' for value in doublings(slider))}"
     return f"{kind} from {slider.low:g} to {slider.high:g}"
+
+
+def doublings(slider: Slider) -> list[int]:
+    """The values of a slider that doubles: low, 2 low, 4 low, ... up to high."""
+    values = [int(slider.low)]
+    while 2 * values[-1] <= slider.high:
+        values.append(2 * values[-1])
+    return values
 
 
 def _checked(field: "dataclasses.Field[Any]", value: Any) -> Any:
@@ -229,7 +245,8 @@ def _checked(field: "dataclasses.Field[Any]", value: Any) -> Any:
     whole = isinstance(default, int)
     slack = 1e-9 * max(abs(slider.low), abs(slider.high))  # a slider's end may be off by rounding
     inside = slider.low - slack <= found <= slider.high + slack
-    if not inside or (whole and found != round(found)):
+    between = slider.doubling and found not in doublings(slider)
+    if not inside or (whole and found != round(found)) or between:
         raise InputError(f"{name} takes {_allowed(field)}, got {_short(found)}.", name)
     return round(found) if whole else min(max(float(found), slider.low), slider.high)
 

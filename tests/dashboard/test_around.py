@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dyntoolkit.dashboard.around import around
-from dyntoolkit.experiment.config import Config, number
+from dyntoolkit.experiment.config import Config, doublings, number
 
 
 class Fields(Config):
@@ -15,6 +15,7 @@ class Fields(Config):
     memory: float = number(0.999, 0.5, 0.9999, near_one=True)
     width: int = number(16, 8, 1024, log=True)
     few: int = number(2, 1, 3)
+    batch: int = number(16, 2, 256, doubling=True)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,7 @@ class Fields(Config):
         ("memory", [0.99, 0.9968, 0.999, 0.99968, 0.9999]),
         ("width", [8, 16, 36, 76, 160]),
         ("few", [1, 2, 3]),
+        ("batch", [4, 8, 16, 32, 64]),
     ],
 )
 def test_they_are_spaced_as_the_slider_and_the_present_one_is_among_them(field, values):
@@ -37,12 +39,12 @@ def test_every_one_is_accepted_and_they_ascend(data):
     field = data.draw(st.sampled_from(list(Fields.sliders())))
     slider, default = Fields.sliders()[field], getattr(Fields(), field)
     kind = st.integers if isinstance(default, int) else st.floats
-    value = data.draw(
-        kind(
-            int(slider.low) if kind is st.integers else slider.low,
-            round(slider.high) if kind is st.integers else slider.high,
-        )
-    )
+    if slider.doubling:
+        value = data.draw(st.sampled_from(doublings(slider)))
+    elif kind is st.integers:
+        value = data.draw(kind(int(slider.low), round(slider.high)))
+    else:
+        value = data.draw(kind(slider.low, slider.high))
     config = Fields().replace(**{field: value})
     values = around(config, field, data.draw(st.integers(2, 17)))
     assert getattr(config, field) in values

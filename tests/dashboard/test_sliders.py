@@ -154,3 +154,7 @@ def test_a_logarithmic_slider_from_0_has_0_and_six_decades():
     assert stops[-1] == 0.1
     assert stops == sorted(stops)
     assert sum(stop < 1e-4 for stop in stops) == pytest.approx(len(stops) / 2, abs=2)
+
+
+def test_a_slider_that_doubles_has_its_values_as_stops():
+    assert _stops(Slider("batch", low=2, high=32, log=True, doubling=True), 8) == [2, 4, 8, 16, 32]

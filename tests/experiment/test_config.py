@@ -160,6 +160,7 @@ def described(default):
         (described(number(0.5, 0.5, 0.5)), "Wrong.lr: its range must ascend, got 0.5 to 0.5."),
         (described(number(5, -1, 10, log=True)), "Wrong.lr: a logarithmic slider begins at 0 or above, got -1."),
         (described(number(5.0, -1, 9, log=True)), "Wrong.lr: a logarithmic slider begins at 0 or above, got -1."),
+        (described(number(0.5, 0.0, 1.0, doubling=True)), "Wrong.lr: a slider that doubles holds whole numbers from 1"),
         (described(number(0.5, 0.0, 1.0, near_one=True)), "Wrong.lr: a slider that is logarithmic near 1 ends below 1"),
         *[
             (ill_named(name), f"Wrong.{name}: a field cannot be called {name!r}, which has a meaning of its own.")
@@ -295,3 +296,14 @@ def test_what_differs_in_what_is_watched_only():
     assert watched(Watched(), Watched(norm=True, lr=0.2)) == {}
     assert watched(Settings(), Settings()) == {}
     assert watched(Settings(), Watched()) == {}
+
+
+def test_a_number_that_doubles_takes_its_doublings_only():
+    class Batches(Config):
+        batch_size: int = number(8, 2, 40, doubling=True)
+
+    assert Batches.sliders()["batch_size"].log
+    assert [Batches(batch_size=2**k).batch_size for k in range(1, 6)] == [2, 4, 8, 16, 32]
+    for wrong in (1, 12, 40, 64):
+        with pytest.raises(InputError, match=f"^batch_size takes one of 2, 4, 8, 16, 32, got {wrong}.$"):
+            Batches(batch_size=wrong)
