@@ -19,6 +19,7 @@ from dyntoolkit.engine.history import History
 from dyntoolkit.engine.own_state import one_thread
 from dyntoolkit.errors import InputError, problem_words, whole_number
 from dyntoolkit.experiment import Config, Experiment, Slider, judge_history, run_metrics
+from dyntoolkit.experiment.config import doublings
 from dyntoolkit.figure.panels import Heat
 
 SECONDS = 3.0  # that one run of any settings may take; what there is by then is looked at
@@ -241,6 +242,9 @@ def _values(slider: Slider, default: Any, most: float) -> st.SearchStrategy[Any]
         return st.booleans()
     if isinstance(default, str):
         return st.sampled_from(slider.options)
+    if slider.doubling:
+        values = doublings(slider)
+        return st.sampled_from([value for value in values if value <= most] or values[:1])
     low, high = slider.low, max(slider.low, min(slider.high, most))
     if isinstance(default, int):
         return st.sampled_from((int(low), int(high))) | st.integers(int(low), int(high))
