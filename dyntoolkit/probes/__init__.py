@@ -3,6 +3,7 @@
 from dyntoolkit.probes._heap import keep_freed_memory
 from dyntoolkit.probes.accuracy import accuracy
 from dyntoolkit.probes.alignment import alignment, matrix_alignment
+from dyntoolkit.probes.amplification import amplification
 from dyntoolkit.probes.auc import auc
 from dyntoolkit.probes.barrier import along_segment, barrier
 from dyntoolkit.probes.commutativity import additivity, commutativity, relative_square
@@ -10,6 +11,7 @@ from dyntoolkit.probes.cosine_matrix import cosine_matrix, unit_vectors
 from dyntoolkit.probes.crossing_times import delay, first_above, first_below, first_step, first_value, value_at
 from dyntoolkit.probes.dead_units import dead_units
 from dyntoolkit.probes.direction_clusters import direction_clusters
+from dyntoolkit.probes.disagreement import disagreement
 from dyntoolkit.probes.effective_neurons import effective_neurons
 from dyntoolkit.probes.effective_rank import effective_rank
 from dyntoolkit.probes.feature_merging import (
@@ -34,6 +36,7 @@ from dyntoolkit.probes.gaussian_filter import (
 from dyntoolkit.probes.gradient_curvature import gradient_curvature, hessian_product, loss_gradient_product
 from dyntoolkit.probes.gradient_noise_scale import gradient_noise_scale
 from dyntoolkit.probes.inertia import inertia
+from dyntoolkit.probes.kernel_distance import kernel_angle, kernel_distance
 from dyntoolkit.probes.kernel_regression import kernel_regression
 from dyntoolkit.probes.lanczos import lanczos
 from dyntoolkit.probes.largest_eigenvalue import largest_eigenvalue
@@ -52,6 +55,7 @@ from dyntoolkit.probes.preconditioned_sharpness import momentum_factor, precondi
 from dyntoolkit.probes.relative_distance import relative_distance
 from dyntoolkit.probes.sample_gradients import sample_gradients
 from dyntoolkit.probes.sharpness import sharpness
+from dyntoolkit.probes.tangent_kernel import tangent_kernel
 from dyntoolkit.probes.tangent_rank import tangent_rank, tangent_singular_values
 from dyntoolkit.probes.walsh import cube, degree_weights, degrees, walsh
 
@@ -65,6 +69,7 @@ __all__ = [
     "additivity",
     "alignment",
     "along_segment",
+    "amplification",
     "auc",
     "average_sharpness",
     "barrier",
@@ -78,6 +83,7 @@ __all__ = [
     "degrees",
     "delay",
     "direction_clusters",
+    "disagreement",
     "effective_neurons",
     "effective_rank",
     "feature_linearity",
@@ -96,7 +102,9 @@ __all__ = [
     "high_frequency_share",
     "inertia",
     "input_metric",
+    "kernel_angle",
     "kernel_change",
+    "kernel_distance",
     "kernel_regression",
     "lanczos",
     "largest",
@@ -124,6 +132,7 @@ __all__ = [
     "similarity",
     "squared_bandwidth",
     "squared_distances",
+    "tangent_kernel",
     "tangent_rank",
     "tangent_singular_values",
     "unit_vectors",
