@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
@@ -22,6 +22,7 @@ PACKAGE = Path(__file__).parents[1]
 ANY = "experiment.ipynb"  # shows the experiment that its address names
 INDEX = "index.ipynb"  # the gallery itself
 GENERAL = (INDEX, ANY)  # notebooks without a card
+HANDS = "hands"  # the tag of cells for a reader who writes code
 GROUP = "dyntoolkit.experiments"  # of entry points
 WIDTH = 480  # pixels of a thumbnail: sharp on a card of up to 20 rem
 CARDS = "cards"  # folder beside the notebooks: pictures drawn for the gallery
@@ -92,12 +93,17 @@ def gallery(folder: Path | str | None = None) -> HTML:
     if folder is None:
         folder = Path.cwd() if Path(INDEX).is_file() else notebooks()
     paths = sorted(path for path in Path(folder).glob("*.ipynb") if path.name not in GENERAL)
+    page = cards_html([*map(card_of, paths), *_cards_of_installed()])
+    return HTML(page)  # type: ignore[no-untyped-call]
+
+
+def cards_html(cards: Iterable[Card]) -> str:
+    """The cards by groups, with their style sheet."""
     groups: dict[str, list[Card]] = {group: [] for group in GROUPS}
-    for card in (*map(card_of, paths), *_cards_of_installed()):
+    for card in cards:
         groups.setdefault(card.group, []).append(card)
     shown = "\n".join(_section(group, cards) for group, cards in groups.items() if cards)
-    page = f'{STYLE}\n<div class="dyntoolkit-gallery">\n{shown}\n</div>'
-    return HTML(page)  # type: ignore[no-untyped-call]
+    return f'{STYLE}\n<div class="dyntoolkit-gallery">\n{shown}\n</div>'
 
 
 def card_of(path: Path) -> Card:

@@ -26,7 +26,7 @@ from voila.tornado.handler import TornadoVoilaHandler
 from dyntoolkit.app import assets
 from dyntoolkit.app.door import Door
 from dyntoolkit.app.first_view import first_view
-from dyntoolkit.app.gallery import CARDS, PACKAGE, notebooks
+from dyntoolkit.app.gallery import CARDS, HANDS, PACKAGE, notebooks
 from dyntoolkit.app.handlers import Elsewhere
 from dyntoolkit.app.page_kernels import PageKernels
 from dyntoolkit.app.pages import Page, Place
@@ -37,7 +37,6 @@ from dyntoolkit.whole_file import write_whole
 
 WIDGETS = ["@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8", "anywidget"]
 SHARE = PACKAGE / "app" / "share"
-HANDS = "hands"  # the tag of cells for a reader who writes code
 GALLERY = "voila/render/index.ipynb"
 SHORT = 40  # bytes of a folder's name, after which there is room for that of a socket
 PATIENCE = 120  # seconds that a connection may be silent

@@ -1,5 +1,6 @@
 // The Board on a page without a kernel: it draws frames that the page itself holds, with the code of board.js.
-// show = storedBoard(render, el, label) puts it into an element; show(frame) draws a frame of `stored_frame` (Python).
+// show = storedBoard(render, el, label) puts it into an element; show(frame) draws a frame of `stored_frame` (Python), whose
+// numbers may also come as bytes.
 
 // base64 -> bytes
 function decoded(text) {
@@ -31,7 +32,7 @@ export default function storedBoard(render, el, label) {
     if (!newest) return;
     count += 1;
     const { numbers, ...frame } = newest;
-    emit({ kind: "frame", frame: count, structure: count, ...frame }, decoded(numbers));
+    emit({ kind: "frame", frame: count, structure: count, ...frame }, typeof numbers === "string" ? decoded(numbers) : numbers);
   };
   const model = {
     get: (name) => (name === "label" ? label : false),
