@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dyntoolkit.dashboard.around import around
+from dyntoolkit.dashboard.theory import theory_lines
 from dyntoolkit.engine.history import Frame, History
 from dyntoolkit.errors import InputError, as_number, whole_number
 from dyntoolkit.experiment import Experiment
@@ -73,13 +74,14 @@ class Spread:
         return family({name: self.experiment.panels(own) for name, own in grown.items() if own is not None})
 
     def against(self, metric: str) -> Panel:
-        """A metric of the finished runs against the values: the median over the seeds, with a band."""
+        """A metric of the finished runs against the values: the median over the seeds, with a band, and theory."""
         runs = {value: self._finished(config) for value, config in zip(self.values, self._configs, strict=True)}
         known = {value: [row for row in rows if metric in row] for value, rows in runs.items()}
         line = sweep_line("median over the seeds", {v: rows for v, rows in known.items() if rows}, metric, MEASURED)
         slider = self._configs[0].sliders()[self.field]
+        theory = theory_lines(self.experiment, self._configs[0], self.field, self.values, metric)
         x = Axis(self._label, log=slider.log and self.values[0] > 0)
-        return Panel(metric.replace("_", " "), x, Axis(metric, log=is_logarithmic(np.asarray(line.y))), [line])
+        return Panel(metric.replace("_", " "), x, Axis(metric, log=is_logarithmic(np.asarray(line.y))), [line, *theory])
 
     @property
     def _label(self) -> str:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from dyntoolkit.dashboard.theory import border_lines
 from dyntoolkit.engine.history import Frame, History
 from dyntoolkit.errors import InputError
 from dyntoolkit.experiment import Experiment, Map
@@ -15,7 +16,7 @@ from dyntoolkit.experiment.claims import Array
 from dyntoolkit.experiment.config import Config
 from dyntoolkit.experiment.training import Start, loops
 from dyntoolkit.figure.literal import literal
-from dyntoolkit.figure.panels import Axis, Heat, Panel
+from dyntoolkit.figure.panels import Axis, Border, Heat, Panel
 
 Cell = tuple[int, int]  # row and column
 SHARE = 0.1  # of the map's range: where a square's corners differ by more, it is refined
@@ -70,7 +71,12 @@ class TrainedMap:
         """The map as far as it is known; in one that is refined, a cell not trained has the value of the nearest."""
         x, y = ([f"{value:g}" for value in values] for values in (self.map.xs, self.map.ys))
         x_axis, y_axis = (Axis(label) for label in self._labels)
-        return Panel(self._title, x_axis, y_axis, [Heat(self.map.label, x, y, self._nearest())])
+        return Panel(self._title, x_axis, y_axis, [Heat(self.map.label, x, y, self._nearest()), *self._borders])
+
+    @cached_property
+    def _borders(self) -> list[Border]:
+        over = self.map
+        return border_lines(self._experiment, self._config, over.x, over.y, over.xs, over.ys)
 
     def settings(self, x: str, y: str) -> dict[str, Any]:
         """The values of the two fields in the cell of these names."""

@@ -112,7 +112,19 @@ class Heat:
     colors: str = "Viridis"
 
 
-Mark = Line | Bars | Level | Spans | Heat
+@dataclass(frozen=True)
+class Border:
+    """A dashed line across a map whose cells have names.
+
+    x, y: its places (N,), counted in cells from 0; NaN breaks it.
+    """
+
+    name: str
+    x: Array
+    y: Array
+
+
+Mark = Line | Bars | Level | Spans | Heat | Border
 
 
 @dataclass(frozen=True)

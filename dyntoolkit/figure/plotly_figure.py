@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dyntoolkit.figure.panels import Array, Axis, Bars, Heat, Level, Line, Mark, Panel, Spans
+from dyntoolkit.figure.panels import GREY, Array, Axis, Bars, Border, Heat, Level, Line, Mark, Panel, Spans
 
 Dict = dict[str, Any]
 GRID = "rgba(128, 128, 128, 0.25)"  # seen on white and on black
@@ -44,6 +44,8 @@ def panel_to_dict(panel: Panel) -> Dict:
                 bands.append(_spans(mark, panel.y) | {"legendrank": rank})
             case Heat():
                 bands.append(_heat(mark))
+            case Border():
+                shapes += [shape | {"legendrank": rank} for shape in _border(mark)]
     return {"data": [*bands, *behind, *lines, *theory], "layout": _layout(panel, shapes)}
 
 
@@ -182,6 +184,20 @@ def _level(level: Level, panel: Panel) -> Dict:
     if not np.isfinite(value) or (axis.log and value <= 0):
         shape |= {"visible": False, f"{along}0": 1, f"{along}1": 1}
     return shape
+
+
+def _border(border: Border) -> list[Dict]:
+    """A dashed shape, with a light one under it: on any colour one of the two is seen. Empty where there is none."""
+    path, pen = "", "M"
+    for x, y in zip(border.x.tolist(), border.y.tolist(), strict=True):
+        gap = np.isnan(x) or np.isnan(y)
+        path += "" if gap else f"{pen}{x:.4g},{y:.4g}"
+        pen = "M" if gap else "L"
+    shape: Dict = {"type": "path", "name": border.name, "layer": "above", "xref": "x", "yref": "y", "path": path}
+    dashed = {"color": GREY, "width": 2, "dash": "dash"}
+    under = {"color": "white", "width": 4, "dash": "solid"}
+    both = [shape | {"showlegend": False, "line": under}, shape | {"showlegend": True, "line": dashed}]
+    return both if path else []
 
 
 def _heat(heat: Heat) -> Dict:

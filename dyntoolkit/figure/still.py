@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from PIL import Image
 
-from dyntoolkit.figure.panels import Axis, Bars, Heat, Level, Line, Panel, Spans
+from dyntoolkit.figure.panels import GREY, Axis, Bars, Border, Heat, Level, Line, Panel, Spans
 
 FRAME = "#BDBDBD"  # of a card's panel
 
@@ -84,6 +85,10 @@ def _draw(ax: Any, panel: Panel) -> None:
                     ax.axvspan(low, high, color=mark.color, alpha=0.2, lw=0, label="" if k else _label(mark.name))
             case Heat():
                 _draw_heat(ax, mark, panel)
+            case Border():
+                light = [withStroke(linewidth=4, foreground="white")]  # on any colour one of the two is seen
+                (line,) = ax.plot(mark.x, mark.y, ls="--", color=GREY, lw=2, label=_label(mark.name))
+                line.set_path_effects(light)
     if ax.get_legend_handles_labels()[0]:
         on_a_map = any(isinstance(mark, Heat) for mark in panel.marks)  # where no words can be read
         ax.legend(fontsize=7.5, frameon=on_a_map, framealpha=0.8)

@@ -2,7 +2,20 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from dyntoolkit.figure.panels import BLUE, GREY, ORANGE, Axis, Bars, Heat, Level, Line, Panel, Spans, median_line
+from dyntoolkit.figure.panels import (
+    BLUE,
+    GREY,
+    ORANGE,
+    Axis,
+    Bars,
+    Border,
+    Heat,
+    Level,
+    Line,
+    Panel,
+    Spans,
+    median_line,
+)
 from dyntoolkit.figure.plotly_figure import describe, panel_to_dict, plotly_figure
 
 X = np.arange(1.0, 6.0)
@@ -82,6 +95,18 @@ def test_stretches_are_rectangles_as_tall_as_the_panel_with_gaps_between_them():
     assert trace["fill"] == "toself"
     np.testing.assert_array_equal(trace["x"], [1, 1, 1.5, 1.5, np.nan, 2, 2, 2.5, 2.5, np.nan])
     np.testing.assert_array_equal(trace["y"], [0.1, 10, 10, 0.1, np.nan] * 2)
+
+
+def test_a_border_is_a_dashed_shape_over_a_light_one_and_once_in_the_legend():
+    x = np.array([np.nan, 0.0, 0.5, np.nan, 1.0, 2.0])
+    marks = [Heat("w", ["a", "b", "c"], ["1", "2"], np.ones((2, 3))), Border("half", x, x / 2)]
+    figure = panel_to_dict(Panel("t", Axis("x"), Axis("y"), marks))
+    under, over = figure["layout"]["shapes"]
+    assert under["path"] == over["path"] == "M0,0L0.5,0.25M1,0.5L2,1"
+    assert (under["line"]["color"], under["showlegend"]) == ("white", False)
+    assert (over["line"]["dash"], over["showlegend"], over["xref"]) == ("dash", True, "x")
+    assert go.Figure(figure).layout.shapes[1].name == "half"
+    assert panel_to_dict(Panel("t", Axis("x"), Axis("y"), [Border("none", x[:1], x[:1])]))["layout"]["shapes"] == []
 
 
 def test_a_level_spans_the_panel_and_stands_in_the_legend():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dyntoolkit.figure.panels import BLUE, GREY, RED, Axis, Bars, Heat, Level, Line, Panel, Spans, median_line
+from dyntoolkit.figure.panels import BLUE, GREY, RED, Axis, Bars, Border, Heat, Level, Line, Panel, Spans, median_line
 from dyntoolkit.figure.still import _edges, _plain, card_png, still_png
 
 X = np.arange(1.0, 6.0)
@@ -28,6 +28,15 @@ def test_every_mark_is_drawn_in_its_colour():
     for color, mark in marks.items():
         assert color == GREY or not has_color(pixels([Panel("t", Axis("x"), Axis("y"))]), color)
         assert has_color(pixels([Panel("t", Axis("x"), Axis("y"), [mark])]), color)
+
+
+def test_a_border_crosses_its_map():
+    heat = Heat("w", ["a", "b", "c"], ["1", "2"], np.zeros((2, 3)))
+    border = Border("half", np.array([np.nan, 0.0, 2.0]), np.array([np.nan, 0.5, 0.5]))
+    without, over = (pixels([Panel("t", Axis("x"), Axis("y"), marks)]) for marks in ([heat], [heat, border]))
+    dark = [(np.abs(each.astype(int) - [0x44, 0x01, 0x54]).sum(-1) < 12).sum(0) for each in (without, over)]
+    crossed = (dark[1] < dark[0]).sum()  # columns in which the line hides some of the map
+    assert crossed > 0.6 * (dark[0] > 0).sum()  # from the middle of the first cell to that of the last
 
 
 def test_two_columns_and_as_many_rows_as_needed():
