@@ -34,9 +34,9 @@ def test_a_border_crosses_its_map():
     heat = Heat("w", ["a", "b", "c"], ["1", "2"], np.zeros((2, 3)))
     border = Border("half", np.array([np.nan, 0.0, 2.0]), np.array([np.nan, 0.5, 0.5]))
     without, over = (pixels([Panel("t", Axis("x"), Axis("y"), marks)]) for marks in ([heat], [heat, border]))
-    dark = [(np.abs(each.astype(int) - [0x44, 0x01, 0x54]).sum(-1) < 12).sum(0) for each in (without, over)]
-    crossed = (dark[1] < dark[0]).sum()  # columns in which the line hides some of the map
-    assert crossed > 0.6 * (dark[0] > 0).sum()  # from the middle of the first cell to that of the last
+    filled = [(np.abs(each.astype(int) - [0x21, 0x91, 0x8C]).sum(-1) < 12).sum(0) for each in (without, over)]
+    crossed = (filled[1] < filled[0]).sum()  # columns in which the line hides some of the map
+    assert crossed > 0.6 * (filled[0] > 0).sum()  # from the middle of the first cell to that of the last
 
 
 def test_two_columns_and_as_many_rows_as_needed():
