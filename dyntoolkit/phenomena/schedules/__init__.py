@@ -1,0 +1,1 @@
+"""Schedules: when to grow the batch, when to lower the learning rate."""
