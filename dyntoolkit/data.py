@@ -84,3 +84,16 @@ def noisy_labels(fraction: float) -> torch.Tensor:
     redrawn = random.uniform(size=TRAIN) < fraction
     labels[redrawn] = random.randint(0, 10, redrawn.sum())
     return torch.from_numpy(labels)
+
+
+def standardized(name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """All samples of "digits", "breast_cancer" or "wine", standardized (N, d) float64, and their classes (N,) int64.
+
+    Digits by the mean and the standard deviation of all pixels together, the others column by column.
+    """
+    if name == "digits":
+        images, labels = shuffled_images()
+        pixels = images.reshape(-1, 64)
+        return torch.from_numpy((pixels - pixels.mean()) / pixels.std()), torch.from_numpy(labels)
+    table, labels = getattr(datasets, f"load_{name}")(return_X_y=True)
+    return torch.from_numpy((table - table.mean(0)) / table.std(0)), torch.from_numpy(labels.astype(np.int64))

@@ -1,0 +1,1 @@
+"""Sharpness-aware minimization late in training: the escape from a sharp minimum, and where it ends."""
