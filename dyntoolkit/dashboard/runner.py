@@ -270,8 +270,8 @@ class _Training:
     def pull(self, frames: Iterator[Frame], *, asked: bool) -> Frame | None:
         """The next frame, once told what to watch and which action was chosen for this moment; None at the end."""
         sent = self.news_for_the_run(asked=asked)
-        if isinstance(sent, Live):
-            self.history.watch(sent)
+        if sent is not None:
+            self.history.note(sent)
         if sent is None or not isinstance(frames, Generator):
             return next(frames, None)
         try:

@@ -5,7 +5,7 @@ import json
 import threading
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +32,7 @@ class Frame:
     diverged: (R,) the step at which a run stopped being finite, -1 for a healthy run.
     asks: whoever pulls the frames may now act, by `send` with the name of an action in place of `next`.
     engine: what did the updates so far, "xla", "recorded" or "eager"; "" where none was done, or by none of these.
+    weights: name -> (R, ...) what has been trained, at the end of a phase; {} before it.
     """
 
     step: int
@@ -40,6 +41,7 @@ class Frame:
     diverged: Array
     asks: bool = False
     engine: str = ""
+    weights: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,10 @@ class History:
     `history[name]` is (T, R, ...), measured at the steps `history.at(name)` (T,). A quantity that is measured only in
     a phase, or only at the end, has fewer rows. A figure, the metrics and the claims are pure functions of a History.
 
+    weights: name -> (R, ...) what has been trained, {} until a phase has ended. asked, device: the engine that was
+    asked for (None: the best one), and where. sent: what was sent into the simulation, each with the step of that;
+    first_configs: the settings before.
+
     Memory: a quantity of PICTURE or more numbers per run (a map, a point cloud) is a picture. Once all rows take more
     than MEMORY bytes, every second row of the largest picture is let go of, again and again; its first and its newest
     row stay. So metrics may rest on the whole course of any smaller quantity, and on a picture's first and last row.
@@ -75,6 +81,11 @@ class History:
         self.total = 0
         self.diverged: Array = np.full(len(self.seeds), -1)
         self.engines: tuple[str, ...] = ()
+        self.weights: Mapping[str, Array] = {}
+        self.asked: str | None = None
+        self.device = "cpu"
+        self.sent: tuple[tuple[int, str | Live], ...] = ()
+        self.first_configs = self.configs
         self._rows: dict[str, list[Array]] = {}
         self._steps: dict[str, list[int]] = {}
         self._bytes = 0  # of all rows
@@ -136,6 +147,8 @@ class History:
             self.step, self.total, self.diverged = frame.step, frame.total, frame.diverged
             if frame.engine and frame.engine not in self.engines:
                 self.engines += (frame.engine,)
+            if frame.weights and all(len(value) == len(self.seeds) for value in frame.weights.values()):
+                self.weights = frame.weights  # others are those of a training beside it
             for name, row in rows.items():
                 self._take(name, frame.step, row)
         self.keep_within(MEMORY)
@@ -146,9 +159,11 @@ class History:
             while self._bytes > size and self._thin_largest():
                 pass
 
-    def watch(self, live: Live) -> None:
-        """Something else is watched from here on: the settings say so."""
-        self.configs = tuple(dataclasses.replace(config, **live.values) for config in self.configs)
+    def note(self, sent: str | Live) -> None:
+        """This is sent into the simulation now. If something else is watched from here on, the settings say so."""
+        self.sent += ((self.step, sent),)
+        if isinstance(sent, Live):
+            self.configs = tuple(dataclasses.replace(config, **sent.values) for config in self.configs)
 
     def _row(self, name: str, step: int, value: Any) -> Array:
         """A measured value as an array with the leading run axis."""
@@ -194,7 +209,10 @@ class History:
         """
         cut = History(self.experiment, self.configs, self.seeds)
         with _TAKING:
+            cut._began_as(self)
             cut.step, cut.total = min(step, self.step), self.total
+            cut.sent = tuple(each for each in self.sent if each[0] <= step)
+            cut.weights = self.weights if step >= self.step else {}
             cut.diverged = np.where(self.diverged > step, -1, self.diverged)
             for name, steps in self._steps.items():
                 if known := bisect_right(steps, step):
@@ -202,6 +220,11 @@ class History:
             cut._let_go = {missing for missing in self._let_go if missing <= step}
         cut._bytes = sum(row.nbytes for rows in cut._rows.values() for row in rows)
         return cut
+
+    def _began_as(self, other: "History") -> None:
+        """What trains it, as in another history."""
+        self.engines, self.asked, self.device = other.engines, other.asked, other.device
+        self.first_configs, self.sent = other.first_configs, other.sent
 
     def __contains__(self, name: str) -> bool:
         return name in self._rows
@@ -231,8 +254,10 @@ class History:
         part = slice(which.start, which.stop)
         some = History(self.experiment, self.configs[part], self.seeds[part])
         with _TAKING:
+            some._began_as(self)
             some.step, some.total, some.diverged = self.step, self.total, self.diverged[part]
-            some.engines = self.engines
+            some.first_configs = self.first_configs[part]
+            some.weights = {name: value[part] for name, value in self.weights.items()}
             some._rows = {name: [row[part] for row in rows] for name, rows in self._rows.items()}
             some._steps = {name: list(steps) for name, steps in self._steps.items()}
             some._let_go = set(self._let_go)

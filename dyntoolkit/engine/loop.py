@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -100,7 +101,8 @@ def train(
     def measured(k: int, state: State) -> Frame:
         values = measure(k, state)
         settled_at = np.where(goals > start + k, -1, goals)
-        return frame(k, values if settled is None else {**values, "settled_at": settled_at})
+        found = frame(k, values if settled is None else {**values, "settled_at": settled_at})
+        return replace(found, weights=weights_of(state)) if k == record[-1] else found
 
     k, waiting, pace = record[0], list(record[:0:-1]), _Pace()  # waiting: steps to be recorded, the next one last
     yield measured(k, state)
@@ -139,6 +141,21 @@ def train(
     while waiting:
         yield measured(waiting.pop(), state)
     return state, marks
+
+
+def weights_of(state: tuple[Any, ...]) -> dict[str, Array]:
+    """What a state holds of the networks, name -> (R, ...): `theta`, without what an optimizer remembers beside it.
+
+    Of a state without a `theta` it is all that is no whole number, such as the layers of a network.
+    """
+    named = dict(zip(getattr(state, "_fields", map(str, range(len(state)))), state, strict=True))
+    kept = {"theta": named["theta"]} if "theta" in named else named
+    return {name: _numpy(leaf.detach().cpu()) for name, leaf in kept.items() if leaf.is_floating_point()}
+
+
+def _numpy(leaf: torch.Tensor) -> Array:
+    """A tensor as an array, also of the dtype that numpy lacks."""
+    return (leaf.float() if leaf.dtype == torch.bfloat16 else leaf).numpy()
 
 
 class _Pace:

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from dyntoolkit.engine.choice import current
 from dyntoolkit.engine.history import Frame, History
 from dyntoolkit.engine.own_state import in_own_state, own_state
 from dyntoolkit.engine.streams import check_seeds
@@ -95,6 +96,9 @@ class Experiment:
     other, NaN where there is none; where it is 0 a dashed line crosses every map of two settings. Both are called for
     hundreds of settings at once, and should take well below a millisecond.
 
+    network(history): the network whose weights `theta` are, an `MLP`, a `Module`, or one with `shapes` of its blocks.
+    data: name of the reader's file that it stands on.
+
     Raises InputError for a name, Config or simulation that is none.
 
     >>> class Descent(Config):
@@ -134,6 +138,8 @@ class Experiment:
     compare: Callable[[History, History], list[Panel]] | None = None
     predictions: Mapping[str, Theory] = field(default_factory=dict)
     borders: Mapping[str, Theory] = field(default_factory=dict)
+    network: Callable[[History], Any] | None = None
+    data: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
@@ -191,7 +197,7 @@ class Experiment:
         if not isinstance(given, Experiment):
             got = type(given).__name__
             raise InputError(f"file of {self.name} must return an Experiment; it returned {got}.", "file")
-        return given
+        return replace(given, data=name)
 
     def start(self, configs: Sequence[Any], seeds: Sequence[int]) -> tuple[History, Iterator[Frame]]:
         """An empty history of these runs (one config and one seed each) and the frames to append to it."""
@@ -201,7 +207,9 @@ class Experiment:
         if not isinstance(frames, Iterator):
             got = "None (is a `return` missing?)" if frames is None else type(frames).__name__
             raise InputError(f"simulate of {self.name} must yield or return frames; it returned {got}.", "simulate")
-        return History(self.name, configs, seeds), in_own_state(frames, self.name)
+        history, asked = History(self.name, configs, seeds), current()
+        history.asked, history.device = asked.engine, asked.device
+        return history, in_own_state(frames, self.name)
 
     def run(self, config: Any = None, seeds: Sequence[int] = (0,)) -> History:
         """Train the settings (default: the first preset) to the end for each seed."""

@@ -95,6 +95,7 @@ def own(
         question=_question(made, found),
         metrics=network.metrics,
         panels=network.panels,
+        network=lambda history: network.model(history.config, history.seeds)[0],
     )
 
 

@@ -252,5 +252,28 @@ def test_a_history_knows_what_trained_it_phase_after_phase():
 def test_what_is_watched_may_change_while_it_grows():
     history = History("demo.one", [Settings(), Settings()], [0, 1])
     field = next(iter(vars(Settings())))
-    history.watch(Live({field: 7}))
+    history.note(Live({field: 7}))
     assert [getattr(config, field) for config in history.configs] == [7, 7]
+
+
+def test_what_was_sent_into_a_simulation_is_known_with_its_step():
+    history = History("demo.one", [Settings()], [0])
+    history.append(Frame(3, 9, {"loss": np.zeros(1)}, np.full(1, -1)))
+    history.note("lr_2")
+    field = next(iter(vars(Settings())))
+    history.note(Live({field: 7}))
+    assert [step for step, _ in history.sent] == [3, 3]
+    assert history.first_configs == (Settings(),) != history.configs
+    assert history.until(2).sent == ()
+    assert history.run(0).sent == history.sent
+
+
+def test_weights_come_with_the_end_of_a_phase():
+    history = History("demo.one", [None, None], [0, 1])
+    theta = np.array([[1.0], [2.0]])
+    history.append(Frame(1, 2, {"loss": np.zeros(2)}, np.full(2, -1), weights={"theta": theta}))
+    history.append(Frame(2, 2, {"loss": np.zeros(2)}, np.full(2, -1)))
+    assert history.weights["theta"] is theta
+    assert history.run(1).weights["theta"].tolist() == [[2.0]]
+    assert history.until(1).weights == {}
+    assert history.until(2).weights == history.weights

@@ -15,7 +15,7 @@ from dyntoolkit.engine.choice import Asked, asking
 from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.initialization import he, normal_init
 from dyntoolkit.engine.layers import MLP
-from dyntoolkit.engine.loop import BLOCK, evenly, train
+from dyntoolkit.engine.loop import BLOCK, evenly, train, weights_of
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam, Momentum, Sgd, adam, momentum, sam, sgd
 from dyntoolkit.errors import InputError
@@ -619,3 +619,29 @@ def test_a_state_of_something_else_than_tensors_is_one_sentence(leaf):
     with pytest.raises(InputError, match=r"state takes tensors \(R, ...\), got \w+ among them\.") as refused:
         next(train(Sgd(leaf), lambda state, _: state, full_batch, (0, 5), lambda k, state: {}))
     assert refused.value.field == "state"
+
+
+# The weights at the end.
+
+
+class Layers(NamedTuple):
+    W: torch.Tensor
+    b: torch.Tensor
+    updates: torch.Tensor
+
+
+def test_the_last_frame_holds_the_weights_of_all_runs():
+    theta = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    frames = list(train(Momentum.start(theta), halve, full_batch, (0, 1, 2), lambda k, state: {}))
+    assert [sorted(frame.weights) for frame in frames if frame.step < 2] == [[], []]
+    (last,) = [frame.weights for frame in frames if frame.step == 2]
+    assert {name: value.tolist() for name, value in last.items()} == {"theta": (theta / 4).tolist()}
+
+
+def halve(state, _):
+    return state._replace(theta=state.theta / 2)
+
+
+def test_weights_are_all_real_numbers_of_a_state_without_theta():
+    leaves = Layers(torch.ones(2, 3), torch.zeros(2, 1, dtype=torch.bfloat16), torch.ones(2, dtype=torch.int64))
+    assert {name: value.shape for name, value in weights_of(leaves).items()} == {"W": (2, 3), "b": (2, 1)}

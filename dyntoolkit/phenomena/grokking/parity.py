@@ -532,4 +532,5 @@ EXPERIMENT = Experiment(
     claims=CLAIMS,
     panels=panels,
     sweep_panels=sweep_panels,
+    network=lambda history: network(history.config),
 )

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from dyntoolkit.engine.activations import ACTIVATIONS
-from dyntoolkit.engine.layers import linear
+from dyntoolkit.engine.layers import MLP, linear
 from dyntoolkit.engine.streams import Stream
 
 Tensor = torch.Tensor
@@ -50,6 +50,13 @@ class Network:
     def parameters(self) -> int:
         """P, the number of trainable weights of one run."""
         return sum(math.prod(shape) for shape in self.shapes.values())
+
+    @property
+    def plain(self) -> "MLP | Network":
+        """The MLP with the same weights, where it is one."""
+        if self.residual or self.norm or self.scale != 1:
+            return self
+        return MLP((self.inputs, *[self.width] * self.depth, self.outputs), ACTIVATIONS[self.activation])
 
     @cached_property
     def factor(self) -> Tensor:

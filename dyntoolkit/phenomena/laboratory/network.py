@@ -593,6 +593,7 @@ def laboratory(table: Table | None = None) -> Experiment:
         ),
         file=with_file,
         compare=partial(compare, table=table),
+        network=lambda history: moment(history, table).network.plain,
     )
 
 

@@ -253,4 +253,5 @@ EXPERIMENT = Experiment(
     metrics=metrics,
     claims=CLAIMS,
     panels=panels,
+    network=lambda history: Transformer(len(vocabulary()), history.config.width),
 )

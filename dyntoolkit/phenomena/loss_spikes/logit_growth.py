@@ -321,4 +321,5 @@ EXPERIMENT = Experiment(
     claims=CLAIMS,
     panels=panels,
     sweep_panels=sweep_panels,
+    network=lambda history: Transformer(len(vocabulary()), history.config.width, qk_norm=history.config.qk_norm),
 )
