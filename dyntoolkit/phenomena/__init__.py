@@ -1,6 +1,7 @@
 """Every experiment there is. A new one is a new file and a new line here."""
 
 from dyntoolkit.experiment import Experiment
+from dyntoolkit.phenomena.chaos import amplification, cone, linearized
 from dyntoolkit.phenomena.condensation import directions, dropout, final, isometric, phase, recovery, split, staircase
 from dyntoolkit.phenomena.cross_task_linearity import decentralized, digits, merging, permutation, spawn
 from dyntoolkit.phenomena.grokking import digits as grokking_digits
@@ -42,5 +43,8 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     split.EXPERIMENT,
     isometric.EXPERIMENT,
     recovery.EXPERIMENT,
+    amplification.EXPERIMENT,
+    cone.EXPERIMENT,
+    linearized.EXPERIMENT,
     network.EXPERIMENT,
 )

@@ -45,6 +45,9 @@ BOUNDS: dict[str, dict[str, float]] = {
     "condensation.split": {"steps": 1000, "fit_steps": 500},
     "condensation.isometric": {"steps": 60, "width": 16, "n_train": 40},
     "condensation.recovery": {"steps": 1000},
+    "chaos.amplification": {"steps": 520, "n_train": 300, "width": 20, "batch": 32},
+    "chaos.cone": {"steps": 520, "n_train": 300, "width": 20, "batch": 32},
+    "chaos.linearized": {"steps": 520, "n_train": 300, "width": 20, "batch": 32},
     "laboratory.network": {"steps": 40, "width": 40, "n_train": 80, "batch_size": 50, "n_bits": 8, "irrelevant": 5},
 }
 

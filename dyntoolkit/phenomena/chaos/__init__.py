@@ -1,0 +1,1 @@
+"""Chaos, then a cone: early training forgets nothing, late training forgives."""
