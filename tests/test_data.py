@@ -60,6 +60,22 @@ def test_returned_labels_do_not_touch_the_cache() -> None:
     assert torch.equal(data.rotated_digits(0).train_y, before)
 
 
+def test_standardized_samples_have_mean_0_and_deviation_1_together_or_column_by_column() -> None:
+    pixels, classes = data.standardized("digits")
+    digits = load_digits()
+    order = np.random.RandomState(0).permutation(1797)
+    flat = digits.data[order]
+    np.testing.assert_allclose(pixels.numpy(), (flat - flat.mean()) / flat.std())
+    np.testing.assert_array_equal(classes.numpy(), digits.target[order])
+    for name, shape in (("breast_cancer", (569, 30)), ("wine", (178, 13))):
+        columns, classes = data.standardized(name)
+        assert columns.shape == shape
+        assert columns.dtype == torch.float64
+        np.testing.assert_allclose(columns.mean(0), 0, atol=1e-12)
+        np.testing.assert_allclose(columns.std(0, correction=0), 1)
+        assert classes.dtype == torch.int64
+
+
 @pytest.mark.slow
 def test_a_machine_without_shared_memory_is_no_reason_to_warn():
     code = (

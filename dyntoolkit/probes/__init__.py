@@ -51,6 +51,7 @@ from dyntoolkit.probes.linearity import (
 from dyntoolkit.probes.ntk import input_metric, kernel_change, linear_ntk
 from dyntoolkit.probes.nudft import nudft
 from dyntoolkit.probes.permutation_matching import activation_matching, permuted, similarity, weight_matching
+from dyntoolkit.probes.power_iteration import power_iteration
 from dyntoolkit.probes.preconditioned_sharpness import momentum_factor, preconditioned_sharpness
 from dyntoolkit.probes.relative_distance import relative_distance
 from dyntoolkit.probes.sample_gradients import sample_gradients
@@ -122,6 +123,7 @@ __all__ = [
     "output",
     "parabola_fit",
     "permuted",
+    "power_iteration",
     "preconditioned_sharpness",
     "random_concentration",
     "relative_distance",

@@ -120,7 +120,7 @@ class Copies(NamedTuple):
 def make_step(
     configs: Sequence[Config], samples: Samples, loss: Loss, copies: int, rho: Tensor | None = None
 ) -> Callable[[Copies, None], Copies]:
-    """The update of all copies of R runs on all samples. rho: radius (R,) of the copies from PLAIN on, if they do SAM."""
+    """The update of all copies of R runs on all samples. rho: radius (R,) of those from PLAIN on, if they do SAM."""
     both = value_and_grad(loss)
     lr = per_run(configs, "lr", torch.float64, ndim=3)  # (R, 1, 1)
     x, y = of_copies(samples.x, copies), of_copies(samples.y, copies)  # (R S, n, d), (R S, n, C)
