@@ -4,6 +4,7 @@ from dyntoolkit.experiment import Experiment
 from dyntoolkit.phenomena.chaos import amplification, cone, linearized
 from dyntoolkit.phenomena.condensation import directions, dropout, final, isometric, phase, recovery, split, staircase
 from dyntoolkit.phenomena.cross_task_linearity import decentralized, digits, merging, permutation, spawn
+from dyntoolkit.phenomena.flatness import escape, late_sam
 from dyntoolkit.phenomena.grokking import digits as grokking_digits
 from dyntoolkit.phenomena.grokking import modular, oned, parity, polynomial
 from dyntoolkit.phenomena.label_noise import diagonal, features, linear, refresh
@@ -46,5 +47,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     amplification.EXPERIMENT,
     cone.EXPERIMENT,
     linearized.EXPERIMENT,
+    late_sam.EXPERIMENT,
+    escape.EXPERIMENT,
     network.EXPERIMENT,
 )

@@ -48,6 +48,8 @@ BOUNDS: dict[str, dict[str, float]] = {
     "chaos.amplification": {"steps": 520, "n_train": 300, "width": 20, "batch": 32},
     "chaos.cone": {"steps": 520, "n_train": 300, "width": 20, "batch": 32},
     "chaos.linearized": {"steps": 520, "n_train": 300, "width": 20, "batch": 32},
+    "flatness.late_sam": {"steps": 510, "n_train": 100, "width": 20, "batch": 32},
+    "flatness.escape": {"steps": 510, "sam_steps": 60, "n_train": 110, "width": 20},
     "laboratory.network": {"steps": 40, "width": 40, "n_train": 80, "batch_size": 50, "n_bits": 8, "irrelevant": 5},
 }
 
