@@ -12,6 +12,8 @@ from dyntoolkit.phenomena.label_noise import map as noise_map
 from dyntoolkit.phenomena.laboratory import network
 from dyntoolkit.phenomena.loss_spikes import blocks, edge_of_stability, logit_growth, mlp, quadratic, rescue
 from dyntoolkit.phenomena.loss_spikes import digits as spikes_digits
+from dyntoolkit.phenomena.schedules import annealing, batch_size, catch_up
+from dyntoolkit.phenomena.schedules import digits as schedules_digits
 
 EXPERIMENTS: tuple[Experiment, ...] = (
     linear.EXPERIMENT,
@@ -49,5 +51,9 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     linearized.EXPERIMENT,
     late_sam.EXPERIMENT,
     escape.EXPERIMENT,
+    batch_size.EXPERIMENT,
+    catch_up.EXPERIMENT,
+    schedules_digits.EXPERIMENT,
+    annealing.EXPERIMENT,
     network.EXPERIMENT,
 )

@@ -50,6 +50,10 @@ BOUNDS: dict[str, dict[str, float]] = {
     "chaos.linearized": {"steps": 520, "n_train": 300, "width": 20, "batch": 32},
     "flatness.late_sam": {"steps": 510, "n_train": 100, "width": 20, "batch": 32},
     "flatness.escape": {"steps": 510, "sam_steps": 60, "n_train": 110, "width": 20},
+    "schedules.batch_size": {"data": 8000, "n_features": 150, "large_batch": 64},
+    "schedules.catch_up": {"n_features": 150, "large_batch": 64},
+    "schedules.digits": {"steps": 525, "width": 20, "large_batch": 32},
+    "schedules.annealing": {"n_features": 110, "batch": 4, "replicas": 2},
     "laboratory.network": {"steps": 40, "width": 40, "n_train": 80, "batch_size": 50, "n_bits": 8, "irrelevant": 5},
 }
 

@@ -224,7 +224,7 @@ def simulate_exact(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[
 
 def best(risks: Array) -> Array:
     """Index of the schedule with the smallest final risk, the first one of several, (R, S) -> (R,)."""
-    return np.where(np.isnan(risks), np.inf, risks).argmin(1)
+    return np.asarray(np.where(np.isnan(risks), np.inf, risks).argmin(1))
 
 
 def judged(risks: Array, name: str) -> dict[str, Array]:

@@ -13,7 +13,6 @@ import torch
 from dyntoolkit.engine.history import Array, Frame, History
 from dyntoolkit.engine.loop import train
 from dyntoolkit.engine.per_run import per_run
-from dyntoolkit.errors import InputError
 from dyntoolkit.experiment import (
     Claim,
     Control,
@@ -28,7 +27,6 @@ from dyntoolkit.experiment import (
     settings,
 )
 from dyntoolkit.figure.panels import (
-    BLUE,
     GREEN,
     GREY,
     ORANGE,
@@ -44,13 +42,13 @@ from dyntoolkit.figure.panels import (
 from dyntoolkit.figure.recorded import recorded
 from dyntoolkit.phenomena.schedules import _regression as regression
 from dyntoolkit.phenomena.schedules._regression import Samples, excess_risk, initial_errors, problem
+from dyntoolkit.phenomena.schedules._switch import COLORS, SCHEDULES, check_batches, weights, window
 from dyntoolkit.phenomena.schedules._theory import Moments, Update
 
 Tensor = torch.Tensor
 
 # ---- Settings and presets ----
 
-SCHEDULES = ("small", "large", "switched")
 HARD, EASY = 0.2, 1.0  # sources
 
 
@@ -68,11 +66,7 @@ class Config(regression.Config):
 
     def check(self) -> None:
         """The large batch is larger."""
-        if self.large_batch < 2 * self.small_batch:
-            raise InputError(
-                f"large_batch must be at least 2 small_batch = {2 * self.small_batch}, got {self.large_batch}.",
-                "large_batch",
-            )
+        check_batches(self.small_batch, self.large_batch)
 
     @property
     def switch_step(self) -> int:
@@ -117,16 +111,9 @@ class Batch(NamedTuple):
 
 def make_batches(configs: Sequence[Config], samples: Samples) -> Callable[[int, int], Batch]:
     """The batches of steps k0..k1-1: the small batch is the first part of the large one."""
-    b, B = configs[0].small_batch, configs[0].large_batch
-    large = torch.full((B,), 1 / B, dtype=torch.float32)
-    small = (torch.arange(B, dtype=torch.int64) < b).float() / b  # (B,)
-    switch = torch.tensor([c.switch_step for c in configs], dtype=torch.int64)  # (R,)
 
     def batches(k0: int, k1: int) -> Batch:
-        switched = torch.arange(k0, k1, dtype=torch.int64)[:, None, None] >= switch[:, None]  # (K, R, 1)
-        third = torch.where(switched, large, small)  # (K, R, B)
-        weight = torch.stack([small.expand_as(third), large.expand_as(third), third], 2)  # (K, R, 3, B)
-        return Batch(*samples.draw(k1 - k0, B), weight)
+        return Batch(*samples.draw(k1 - k0, configs[0].large_batch), weights(configs, k0, k1))
 
     return batches
 
@@ -198,27 +185,18 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
 # ---- What is measured, claims ----
 
 
-def window(history: History, name: str, first: Array, last: Array) -> Array:
-    """Mean of a risk over the frames in (first, last], steps (R,) of each run: (R, 3), NaN without such frames."""
-    steps = history.at(name)[:, None]  # (T, 1)
-    inside = (steps > first) & (steps <= last)  # (T, R)
-    count = inside.sum(0)[:, None]  # (R, 1)
-    total = np.where(inside[:, :, None], history[name], 0).sum(0)  # (R, 3)
-    return np.where(count, total / np.maximum(count, 1), np.nan)
-
-
 def excesses(history: History, name: str) -> dict[str, Array]:
     """before, after300, end, never of a risk, (R,) each: by how much one schedule lies above the large batch.
 
     before: small/large - 1 in the last N/10 steps before the switch; after300: switched/large - 1 from 200 to 300 steps
     after it; end and never: switched/large - 1 and small/large - 1 in the last tenth.
     """
-    N = history.config.steps
+    steps, risks, N = history.at(name), history[name], history.config.steps
     K = np.array([c.switch_step for c in history.configs])
     after = np.where(K + 300 <= N, K, N)  # beyond the end there are no frames
-    small, large, _ = window(history, name, K - N / 10, K).T
-    _, large_after, switched_after = window(history, name, after + 200, after + 300).T
-    small_end, large_end, switched_end = window(history, name, np.full(len(K), 0.9 * N), np.full(len(K), N)).T
+    small, large, _ = window(steps, risks, K - N / 10, K).T
+    _, large_after, switched_after = window(steps, risks, after + 200, after + 300).T
+    small_end, large_end, switched_end = window(steps, risks, np.full(len(K), 0.9 * N), np.full(len(K), N)).T
     return {
         "before": small / large - 1,
         "after300": switched_after / large_after - 1,
@@ -318,7 +296,6 @@ CLAIMS = (
 
 # ---- Figure ----
 
-COLORS = (ORANGE, BLUE, GREEN)  # small, large, switched
 SINCE = Axis("steps since the switch", log=True)
 
 
