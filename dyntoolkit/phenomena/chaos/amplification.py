@@ -366,5 +366,6 @@ EXPERIMENT = Experiment(
     metrics=metrics,
     claims=CLAIMS,
     panels=panels,
+    network=lambda history: network(history.config),
     predictions={"amp_first": saturation},
 )

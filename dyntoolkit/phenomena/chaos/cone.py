@@ -27,6 +27,7 @@ from dyntoolkit.figure.panels import (
     Heat,
     Level,
     Line,
+    Mark,
     Panel,
     median_line,
     medians,
@@ -126,12 +127,12 @@ def distances(history: History) -> Array:
 
 def angles(distance: Array) -> Array:
     """arccos(1 - S), in radians."""
-    return kernel_angle(torch.from_numpy(distance)).numpy()
+    return np.asarray(kernel_angle(torch.from_numpy(distance)))
 
 
 def speeds(S: Array) -> Array:
     """The angle from each kernel to the next, (R, 30) radians; S (R, 31, 31)."""
-    return np.diagonal(angles(S), offset=1, axis1=1, axis2=2)
+    return np.asarray(angles(S)[:, range(LAST), range(1, KERNELS)])
 
 
 def metrics(history: History) -> dict[str, Array]:
@@ -231,7 +232,7 @@ def _from(S: Array, steps: Array) -> list[Line]:
     return lines
 
 
-def _ways(history: History) -> list[Bars]:
+def _ways(history: History) -> list[Mark]:
     """The walked and the gained angle in each part, medians over the runs."""
     found = metrics(history)
     names = {"early": "first third", "cone": "last two thirds", "late": "last third"}
@@ -255,4 +256,5 @@ EXPERIMENT = Experiment(
     metrics=metrics,
     claims=CLAIMS,
     panels=panels,
+    network=lambda history: network(history.config),
 )

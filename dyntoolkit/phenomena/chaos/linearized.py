@@ -29,7 +29,7 @@ from dyntoolkit.experiment import (
     number,
 )
 from dyntoolkit.figure.family import sequential
-from dyntoolkit.figure.panels import MEASURED, RED, TEST, Axis, Level, Line, Panel, median_line, medians
+from dyntoolkit.figure.panels import MEASURED, RED, TEST, Axis, Level, Line, Mark, Panel, median_line, medians
 from dyntoolkit.figure.recorded import recorded
 from dyntoolkit.laboratory.losses import cross_entropy
 from dyntoolkit.laboratory.problem import Problem
@@ -317,11 +317,11 @@ def _by_start(label: str, values: Array, color: str) -> Line:
     return median_line(label, at, values.T, color, markers="both")
 
 
-def _courses(history: History, name: str) -> list[Line]:
+def _courses(history: History, name: str) -> list[Mark]:
     """Full training, and each copy from its t0 on, dark for the first one; the median of several runs."""
     steps, values = recorded(history, name)  # (T,), (T, R, 6)
     courses = medians(values.swapaxes(1, 2)) if len(values) else np.empty((0, 1 + len(STARTS)))  # (T, 6)
-    lines = [
+    lines: list[Mark] = [
         Line(f"linearized at {t0}", steps, courses[:, 1 + k], color, width=1.6)
         for k, (t0, color) in enumerate(zip(STARTS, sequential(len(STARTS)), strict=True))
     ]
@@ -342,6 +342,7 @@ EXPERIMENT = Experiment(
     metrics=metrics,
     claims=CLAIMS,
     panels=panels,
+    network=lambda history: network(history.config),
     predictions={
         **{f"gap_{t0}": lambda config: exact(0.0, config) for t0 in STARTS},
         **{f"ratio_{t0}": lambda config: exact(1.0, config) for t0 in STARTS},

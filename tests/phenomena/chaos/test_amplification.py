@@ -48,7 +48,7 @@ def test_copies_are_those_of_torch_kicked_at_their_steps():
     other = TINY.replace(decay="cosine")
     own = other.replace(lr=0.05, momentum=0.8, label_noise=0.3, init_scale=0.7, eps=5e-3)
     history, frames = EXPERIMENT.start([other, own], [1, 9])
-    with closing(frames):
+    with asking(Asked("eager")), closing(frames):
         for frame in takewhile(lambda frame: frame.step <= 40, frames):
             history.append(frame)
     problem = _training.draw([own], [9])
