@@ -103,6 +103,7 @@ IN_PROSE = {
     "apt install chromium",
     "dyntoolkit list",
     "dyntoolkit show sweep",
+    "dyntoolkit show sweep --print",
     "dyntoolkit warm",
     "dyntoolkit run my_file.py",
     'pip install "dyntoolkit[dask]"',
@@ -309,7 +310,7 @@ def test_a_sweep_and_what_python_finds_in_it(checkout: Path) -> None:
     found = shell(f"{sys.executable} example.py", checkout)
     assert "(noise_std: 4, lr: 2)" in found
     assert sorted((checkout / "sweep" / "batches").iterdir()) == files  # it is the very same sweep
-    assert shell(".venv/bin/dyntoolkit show sweep", checkout) == printed
+    assert shell(".venv/bin/dyntoolkit show sweep --print", checkout) == printed
 
 
 @pytest.mark.slow

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from dyntoolkit import __version__
 from dyntoolkit.app.outputs import outputs
-from dyntoolkit.app.sweep_command import show_command, sweep_command, sweep_options
+from dyntoolkit.app.show_command import show_command
+from dyntoolkit.app.sweep_command import sweep_command, sweep_options
 from dyntoolkit.errors import InputError, whole_number
 from dyntoolkit.whole_file import write_whole
 
@@ -113,22 +114,14 @@ def parser() -> Parser:
     sweep_options(sweep)
     sweep.set_defaults(command=lambda options: sweep_command(options, dict(map(_assignment, options.set))))
 
-    show = commands.add_parser("show", help="the metrics of a sweep", allow_abbrev=False)
+    show = commands.add_parser("show", help="a sweep as tables, and in a browser", allow_abbrev=False)
     show.add_argument("folder", metavar="DIR", help="its directory, the --out of `sweep`")
-    show.set_defaults(command=show_command)
+    show.add_argument("--print", action="store_true", help="print the tables, and no more")
+    _server_options(show)
+    show.set_defaults(command=lambda options: show_command(options, partial(serve_command, options)))
 
     serve = commands.add_parser("serve", help="the gallery as dashboards in a browser", allow_abbrev=False)
-    serve.add_argument("--port", type=_port, default=8866, help="default 8866")
-    serve.add_argument("--host", default="127.0.0.1", help="default 127.0.0.1: this machine only")
-    serve.add_argument("--no-browser", action="store_true", help="do not open a browser")
-    serve.add_argument("--token", help="what a visitor must know; made up if the host is not this machine")
-    serve.add_argument(
-        "--max-sessions", metavar="N", type=_sessions, help="pages live at once; others wait for a place"
-    )
-    serve.add_argument("--base-url", metavar="PATH", default="/", help="path below which it answers, such as /dyn/")
-    serve.add_argument("--allow-host", metavar="NAME", action="append", help="a name of this server, behind a proxy")
-    serve.add_argument("--frame-ancestors", metavar="URL", action="append", help="a page that may embed it")
-    serve.add_argument("--trust-proxy", action="store_true", help="believe the proxy's X-Forwarded-For and -Proto")
+    _server_options(serve)
     serve.set_defaults(command=serve_command)
 
     warm = commands.add_parser(
@@ -141,6 +134,21 @@ def parser() -> Parser:
     lab.add_argument("--no-browser", action="store_true", help="do not open a browser")
     lab.set_defaults(command=lab_command)
     return top
+
+
+def _server_options(serve: argparse.ArgumentParser) -> None:
+    """Where a server of dashboards is, and who reaches it."""
+    serve.add_argument("--port", type=_port, default=8866, help="default 8866")
+    serve.add_argument("--host", default="127.0.0.1", help="default 127.0.0.1: this machine only")
+    serve.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    serve.add_argument("--token", help="what a visitor must know; made up if the host is not this machine")
+    serve.add_argument(
+        "--max-sessions", metavar="N", type=_sessions, help="pages live at once; others wait for a place"
+    )
+    serve.add_argument("--base-url", metavar="PATH", default="/", help="path below which it answers, such as /dyn/")
+    serve.add_argument("--allow-host", metavar="NAME", action="append", help="a name of this server, behind a proxy")
+    serve.add_argument("--frame-ancestors", metavar="URL", action="append", help="a page that may embed it")
+    serve.add_argument("--trust-proxy", action="store_true", help="believe the proxy's X-Forwarded-For and -Proto")
 
 
 def _run_options(run: argparse.ArgumentParser) -> None:
@@ -198,8 +206,8 @@ def list_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def serve_command(options: argparse.Namespace) -> int:
-    """`dyntoolkit serve`."""
+def serve_command(options: argparse.Namespace, page: Path | None = None) -> int:
+    """`dyntoolkit serve`. page: a notebook to show in place of the gallery and all others."""
     from dyntoolkit.app.door import Door
     from dyntoolkit.app.preparation import prepare
 
@@ -213,7 +221,7 @@ def serve_command(options: argparse.Namespace) -> int:
     prepare(options.host, options.port)
     from dyntoolkit.app.serve import serve
 
-    return serve(options.port, options.host, not options.no_browser, options.token, door)
+    return serve(options.port, options.host, not options.no_browser, options.token, door, page)
 
 
 def warm_command(options: argparse.Namespace) -> int:

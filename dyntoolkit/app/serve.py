@@ -26,7 +26,7 @@ from voila.tornado.handler import TornadoVoilaHandler
 from dyntoolkit.app import assets
 from dyntoolkit.app.door import Door
 from dyntoolkit.app.first_view import first_view
-from dyntoolkit.app.gallery import CARDS, HANDS, PACKAGE, notebooks
+from dyntoolkit.app.gallery import CARDS, HANDS, INDEX, PACKAGE, notebooks
 from dyntoolkit.app.handlers import Elsewhere
 from dyntoolkit.app.page_kernels import PageKernels
 from dyntoolkit.app.pages import Page, Place
@@ -37,7 +37,6 @@ from dyntoolkit.whole_file import write_whole
 
 WIDGETS = ["@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8", "anywidget"]
 SHARE = PACKAGE / "app" / "share"
-GALLERY = "voila/render/index.ipynb"
 SHORT = 40  # bytes of a folder's name, after which there is room for that of a socket
 PATIENCE = 120  # seconds that a connection may be silent
 MOST = 2**20  # bytes of a request or a message: a browser sends settings, and files of data in parts of half of it
@@ -46,9 +45,10 @@ ABROAD = {"samesite": "None", "secure": True}  # of cookies that a browser also 
 LOGS = ("tornado.access", "tornado.application", "tornado.general")
 
 
-def serve(port: int, host: str, browser: bool, token: str | None, door: Door) -> int:
+def serve(port: int, host: str, browser: bool, token: str | None, door: Door, page: Path | None = None) -> int:
     """Serve the notebooks as dashboards until Ctrl-C; the address `/` is the gallery. Returns 0.
 
+    page: a notebook elsewhere that is served in their place, at that address.
     A visitor needs the token if one is given, or (made up and printed) as soon as the host is not this machine alone.
     To be called after `prepare`, before this module is imported.
     """
@@ -59,7 +59,9 @@ def serve(port: int, host: str, browser: bool, token: str | None, door: Door) ->
     config = settings()
     config.VoilaConfiguration.page_config_hook = _from_assets
     config.KernelManager.transport = _transport()
-    app = Dashboards.instance(config=config, ip=host, port=port, token=token or None, show=browser, door=door)
+    app = Dashboards.instance(
+        config=config, ip=host, port=port, token=token or None, show=browser, door=door, page=page
+    )
     app.initialize([])
     app.start()
     return 0
@@ -164,12 +166,12 @@ def _without_hands(handler: Any, *, notebook: Any, **_: Any) -> Any:
 
 
 class Dashboards(Voila):  # type: ignore[misc]  # Voila ships no types
-    """Voila on the notebooks folder. show: open it in a browser. door: how others reach it."""
+    """Voila on the notebooks folder, or on that of a `page`. show: open it in a browser. door: how others reach it."""
 
-    def __init__(self, *, show: bool, door: Door, **traits: Any) -> None:
-        folder = str(notebooks())
+    def __init__(self, *, show: bool, door: Door, page: Path | None, **traits: Any) -> None:
+        self.first = f"voila/render/{page.name if page else INDEX}"
         super().__init__(
-            root_dir=folder,
+            root_dir=str(page.parent if page else notebooks()),
             config_file_paths=[],
             port_retries=0,
             log_level=logging.ERROR,
@@ -206,7 +208,7 @@ class Dashboards(Voila):  # type: ignore[misc]  # Voila ships no types
 
     def init_handlers(self) -> Any:
         """Voila's pages, with the gallery in place of the list of files, and with a line of those who wait."""
-        gallery = {"url": self.base_url + GALLERY, "permanent": False}
+        gallery = {"url": self.base_url + self.first, "permanent": False}
         without_slash = {"url": self.base_url + "voila/render/{0}", "permanent": False}
         paths = {"static": self.static_paths, "labextensions": self.labextensions_path}
         places = Places(self.max_sessions, self.kernel_manager.list_kernel_ids)

@@ -1,4 +1,4 @@
-"""`dyntoolkit sweep` and `dyntoolkit show`."""
+"""`dyntoolkit sweep`."""
 
 import argparse
 import sys
@@ -45,7 +45,7 @@ def sweep_command(options: argparse.Namespace, settings: dict[str, str]) -> int:
     """`dyntoolkit sweep`: train in batches, keep, print. settings: of --set."""
     from tqdm import tqdm
 
-    from dyntoolkit.app.sweep_table import sweep_heading, sweep_table
+    from dyntoolkit.app.sweep_table import sweep_text
     from dyntoolkit.catalog.parcel import pack
     from dyntoolkit.catalog.sweep import MEMORY, Sweep
 
@@ -72,22 +72,10 @@ def sweep_command(options: argparse.Namespace, settings: dict[str, str]) -> int:
         print(f"dyntoolkit: {'; '.join([words, *getattr(end, '__notes__', ())])}", file=sys.stderr)
         return STOPPED if stopped else FAILED
     runs = sweep.found(options.metric)
-    print(sweep_heading(runs))
-    print(sweep_table(runs))
+    print(sweep_text(runs))
     if failures := sweep.failures():
         print(f"dyntoolkit: {failures}", file=sys.stderr)
     return FAILED if failures else 0
-
-
-def show_command(options: argparse.Namespace) -> int:
-    """`dyntoolkit show`: the metrics of a sweep, finished or not."""
-    from dyntoolkit.app.sweep_table import sweep_heading, sweep_table
-    from dyntoolkit.catalog.open_sweep import open_sweep
-
-    runs = open_sweep(options.folder)
-    print(sweep_heading(runs))
-    print(sweep_table(runs))
-    return 0
 
 
 def _grid(texts: Sequence[str], config: Any) -> dict[str, list[Any]]:

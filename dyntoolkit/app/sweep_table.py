@@ -1,23 +1,19 @@
 """What a sweep has found, as tables for a terminal."""
 
 import itertools
-import json
 
 import xarray as xr
 
 from dyntoolkit.app.printout import WIDTH
-from dyntoolkit.experiment.words import number_words, numbers_words, seeds_words
+from dyntoolkit.catalog.sweep_words import sweep_words
+from dyntoolkit.experiment.words import number_words, numbers_words
 
 GAP = "  "
 
 
-def sweep_heading(runs: xr.Dataset) -> str:
-    """What was swept, how much of it is there, and what failed."""
-    trained, diverged = int(runs["trained"].sum()), int(runs["diverged_at"].notnull().sum())
-    line = f"{runs.attrs['experiment']}, {trained} of {runs['trained'].size} runs"
-    lines = [f"{line}, {seeds_words(runs['seed'].values.tolist())}" + (f", {diverged} diverged" if diverged else "")]
-    lines += [f"failed: {error}" for error in dict.fromkeys(json.loads(runs.attrs["failed"]))]
-    return "\n".join(lines)
+def sweep_text(runs: xr.Dataset) -> str:
+    """What a sweep has found, with what is missing above it."""
+    return "\n".join([*sweep_words(runs), sweep_table(runs)])
 
 
 def sweep_table(runs: xr.Dataset) -> str:

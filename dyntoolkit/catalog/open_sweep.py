@@ -74,13 +74,15 @@ def open_sweep(folder: str | Path) -> xr.Dataset:
     dataset = xr.Dataset(variables, {**coords, "metric": np.array(names, dtype=str), "step": steps})
     for name, axis in manifest["grid"].items():
         dataset[name].attrs.update({"long_name": axis["label"], "units": axis["unit"]})
+    failed = store.failed().values()
     dataset.attrs = {
         "experiment": manifest["experiment"],
         "config": json.dumps(manifest["config"]),
         "engine": ", ".join(sorted({part.engine for part in parts})),
         "versions": json.dumps(manifest["versions"]),
         "source": manifest["source"],
-        "failed": json.dumps([each["error"] for each in store.failed().values()]),
+        "failed": json.dumps([each["error"] for each in failed]),
+        "failed_runs": sum(len(each["cells"]) for each in failed),
     }
     return dataset if manifest["curves"] else dataset.drop_vars("step")
 

@@ -61,6 +61,10 @@ class SweepStore:
             raise InputError(f"there is no sweep in {self.folder}.", "out") from None
         except ValueError:
             raise InputError(f"{self.folder / MANIFEST} is damaged: it is no JSON document.", "out") from None
+        except OSError as error:
+            raise InputError(f"{self.folder / MANIFEST} cannot be read: {error.strerror}.", "out") from None
+        if not _is_manifest(found):
+            raise InputError(f"{self.folder / MANIFEST} is damaged, or of something else: no sweep.", "out")
         return found
 
     def measure(self, **measured: float) -> None:
@@ -81,7 +85,13 @@ class SweepStore:
     def failed(self) -> dict[int, dict[str, Any]]:
         """Each failed batch: the `cells` of its runs and its `error`."""
         found = {int(path.name[:6]): path for path in sorted(self._batches.glob(f"*{FAILED}"))}
-        return {number: json.loads(path.read_bytes()) for number, path in found.items() if not self._is_there(number)}
+        try:
+            return {
+                number: json.loads(path.read_bytes()) for number, path in found.items() if not self._is_there(number)
+            }
+        except ValueError:
+            cure = "delete its failed batches, and the same sweep trains them again"
+            raise InputError(f"{self._batches} is damaged: {cure}.", "out") from None
 
     def keep(self, number: int, content: bytes) -> None:
         """Put a finished batch on the disk."""
@@ -131,6 +141,15 @@ class SweepStore:
     def _write_manifest(self, manifest: Mapping[str, Any]) -> None:
         with self._writing():
             write_whole(self.folder / MANIFEST, json.dumps(manifest, indent=1).encode(), durable=True)
+
+
+def _is_manifest(found: Any) -> bool:
+    """Whether a document has the form of ours."""
+    if not isinstance(found, dict) or not {*SAME, "source"} <= found.keys() or not isinstance(found["grid"], dict):
+        return False
+    axes = found["grid"].values()
+    lists = [found["seeds"], *(axis.get("values") for axis in axes if isinstance(axis, dict))]
+    return len(lists) == 1 + len(axes) and all(isinstance(values, list) and values for values in lists)
 
 
 def _differing(key: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> str:

@@ -1,6 +1,8 @@
 """What a sweep has found, to look through: a metric or a recorded curve over the fields of its grid."""
 
+import json
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +11,14 @@ import numpy as np
 from IPython.display import Image, display
 
 from dyntoolkit.catalog.open_sweep import open_sweep
+from dyntoolkit.catalog.registry import find
+from dyntoolkit.catalog.sweep_words import sweep_words
 from dyntoolkit.dashboard import headless
 from dyntoolkit.dashboard.board import Board
+from dyntoolkit.dashboard.theory import border_lines, theory_lines
+from dyntoolkit.errors import InputError
+from dyntoolkit.experiment import Experiment
+from dyntoolkit.experiment.config import Config
 from dyntoolkit.figure.family import family
 from dyntoolkit.figure.panels import MEASURED, Axis, Bars, Heat, Panel, median_line, medians
 from dyntoolkit.figure.recorded import is_logarithmic
@@ -19,18 +27,21 @@ from dyntoolkit.figure.still import still_png
 if TYPE_CHECKING:
     import xarray as xr
 
+Theory = tuple[Experiment, Config]  # what was swept, and the settings of all fields that a figure does not vary
 NOTHING = "–"  # for a figure over one field
+EMPTY = Panel("A sweep", Axis(""), Axis(""), note="No run is trained yet.")
 
 
 class SweepView:
     """A figure of a sweep's runs, with lists to choose what it shows over which fields, and the values of the others.
 
-    box: the widget.
+    experiment: what was swept, for its theory; None where it is not known. box: the widget. words: what is missing.
     """
 
-    def __init__(self, runs: "xr.Dataset") -> None:
-        self.runs = runs
+    def __init__(self, runs: "xr.Dataset", experiment: Experiment | None) -> None:
         fields = fields_of(runs)
+        runs = self.runs = runs.sortby([field for field in fields if is_number(runs, field)])
+        self.experiment = experiment
         self.board = Board(f"{runs.attrs['experiment']}: a sweep over {', '.join(fields)}")
         self.show = widgets.Dropdown(options=[*runs["metric"].values.tolist(), *curves_of(runs)], description="Show")
         self.across = widgets.Dropdown(options=fields, description="Across")
@@ -45,7 +56,9 @@ class SweepView:
         chosen = [self.show, self.across, self.up, *self.at.values()]
         for widget in chosen:
             widget.observe(lambda _: self.draw(), "value")
-        self.box = widgets.VBox([widgets.Box(chosen, layout={"flex_flow": "row wrap"}), self.board])
+        lines = sweep_words(runs) if "trained" in runs else []
+        self.words = widgets.HTML("<br>".join(map(escape, lines))).add_class("dyn-sweep-words")
+        self.box = widgets.VBox([self.words, widgets.Box(chosen, layout={"flex_flow": "row wrap"}), self.board])
         self.draw()
 
     def draw(self) -> None:
@@ -58,15 +71,19 @@ class SweepView:
 
     def panels(self) -> list[Panel]:
         """The figure of what is chosen."""
+        if self.show.value is None:
+            return [EMPTY]
         at = {field: widget.value for field, widget in self.at.items()}
         up = "" if self.up.value in (NOTHING, self.across.value) else self.up.value
-        return sweep_panels(self.runs, self.show.value, self.across.value, up, at)
+        theory = _theory(self.runs, self.experiment, at)
+        return sweep_panels(self.runs, self.show.value, self.across.value, up, at, theory)
 
 
-def show_sweep(runs: "xr.Dataset | str | Path") -> SweepView:
+def show_sweep(runs: "xr.Dataset | str | Path", experiment: Experiment | None = None) -> SweepView:
     """Look through a sweep in a notebook: metrics as curves or maps over the fields of its grid, curves as families.
 
-    runs: what `sweep`, `open_sweep` or `run` returned, or the directory of a sweep. Without a front end: one picture.
+    runs: what `sweep`, `open_sweep` or `run` returned, or the directory of a sweep. experiment: what was swept, for
+    what its theory says (default: the known one of that name, if there is one). Without a front end: one picture.
     Raises InputError where there is no sweep.
 
     >>> show_sweep("nowhere")
@@ -74,7 +91,8 @@ def show_sweep(runs: "xr.Dataset | str | Path") -> SweepView:
     ...
     dyntoolkit.errors.InputError: there is no sweep in nowhere.
     """
-    view = SweepView(open_sweep(runs) if isinstance(runs, str | Path) else runs)
+    found = open_sweep(runs) if isinstance(runs, str | Path) else runs
+    view = SweepView(found, experiment or _known(found.attrs["experiment"]))
     if headless.is_headless():
         display(Image(still_png(view.panels()), format="png"))  # type: ignore[no-untyped-call]
     else:
@@ -93,10 +111,17 @@ def curves_of(runs: "xr.Dataset") -> list[str]:
     return [str(name) for name, array in runs.data_vars.items() if set(array.dims) == wanted]
 
 
-def sweep_panels(runs: "xr.Dataset", show: str, across: str, up: str, at: Mapping[str, int]) -> list[Panel]:
+def is_number(runs: "xr.Dataset", field: str) -> bool:
+    """Whether the values of a field are numbers, and neither words nor switches."""
+    return runs[field].dtype.kind in "iuf"
+
+
+def sweep_panels(
+    runs: "xr.Dataset", show: str, across: str, up: str, at: Mapping[str, int], theory: Theory | None = None
+) -> list[Panel]:
     """A curve of the runs as a family over the field `across`; or a metric over it, or over it and `up` as a map.
 
-    at: for the other fields, which of their values.
+    at: for the other fields, which of their values. theory: whose predictions and borders are shown.
     """
     is_curve = show in curves_of(runs)
     free = {across} if is_curve or not up else {across, up}
@@ -115,13 +140,18 @@ def sweep_panels(runs: "xr.Dataset", show: str, across: str, up: str, at: Mappin
     if up:
         z = medians(array.transpose(up, across, "seed").values)
         y = [value_words(value) for value in runs[up].values]
-        return [Panel(show, Axis(label), Axis(_label(runs, up)), [Heat(show, names, y, z)])]
+        numbers = is_number(runs, across) and is_number(runs, up)
+        borders = (
+            border_lines(*theory, across, up, values.tolist(), runs[up].values.tolist()) if theory and numbers else []
+        )
+        return [Panel(show, Axis(label), Axis(_label(runs, up)), [Heat(show, names, y, z), *borders])]
     found = array.transpose(across, "seed").values.astype(np.float64)
     y_axis = Axis(show, log=is_logarithmic(found))
-    if values.dtype.kind not in "iuf":
+    if not is_number(runs, across):
         return [Panel(show, Axis(label), y_axis, [Bars("median", names, medians(found), MEASURED)])]
     line = median_line("median over the seeds", values.astype(np.float64), found, MEASURED, markers="both")
-    return [Panel(show, Axis(label, log=is_logarithmic(values.astype(np.float64))), y_axis, [line])]
+    dashed = theory_lines(*theory, across, values.tolist(), show) if theory else []
+    return [Panel(show, Axis(label, log=is_logarithmic(values.astype(np.float64))), y_axis, [line, *dashed])]
 
 
 def value_words(value: Any) -> str:
@@ -132,6 +162,25 @@ def value_words(value: Any) -> str:
 def _curve(name: str, axis: Axis, steps: Any, values: Any) -> list[Panel]:
     known = np.isfinite(values).any(axis=1)
     return [Panel(name, Axis("step"), axis, [median_line(name, steps[known], values[known], MEASURED)])]
+
+
+def _known(name: str) -> Experiment | None:
+    """The experiment of that name; None for one that is not known here."""
+    try:
+        return find(name)
+    except InputError:
+        return None
+
+
+def _theory(runs: "xr.Dataset", experiment: Experiment | None, at: Mapping[str, int]) -> Theory | None:
+    """An experiment at these values of the grid; None where there is none, or it has other fields by now."""
+    if experiment is None:
+        return None
+    chosen = {field: runs[field].values[k].item() for field, k in at.items()}
+    try:
+        return experiment, experiment.config().replace(**json.loads(runs.attrs["config"]), **chosen)
+    except InputError:
+        return None
 
 
 def _label(runs: "xr.Dataset", field: str) -> str:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import xarray as xr
 
-from dyntoolkit.app.sweep_table import sweep_heading, sweep_table
+from dyntoolkit.app.sweep_table import sweep_table
 
 
 def found(metrics, *, trained=True):
@@ -20,7 +20,7 @@ def found(metrics, *, trained=True):
             "trained": (dims, np.array([[True, True], [True, trained]])),
         },
         {"lr": [0.1, 0.2], "seed": [0, 1], "metric": names},
-        {"experiment": "tiny", "failed": json.dumps(["why", "why", "because"])},
+        {"experiment": "tiny", "failed": json.dumps([]), "failed_runs": 0},
     )
 
 
@@ -37,11 +37,3 @@ def test_runs_that_are_not_there_are_no_numbers():
     assert sweep_table(found(1)).splitlines()[2].split() == ["0.2", "2.5", "[2,", "3]"]
     assert sweep_table(found(1, trained=False)).splitlines()[2].split() == ["0.2", "2"]
     assert sweep_table(found(0)).splitlines() == ["lr", "0.1", "0.2"]
-
-
-def test_the_heading_says_what_is_there_and_each_error_once():
-    assert sweep_heading(found(1, trained=False)).splitlines() == [
-        "tiny, 3 of 4 runs, seeds 0 to 1",
-        "failed: why",
-        "failed: because",
-    ]

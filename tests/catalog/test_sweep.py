@@ -361,6 +361,25 @@ def test_a_damaged_manifest_and_no_sweep_at_all(tmp_path):
         sweep(TINY, {"lr": [0.1]}, out=tmp_path, executor=Here())
 
 
+@pytest.mark.parametrize(
+    "change", [{"grid": []}, {"grid": {"lr": 3}}, {"grid": {"lr": {}}}, {"seeds": 3}, {"seeds": []}]
+)
+def test_a_manifest_of_something_else_is_said_to_be(tmp_path, change):
+    sweep(TINY, {"lr": [0.1]}, out=tmp_path, executor=Here())
+    path = tmp_path / "sweep.json"
+    for other in ([], {}, {**json.loads(path.read_bytes()), **change}):
+        path.write_text(json.dumps(other))
+        with pytest.raises(InputError, match=r"sweep.json is damaged, or of something else: no sweep\."):
+            open_sweep(tmp_path)
+
+
+def test_a_damaged_note_on_a_failure_is_said_with_the_cure(tmp_path):
+    sweep(TINY, {"lr": [0.1]}, out=tmp_path, executor=Here())
+    (tmp_path / "batches" / "000003.failed.json").write_text("{")
+    with pytest.raises(InputError, match="is damaged: delete its failed batches, and the same sweep trains them"):
+        open_sweep(tmp_path)
+
+
 def test_two_sweeps_do_not_fill_one_directory(tmp_path):
     lock = filelock.FileLock(tmp_path / ".lock", thread_local=False)
     with lock, pytest.raises(InputError, match="another process is sweeping into "):

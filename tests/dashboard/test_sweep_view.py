@@ -1,6 +1,8 @@
 """A sweep looked through in a notebook."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from dyntoolkit.catalog.run import run
 from dyntoolkit.catalog.sweep import sweep
 from dyntoolkit.dashboard.sweep_view import SweepView, curves_of, fields_of, show_sweep, sweep_panels
+from dyntoolkit.experiment.config import number
 from dyntoolkit.figure.family import sequential
 
 GRID = {"lr": [0.01, 0.1, 0.3], "dim": [1, 3], "kind": ["sgd", "sam"]}
@@ -75,7 +78,7 @@ def test_what_is_not_trained_or_measured_is_left_out(runs):
 
 
 def test_one_chooses_from_lists(runs):
-    view = SweepView(runs)
+    view = SweepView(runs, None)
     assert view.show.options == ("norm_end", "ratio", "norm")
     assert [widget.layout.display for widget in view.at.values()] == ["none", "none", "flex"]
     view.show.value = "norm"
@@ -100,3 +103,52 @@ def test_a_directory_is_opened_and_shown(tiny, tmp_path, displayed, monkeypatch)
     monkeypatch.setenv("DYNTOOLKIT_HEADLESS", "1")
     show_sweep(str(tmp_path))
     assert displayed[1].data.startswith(b"\x89PNG")
+
+
+def known(tiny):
+    """The experiment with a theory of its own."""
+    return replace(tiny, predictions={"ratio": lambda c: c.lr + c.dim}, borders={"there": lambda c: c.lr - 0.1})
+
+
+def test_what_theory_says_is_drawn_over_curves_and_maps(runs, tiny, displayed):
+    view = show_sweep(runs, known(tiny))
+    view.show.value, view.across.value, view.up.value = "ratio", "lr", "–"
+    view.at["dim"].value = 1  # the second one, 3
+    _, theory = view.panels()[0].marks
+    np.testing.assert_allclose(theory.y, theory.x + 3)
+    view.up.value = "dim"
+    _, border = view.panels()[0].marks
+    assert border.name == "there"
+    assert np.nanmax(np.abs(border.x - 1)) < 0.05  # the second cell of three
+    view.across.value = "kind"
+    assert len(view.panels()[0].marks) == 1  # words have no order
+    assert len(show_sweep(runs).panels()[0].marks) == 1  # an experiment that is not known
+
+
+def test_theory_of_settings_that_are_no_more_is_left_out(runs, tiny, displayed):
+    class Other(tiny.config):
+        lr: float = number(5.0, 4.0, 6.0)
+
+    view = show_sweep(runs, replace(known(tiny), config=Other))
+    assert len(view.panels()[0].marks) == 1
+
+
+def test_values_ascend_however_the_grid_lists_them(tiny, displayed):
+    view = show_sweep(run(tiny, lr=[0.3, 0.01, 0.1], kind=["sgd", "sam"], steps=50))
+    assert view.panels()[0].marks[0].x == ["0.01", "0.1", "0.3"]
+    view.up.value = "–"
+    assert view.panels()[0].marks[0].x.tolist() == [0.01, 0.1, 0.3]
+
+
+def test_a_sweep_of_which_nothing_is_there_says_so(tiny, tmp_path, displayed, monkeypatch):
+    def simulate(configs, seeds):
+        raise ValueError("<b>no</b> luck")
+
+    with ThreadPoolExecutor(1) as executor, pytest.warns(RuntimeWarning, match="luck"):
+        sweep(replace(tiny, simulate=simulate), {"lr": [0.1, 0.2]}, out=tmp_path, executor=executor)
+    view = show_sweep(tmp_path)
+    assert "0 of 2 runs, seed 0<br>failed: ValueError: &lt;b&gt;no&lt;/b&gt; luck" in view.words.value
+    assert view.panels()[0].note == "No run is trained yet."
+    monkeypatch.setenv("DYNTOOLKIT_HEADLESS", "1")
+    show_sweep(tmp_path)
+    assert displayed[-1].data.startswith(b"\x89PNG")
