@@ -386,8 +386,8 @@ def _displacement(history: History) -> Panel:
     t = np.arange(SHOWN + 1)
     lines = []
     for rho in (0.0, known["rho"]):
-        line = kick * factor(known["lr"], known["curvature"], rho) ** t[:, None]  # (T, R)
-        lines.append(medians(np.where((line > LEAST) & (line < 1), line, np.nan)))
+        line = medians(kick * factor(known["lr"], known["curvature"], rho) ** t[:, None])  # (T,)
+        lines.append(np.where((line > LEAST) & (line < 1), line, np.nan))
     return Panel(
         "Displacement along the sharpest direction",
         Axis(SWITCH, range=(0, SHOWN)),
@@ -423,18 +423,18 @@ def _loss(history: History) -> Panel:
     )
 
 
-RADII = np.geomspace(0.2, 8, 60)
+RADII = np.linspace(0.2, 8, 40)  # in units of the threshold
 
 
 def _growth(history: History) -> Panel:
     """The growth per step at this radius, and the prediction from lambda_0 for all radii."""
     known = _theory(history)
-    line = np.stack([_predicted(r, known["lr"] * known["curvature"]) for r in RADII])  # (60, R)
+    line = np.stack([_predicted(r, known["lr"] * known["curvature"]) for r in RADII])  # (40, R)
     grown = rates(history["x"])[1] if "x" in history else np.full(len(history.seeds), np.nan)
     relative = np.array([config.rho_relative for config in history.configs])
     return Panel(
         "Growth per step",
-        Axis("ρ / ρ*", log=True, range=(0.2, 8)),
+        Axis("ρ / ρ*", range=(0, 8)),
         Axis("x<sub>t+1</sub> / x<sub>t</sub>"),
         [
             Line("measured", relative, grown, RED, markers="points"),
@@ -473,7 +473,7 @@ def sweep_panels(rows: Rows) -> list[Panel]:
     return [
         Panel(
             "Growth per step by radius",
-            Axis("ρ / ρ*", log=True),
+            Axis("ρ / ρ*"),
             Axis("x<sub>t+1</sub> / x<sub>t</sub>"),
             [
                 sweep_line("measured", runs, "growth", RED),

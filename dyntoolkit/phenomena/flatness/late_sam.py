@@ -410,7 +410,7 @@ def panels(history: History) -> list[Panel]:
     error = Axis("share of wrong answers")
     return [
         Panel("Sharpness", step, sharpness, [*_by_step(history, "sharpness"), *_limits(history)]),
-        Panel("Test error", step, error, _by_step(history, "error")),
+        Panel("Test error", step, error, _by_step(history, "error", start=1)),
         Panel("Sharpness at the end", SHARE, sharpness, _by_switch(history, "sharpness"), _pending(history)),
         Panel("Test error at the end", SHARE, error, _by_switch(history, "error"), _pending(history)),
         _after(history),
@@ -425,9 +425,9 @@ def _pending(history: History) -> str:
     return "" if history.done else "Measured at the end of the run."
 
 
-def _by_step(history: History, name: str) -> list[Mark]:
-    """A curve of each schedule from its switch on."""
-    steps, values = recorded(history, name)
+def _by_step(history: History, name: str, start: int = 0) -> list[Mark]:
+    """A curve of each schedule from its switch on, and from step `start` on."""
+    steps, values = recorded(history, name, start)
     values = values if values.ndim > 2 else np.empty((0, len(history.seeds), len(SCHEDULES)))
     return [median_line(LABELS[of], steps, values[:, :, s], COLORS[of]) for s, of in enumerate(SCHEDULES)]
 
