@@ -160,7 +160,7 @@ def metrics(history: History) -> dict[str, Array]:
 
 
 def _ratio(far: Array, near: Array) -> Array:
-    return np.divide(far, near, out=np.full(len(far), np.nan), where=near > 0)
+    return np.asarray(np.divide(far, near, out=np.full(len(far), np.nan), where=near > 0))
 
 
 WIDE_CONTROL = Control("learning rate 0.1", WIDE)
