@@ -84,6 +84,12 @@ def network(config: Config) -> MLP:
     return MLP((64, config.width, 10), torch.tanh)
 
 
+def initial_theta(configs: Sequence[Config], seeds: Sequence[int]) -> Tensor:
+    """W ~ N(0, init_scale^2/fan_in), biases 0, (R, P)."""
+    net = network(configs[0])
+    return normal_init(net, Stream(seeds, "init"), lecun(net, per_run(configs, "init_scale")))
+
+
 class State(NamedTuple):
     """The weights of the three schedules, (R, 3, P)."""
 
@@ -138,7 +144,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     """
     config, data = configs[0], draw_data(configs[0], seeds)
     net = network(config)
-    theta = normal_init(net, Stream(seeds, "init"), lecun(net, per_run(configs, "init_scale")))  # (R, P)
+    theta = initial_theta(configs, seeds)  # (R, P)
     train_x, train_y, test_x, test_y = (
         part.repeat_interleave(3, dim=0) for part in (data.x, data.y, data.test_x, data.test_y)
     )  # (3R, n, ...)
