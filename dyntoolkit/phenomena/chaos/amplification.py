@@ -44,6 +44,8 @@ Tensor = torch.Tensor
 
 # ---- Settings and presets ----
 
+KICKS = (0, 0.005, 0.015, 0.05, 0.1, 0.2, 0.4, 0.75)  # of all steps
+
 
 class Config(_training.Config):
     """Settings of one training and of its eight perturbed copies."""
@@ -51,6 +53,11 @@ class Config(_training.Config):
     eps: float = number(
         1e-4, 1e-6, 1e-2, label="size of the kick ε", help="relative to all weights", log=True, main=True
     )
+
+    @property
+    def kicks(self) -> list[int]:
+        """The steps t0 at which a copy is made and kicked."""
+        return [round(self.steps * share) for share in KICKS]
 
 
 NOISY = {"label_noise": 0.2}
@@ -70,13 +77,7 @@ PRESETS = {
 
 # Data, network, heavy ball and batches: `chaos._training`
 
-KICKS = (0, 0.005, 0.015, 0.05, 0.1, 0.2, 0.4, 0.75)  # of all steps
 EVERY, SELDOM = 20, 200  # steps between two frames, and between two looks at the test images
-
-
-def kick_steps(steps: int) -> list[int]:
-    """The steps t0 at which the eight copies are made."""
-    return [round(steps * share) for share in KICKS]
 
 
 class Batch(NamedTuple):
@@ -108,8 +109,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     Values: see `measure`.
     """
     config, problem, model = configs[0], _training.draw(configs, seeds), network(configs[0])
-    kicks = kick_steps(config.steps)
-    copies = 1 + len(kicks)  # C
+    copies = 1 + len(config.kicks)  # C
     lr, mu, eps = (per_run(configs, name) for name in ("lr", "momentum", "eps"))  # (R,) each
     runs = torch.arange(len(seeds), dtype=torch.int64)[:, None]  # (R, 1)
     u = Stream(seeds, "kicks").normal(copies, model.parameters)  # (R, C, P)
@@ -127,7 +127,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
         return kick(moved, batch.kicked, eps, u)
 
     drawn = _training.batches(configs, seeds)
-    after = torch.tensor([-1, *kicks], dtype=torch.int64)  # (C,): the training itself is never kicked
+    after = torch.tensor([-1, *config.kicks], dtype=torch.int64)  # (C,): the training itself is never kicked
 
     def batches(k0: int, k1: int) -> Batch:
         kicked = torch.arange(k0 + 1, k1 + 1, dtype=torch.int64)[:, None] == after  # (K, C)
@@ -135,7 +135,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
 
     start = Momentum.start(_training.initial(configs, seeds)[:, None].repeat(1, copies, 1))  # (R, C, P)
     start = kick(start, after == 0, eps, u)
-    record = sorted({*range(0, config.steps, EVERY), config.steps, *kicks})
+    record = sorted({*range(0, config.steps, EVERY), config.steps, *config.kicks})
     return train(start, step, batches, record, lambda k, state: measure(k, state.theta, configs, problem))
 
 
@@ -149,17 +149,17 @@ SATURATED = 0.6  # of |theta|: about how far apart two trainings end at most
 
 
 def measure(k: int, theta: Tensor, configs: Sequence[Config], problem: Problem) -> dict[str, Array]:
-    """What a frame at step k shows of a training and its copies, theta (R, C, P).
+    """What a frame at step k shows of a training and its K copies, theta (R, 1 + K, P).
 
-    amplification: (R, 8) of each copy, NaN before it is made. train_loss: (R,) of the training itself, on all training
-    images. Every 200 steps and at the end test_accuracy (R,), and disagreement (R, 8): the share of test images that a
-    copy puts into another class. At the end barrier (R, 8): how far the training loss rises on the straight way between
+    amplification: (R, K) of each copy, NaN before it is made. train_loss: (R,) of the training itself, on all training
+    images. Every 200 steps and at the end test_accuracy (R,), and disagreement (R, K): the share of test images that a
+    copy puts into another class. At the end barrier (R, K): how far the training loss rises on the straight way between
     a copy and the training itself.
     """
     config, model = configs[0], network(configs[0])
-    trunk, copies = theta[:, 0], theta[:, 1:]  # (R, P), (R, 8, P)
-    made = torch.tensor(kick_steps(config.steps)) <= k  # (8,)
-    grown = amplification(copies, trunk, per_run(configs, "eps"))  # (R, 8)
+    trunk, copies = theta[:, 0], theta[:, 1:]  # (R, P), (R, K, P)
+    made = torch.tensor(config.kicks) <= k  # (K,)
+    grown = amplification(copies, trunk, per_run(configs, "eps"))  # (R, K)
     values = {
         "amplification": torch.where(made, grown, torch.nan),
         "train_loss": cross_entropy(model(trunk, problem.x), problem.y).double(),
@@ -175,12 +175,12 @@ def measure(k: int, theta: Tensor, configs: Sequence[Config], problem: Problem) 
 
 
 def barriers(copies: Tensor, trunk: Tensor, config: Config, problem: Problem) -> Tensor:
-    """Largest of the training loss at 11 points from each copy (R, 8, P) to the trunk (R, P), minus its ends' mean."""
+    """Largest of the training loss at 11 points from each copy (R, K, P) to the trunk (R, P), minus its ends' mean."""
     model, count = network(config), copies.shape[1]
     x, y = of_copies(problem.x, count), of_copies(problem.y, count)
     path = along_segment(
         lambda theta: cross_entropy(model(theta, x), y).double(), copies.flatten(0, 1), of_copies(trunk, count)
-    )  # (R 8, 11)
+    )  # (R K, 11)
     return (path.amax(1) - (path[:, 0] + path[:, -1]) / 2).view(copies.shape[:2])
 
 
@@ -199,8 +199,8 @@ def metrics(history: History) -> dict[str, Array]:
     disagreement_last, barrier_first, barrier_last: see `measure`. t_fit: first of the steps 0, 100, 200, ... with
     training loss below .01. train_loss, test_accuracy: of the training itself, the newest.
     """
-    kicks = kick_steps(history.config.steps)
-    newest = {name: _newest(history, name) for name in ("amplification", "disagreement", "barrier")}  # (R, 8)
+    kicks = history.config.kicks
+    newest = {name: _newest(history, name) for name in ("amplification", "disagreement", "barrier")}  # (R, K)
     amp = np.log10(np.maximum(newest["amplification"], LEAST))
     calm = np.logical_and.accumulate(newest["amplification"][:, ::-1] < CHAOTIC, axis=1)[:, ::-1]  # from t0 on
     never = np.full(len(history.seeds), np.nan)
@@ -221,8 +221,8 @@ def metrics(history: History) -> dict[str, Array]:
 
 
 def _newest(history: History, name: str) -> Array:
-    """The newest values (R, 8) of the copies."""
-    return history.last(name) if name in history else np.full((len(history.seeds), len(KICKS)), np.nan)
+    """The newest values (R, K) of the copies."""
+    return history.last(name) if name in history else np.full((len(history.seeds), len(history.config.kicks)), np.nan)
 
 
 def seen_first_only(found: Metrics, config: object) -> Array:
@@ -323,29 +323,29 @@ def panels(history: History) -> list[Panel]:
     ]
 
 
-def zero_place(steps: int) -> int:
-    """Where the logarithmic axis shows the kick at step 0."""
-    return max(1, round(kick_steps(steps)[1] / 3))
+def zero_place(config: Config) -> int:
+    """Where the logarithmic axis shows the kick at step 0: left of the next one."""
+    return max(1, round(config.kicks[1] / 3))
 
 
 def _kick_axis(config: Config) -> Axis:
-    place = zero_place(config.steps)
+    place = zero_place(config)
     return Axis(f"step of the kick t₀ (0 is drawn at {place})", log=True, range=(0.8 * place, config.steps))
 
 
 def _by_kick(history: History, name: str, label: str, color: str) -> Line:
     """The newest values of the copies, by the step at which they were kicked."""
-    steps = history.config.steps
-    at = np.array([zero_place(steps), *kick_steps(steps)[1:]], dtype=np.float64)
-    values = _newest(history, name)  # (R, 8)
+    config: Config = history.config
+    at = np.array([zero_place(config), *config.kicks[1:]], dtype=np.float64)
+    values = _newest(history, name)  # (R, K)
     return median_line(label, at, np.maximum(values.T, LEAST), color, markers="both")
 
 
 def _courses(history: History) -> list[Line]:
     """A(t0, t) of each kick from t0 on, dark for the first one; the median of several runs."""
-    steps, grown = recorded(history, "amplification")  # (T,), (T, R, 8)
-    kicks = kick_steps(history.config.steps)
-    grown = medians(grown.swapaxes(1, 2)) if len(grown) else np.empty((0, len(kicks)))  # (T, 8)
+    steps, grown = recorded(history, "amplification")  # (T,), (T, R, K)
+    kicks = history.config.kicks
+    grown = medians(grown.swapaxes(1, 2)) if len(grown) else np.empty((0, len(kicks)))  # (T, K)
     return [
         Line(f"t₀ = {t0}", steps, np.maximum(grown[:, k], LEAST), color, width=1.6)
         for k, (t0, color) in enumerate(zip(kicks, sequential(len(kicks)), strict=True))

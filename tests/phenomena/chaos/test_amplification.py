@@ -17,7 +17,7 @@ from dyntoolkit.engine.streams import Stream
 from dyntoolkit.experiment.judging import run_metrics
 from dyntoolkit.figure.panels import Level
 from dyntoolkit.phenomena.chaos import _training, amplification
-from dyntoolkit.phenomena.chaos.amplification import EXPERIMENT, PRESETS, Config, kick_steps
+from dyntoolkit.phenomena.chaos.amplification import EXPERIMENT, PRESETS, Config
 
 TINY = Config(n_train=200, batch=16, hidden=1, width=16, steps=500, eps=1e-2)
 SIZES = (64, 16, 10)
@@ -81,9 +81,9 @@ def tiny():
 
 
 def test_frames_and_shapes(tiny):
-    assert kick_steps(500) == [0, 2, 8, 25, 50, 100, 200, 375]
-    assert kick_steps(2000) == [0, 10, 30, 100, 200, 400, 800, 1500]
-    assert set(range(0, 501, 20)) | set(kick_steps(500)) == set(tiny.at("train_loss").tolist())
+    assert TINY.kicks == [0, 2, 8, 25, 50, 100, 200, 375]
+    assert Config().kicks == [0, 10, 30, 100, 200, 400, 800, 1500]
+    assert set(range(0, 501, 20)) | set(TINY.kicks) == set(tiny.at("train_loss").tolist())
     assert tiny.at("disagreement").tolist() == [0, 200, 400, 500]
     assert tiny.at("barrier").tolist() == [500]
     assert np.isfinite(tiny.last("barrier")).all()
@@ -168,7 +168,7 @@ def test_saturation_is_said_where_chaos_reaches_it():
 def test_the_figure_shows_the_kicks_with_their_bounds_and_the_fit(tiny):
     by_kick, courses, loss, outputs = EXPERIMENT.panels(tiny)
     line = by_kick.marks[0]
-    np.testing.assert_allclose(line.x, [1, *kick_steps(500)[1:]])  # step 0 has a place on the logarithmic axis
+    np.testing.assert_allclose(line.x, [1, *TINY.kicks[1:]])  # step 0 has a place on the logarithmic axis
     np.testing.assert_allclose(line.y, np.median(tiny.last("amplification"), 0))
     np.testing.assert_allclose(line.high, tiny.last("amplification").max(0))
     assert [mark.y for mark in by_kick.marks if isinstance(mark, Level)][:2] == [1, pytest.approx(60)]
@@ -177,7 +177,7 @@ def test_the_figure_shows_the_kicks_with_their_bounds_and_the_fit(tiny):
         assert panel.marks[-1].x == pytest.approx(fitted, nan_ok=True)
     assert fitted > 0
     first = [np.flatnonzero(np.isfinite(mark.y))[0] for mark in courses.marks[:-1]]
-    assert [mark.x[k] for mark, k in zip(courses.marks, first, strict=False)] == kick_steps(500)
+    assert [mark.x[k] for mark, k in zip(courses.marks, first, strict=False)] == TINY.kicks
     np.testing.assert_allclose([mark.y[k] for mark, k in zip(courses.marks, first, strict=False)], 1, rtol=1e-3)
     np.testing.assert_allclose(outputs.marks[0].y, np.median(tiny.last("disagreement"), 0))
 
