@@ -28,7 +28,9 @@ def simulate(configs, seeds):
 
 slow = dt.Control("with small steps", {"lr": 0.05})
 falls = dt.Claim(id="falls", statement="x falls.", metric="x", bound=dt.below(0.1), controls=(slow,))
-view = dt.explore(dt.Experiment("fall", Fall, simulate, claims=(falls,)))
+theory = {"x": lambda c: c.start * (1 - c.lr) ** c.steps}
+border = {"falls": lambda c: theory["x"](c) - 0.1}
+view = dt.explore(dt.Experiment("fall", Fall, simulate, claims=(falls,), predictions=theory, borders=border))
 """
 ROWS = ".dyn-pins tbody tr"
 PLACE = """([plot, selector, number]) => {  // of a mark's middle within its plot
@@ -136,7 +138,9 @@ def test_a_slider_is_spread_and_a_click_on_a_curve_sets_it(fall):
     assert plot.get_attribute("aria-label") == "x. x against step. Shown: 0.1, 0.3, 0.6."
 
     fall.root.get_by_label("Show", exact=True).select_option("x")
-    drawn(fall, ".dyn-compare", 1)
+    drawn(fall, ".dyn-compare", 2)
+    measured, theory = fall.page.evaluate("(plot) => plot.data.map(({ y }) => [y[0], y.at(-1)])", plot.element_handle())
+    assert theory == pytest.approx(measured)
     with fall.run_to_the_end():
         click_into(plot, ".scatterlayer .point", 2)
     assert fall.value("lr") == "0.6"
@@ -153,6 +157,9 @@ def test_a_map_of_two_sliders_fills_in_and_a_click_sets_both(fall):
     )
     values = fall.page.evaluate("(plot) => plot.data[0].z.map((row) => [...row])", plot.element_handle())
     assert {value for row in values for value in row} == {0, 1}
+    dashed = plot.locator(".shapelayer path").last.bounding_box()
+    assert dashed["height"] > 100  # the border of what theory predicts crosses the map
+    assert plot.page.locator(".dyn-compare .dyntoolkit-legend:visible button").all_inner_texts() == ["falls"]
     with fall.run_to_the_end():
         click_into(plot, ".heatmaplayer image", 0)
     middle = fall.page.evaluate("(plot) => [plot.data[0].x[8], plot.data[0].y[8]]", plot.element_handle())
