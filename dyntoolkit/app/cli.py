@@ -1,4 +1,4 @@
-"""The command line: list, run, sweep, show, serve, warm, lab."""
+"""The command line: list, run, rerun, sweep, show, serve, site, warm, lab."""
 
 import argparse
 import errno
@@ -16,8 +16,11 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dyntoolkit import __version__
+from dyntoolkit.app.data_file import with_file
 from dyntoolkit.app.outputs import outputs
+from dyntoolkit.app.rerun_command import rerun_command
 from dyntoolkit.app.show_command import show_command
+from dyntoolkit.app.site_command import site_options
 from dyntoolkit.app.sweep_command import sweep_command, sweep_options
 from dyntoolkit.errors import InputError, whole_number
 from dyntoolkit.whole_file import write_whole
@@ -27,6 +30,7 @@ if TYPE_CHECKING:  # these import torch, which takes a second: only where someth
     from dyntoolkit.experiment import Experiment
     from dyntoolkit.experiment.claims import Claim
     from dyntoolkit.experiment.config import Config
+    from dyntoolkit.experiment.judging import Verdict
 
 CLAIMS_FAIL, BAD_INPUT, NOT_REPORTED, STOPPED = 1, 2, 3, 130
 EXIT_CODES = (
@@ -105,6 +109,24 @@ def parser() -> Parser:
     _run_options(run)
     run.set_defaults(command=run_command)
 
+    rerun = commands.add_parser(
+        "rerun",
+        help="train a run again from a file of it, and compare",
+        epilog="exit codes: 0 every number is the same; 1 some differ; 2 wrong input; 130 stopped by Ctrl-C",
+        allow_abbrev=False,
+    )
+    rerun.add_argument(
+        "run", metavar="FILE", help="what --out or a dashboard has written: data, figure, weights, report"
+    )
+    rerun.add_argument(
+        "--file",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a Python file that defines the experiment, or the file of data that the run stands on",
+    )
+    rerun.set_defaults(command=lambda options: rerun_command(options, _bar))
+
     sweep = commands.add_parser(
         "sweep",
         help="train a grid of settings in batches that survive whatever happens",
@@ -123,6 +145,11 @@ def parser() -> Parser:
     serve = commands.add_parser("serve", help="the gallery as dashboards in a browser", allow_abbrev=False)
     _server_options(serve)
     serve.set_defaults(command=serve_command)
+
+    site = commands.add_parser(
+        "site", help="all notebooks with sliders that move, as files without a server", allow_abbrev=False
+    )
+    site_options(site)
 
     warm = commands.add_parser(
         "warm", help="compile what the default settings train with, so that nobody waits for it", allow_abbrev=False
@@ -175,7 +202,12 @@ def _run_options(run: argparse.ArgumentParser) -> None:
         "--engine", metavar="ENGINE", help="xla, recorded or eager (default: the best that the step allows)"
     )
     run.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu (default) or cuda, a GPU")
-    run.add_argument("--out", metavar="FILE.nc", help="write all curves to this netCDF file")
+    run.add_argument(
+        "--out",
+        metavar="FILE",
+        help="keep the run: what was recorded (.nc, .csv, .json), the figure (.svg, .png, .html), the weights "
+        "(.safetensors), a page to print (.report.html), what to cite (.bib)",
+    )
     run.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
 
@@ -259,7 +291,7 @@ def run_command(options: argparse.Namespace) -> int:
     asked = check_asked(options.engine, options.device)
     experiment = load_one(options.name)
     if options.file is not None:
-        experiment = _with_file(experiment, Path(options.file))
+        experiment = with_file(experiment, Path(options.file))
     config = experiment.configure(options.preset, **dict(map(_assignment, options.set)))
     seeds = _seeds(options)
     claims = select(experiment.claims, options.claims or ["all"])
@@ -269,19 +301,6 @@ def run_command(options: argparse.Namespace) -> int:
         print(f"dyntoolkit: note: {sentence}", file=sys.stderr)
     with asking(asked):
         return _train_and_report(options, experiment, config, seeds, claims)
-
-
-def _with_file(experiment: "Experiment", path: Path) -> "Experiment":
-    """The experiment on that file of data."""
-    from dyntoolkit.experiment.record import check_file_size
-
-    try:
-        if not path.is_dir():  # which has a size, too
-            check_file_size(path.name, path.stat().st_size)
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"--file: {path} cannot be read: {error.strerror}.", "file") from None
-    return experiment.with_file(path.name, content)
 
 
 def _assignment(text: str) -> tuple[str, str]:
@@ -335,17 +354,19 @@ def _train_and_report(
                     raise KeyboardInterrupt
 
             to_the_end(history, frames, partial(watch, experiment.name))
-            failure = _save(history, options.out)
+            failure = _save(experiment, history, options.out)
             if options.claims:
                 label = "runs for the claims, loop {}/" + str(len(plan.stages))
                 trained = [
                     to_the_end(*stage(), partial(watch, label.format(i))) for i, stage in enumerate(plan.stages, 1)
                 ]
                 verdicts = plan.verdicts([history, *trained])
+                if options.out is not None and options.out.lower().endswith(".report.html"):  # now with the controls
+                    failure = _save(experiment, history, options.out, verdicts)
             else:
                 verdicts = judge_history(experiment, history, claims)
     except KeyboardInterrupt:
-        return _stopped(history, options.out)
+        return _stopped(experiment, history, options.out)
     seconds = time.perf_counter() - began
     own = run_metrics(experiment, history)
     if options.json:
@@ -401,9 +422,9 @@ def _bar() -> Iterator[Callable[[str, "Frame"], None]]:
             bar.close()
 
 
-def _stopped(history: "History", out: str | None) -> int:
+def _stopped(experiment: "Experiment", history: "History", out: str | None) -> int:
     """Save what there is after Ctrl-C, and say what became of it."""
-    failure = _save(history, out)
+    failure = _save(experiment, history, out)
     if not history.names():
         kept = "Nothing was computed yet."
     elif failure:
@@ -430,16 +451,23 @@ def _check_out(path: Path) -> None:
             pass
     except OSError as error:
         raise InputError(f"--out: {path} cannot be written: {error.strerror}.", "out") from None
+    from dyntoolkit.dashboard.save import suffix_of
+
+    suffix_of(path.name)
 
 
-def _save(history: "History", out: str | None) -> str:
-    """Write the history as netCDF, if asked and there is any; returns what went wrong, or "" (results go on)."""
+def _save(
+    experiment: "Experiment", history: "History", out: str | None, verdicts: Sequence["Verdict"] | None = None
+) -> str:
+    """Write the history, if asked and there is any; returns what went wrong, or "" (results go on)."""
     if out is None or not history.names():
         return ""
+    from dyntoolkit.dashboard.save import Finished, content
+
     try:
-        # Into memory first: where the disk is full, HDF5 brings the process down.
-        content = history.to_xarray().to_netcdf(engine="h5netcdf")
-        write_whole(Path(out).resolve(), content)
+        write_whole(Path(out).resolve(), content(Finished(experiment, history, verdicts), Path(out).name))
+    except InputError as refusal:
+        return f"--out: {refusal}"
     except (OSError, MemoryError) as error:
         return f"--out: {out} could not be written: {getattr(error, 'strerror', None) or 'out of memory'}."
     return ""

@@ -17,6 +17,7 @@ from IPython.display import HTML
 from PIL import Image
 
 from dyntoolkit.errors import InputError
+from dyntoolkit.notebooks_folder import notebooks
 
 PACKAGE = Path(__file__).parents[1]
 ANY = "experiment.ipynb"  # shows the experiment that its address names
@@ -75,12 +76,6 @@ class Card:
     picture: bytes | None
     group: str = ""
     needs: str = ""
-
-
-def notebooks() -> Path:
-    """The folder of the notebooks: inside an installed package, beside the package in a checkout."""
-    installed = PACKAGE / "notebooks"
-    return installed if installed.is_dir() else PACKAGE.parent / "notebooks"
 
 
 def gallery(folder: Path | str | None = None) -> HTML:

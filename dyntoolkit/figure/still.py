@@ -19,8 +19,23 @@ FRAME = "#BDBDBD"  # of a card's panel
 
 def still_png(panels: Sequence[Panel], title: str = "", *, columns: int = 2, dpi: int = 75) -> bytes:
     """The panels as one PNG, `columns` side by side; drawn by matplotlib, so that no browser is needed."""
-    columns = min(columns, len(panels))
-    rows = -(-len(panels) // columns)
+    return small_png(_drawn(_still(panels, title, columns), format="png", dpi=dpi))
+
+
+def still_svg(panels: Sequence[Panel], title: str = "", *, columns: int = 2) -> bytes:
+    """The same as SVG. Its words are outlines, so that they look the same everywhere; maps are pictures within it."""
+    return _drawn(_still(panels, title, columns), format="svg", dpi=150, metadata={"Date": None})
+
+
+def _drawn(figure: Figure, **options: Any) -> bytes:
+    drawn = io.BytesIO()
+    figure.savefig(drawn, **options)
+    return drawn.getvalue()
+
+
+def _still(panels: Sequence[Panel], title: str, columns: int) -> Figure:
+    columns = max(1, min(columns, len(panels)))
+    rows = max(1, -(-len(panels) // columns))
     figure = Figure(figsize=(5.4 * columns, 3.3 * rows + 0.3), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax, panel in zip(axes, panels, strict=False):
@@ -29,9 +44,7 @@ def still_png(panels: Sequence[Panel], title: str = "", *, columns: int = 2, dpi
         ax.set_visible(False)
     if title:
         figure.suptitle(title, fontsize=11, parse_math=False)
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=dpi)
-    return small_png(drawn.getvalue())
+    return figure
 
 
 def card_png(panel: Panel) -> bytes:
@@ -99,7 +112,7 @@ def _draw(ax: Any, panel: Panel) -> None:
 def _draw_heat(ax: Any, heat: Heat, panel: Panel) -> None:
     x, y = _edges(heat.x, panel.x.log), _edges(heat.y, panel.y.log)
     colors = heat.colors if heat.colors in colormaps else heat.colors.lower()
-    mesh = ax.pcolormesh(x, y, heat.z, vmin=heat.low, vmax=heat.high, cmap=colors, shading="flat")
+    mesh = ax.pcolormesh(x, y, heat.z, vmin=heat.low, vmax=heat.high, cmap=colors, shading="flat", rasterized=True)
     ax.figure.colorbar(mesh, ax=ax, label=_plain(heat.name))
     for which, ends in (("x", heat.x), ("y", heat.y)):
         if not isinstance(ends, np.ndarray):

@@ -1,0 +1,76 @@
+"""One page about a run, to print or to send: settings, figure, claims with their numbers, versions, what to cite."""
+
+import base64
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from dyntoolkit.catalog.citation import bibtex
+from dyntoolkit.catalog.provenance import Provenance
+from dyntoolkit.dashboard.board_html import HERE, TEMPLATES
+from dyntoolkit.dashboard.claims_view import claims_html
+from dyntoolkit.engine.history import History
+from dyntoolkit.experiment import Experiment
+from dyntoolkit.experiment.config import Config
+from dyntoolkit.experiment.judging import DIVERGED, Verdict
+from dyntoolkit.experiment.words import divergence_words, number_words, numbers_words, seeds_words
+from dyntoolkit.figure.plotly_figure import describe
+from dyntoolkit.figure.still import still_svg
+
+MOST_METRICS = 40  # that are listed where there are no claims
+
+
+def report_html(
+    experiment: Experiment, history: History, verdicts: Sequence[Verdict], made: Provenance, head: str = ""
+) -> str:
+    """The page, in one file, for A4. verdicts: on the run, with controls if they ran."""
+    panels = experiment.panels(history)
+    config = history.config
+    preset = min(experiment.presets, key=lambda name: len(_differing(config, experiment.configure(name))))
+    style = "\n".join((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "report.css"))
+    listed = [] if experiment.claims else list(made.metrics.items())[:MOST_METRICS]
+    return TEMPLATES.get_template("report.html").render(
+        title=experiment.title,
+        question=experiment.question,
+        head=Markup(head),
+        style=Markup(style),
+        seeds=seeds_words(history.seeds),
+        how=_how(history),
+        trouble=divergence_words(history),
+        settings=_settings(config, _differing(config, experiment.configure(preset))),
+        preset=preset,
+        figure=base64.b64encode(still_svg(panels)).decode(),
+        figure_words=" ".join(map(describe, panels)),
+        claims=Markup(claims_html(experiment.claims, verdicts, note="not judged")) if experiment.claims else "",
+        metrics=[
+            (name.replace("_", " "), numbers_words(values.tolist())) for name, values in listed if name != DIVERGED
+        ],
+        several=len(history.seeds) > 1,
+        versions=", ".join(f"{name} {version}" for name, version in made.versions.items() if version),
+        bibtex=bibtex(experiment),
+    )
+
+
+def _how(history: History) -> str:
+    """What was trained, how far, and by what."""
+    seeds = seeds_words(history.seeds)
+    far = f"{history.total:,} steps" if history.done else f"stopped at step {history.step:,} of {history.total:,}"
+    return f"{history.experiment}, {seeds[0].upper()}{seeds[1:]}, {far}, engine {history.engine}."
+
+
+def _differing(config: Config, preset: Config) -> set[str]:
+    """The fields that have other values in the two."""
+    usual = preset.asdict()
+    return {name for name, value in config.asdict().items() if value != usual.get(name)}
+
+
+def _settings(config: Config, differing: set[str]) -> list[tuple[str, str, bool]]:
+    """Of each field its label, its value in words, and whether it differs."""
+    sliders = config.sliders()
+    return [(sliders[name].label, _word(value), name in differing) for name, value in config.asdict().items()]
+
+
+def _word(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return number_words(value) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
