@@ -11,6 +11,11 @@ from dyntoolkit.cache_folder import cache_folder
 from dyntoolkit.whole_file import write_whole
 
 
+def source() -> bytes:
+    """plotly.min.js with its licence banner."""
+    return (files("plotly") / "package_data" / "plotly.min.js").read_bytes()
+
+
 @functools.cache
 def gzipped() -> bytes:
     """plotly.min.js with its licence banner, gzipped (about 1.5 MB).
@@ -18,14 +23,14 @@ def gzipped() -> bytes:
     Compressing takes a good part of a second, so the result is kept in the user's cache folder under plotly's version;
     where that cannot be written it lives in memory only.
     """
-    source = (files("plotly") / "package_data" / "plotly.min.js").read_bytes()
+    content = source()
     cached = cache_folder() / f"plotly-{version('plotly')}.min.js.gz"
     try:
         packed = cached.read_bytes()
     except OSError:
         packed = b""
-    if not _is_gzip_of(packed, len(source)):
-        packed = gzip.compress(source, mtime=0)
+    if not _is_gzip_of(packed, len(content)):
+        packed = gzip.compress(content, mtime=0)
         _keep(cached, packed)
     return packed
 

@@ -117,7 +117,7 @@ function makePanel() {
     head: element("div", "dyntoolkit-head"),
     heading: element("h3", ""),
     legend: element("div", "dyntoolkit-legend", { role: "group", "aria-label": "Curves shown" }),
-    plot: element("div", "dyntoolkit-plot", { role: "img" }),
+    plot: element("div", "dyntoolkit-plot"),
     hidden: new Set(),
   };
   parts.head.append(parts.heading, parts.legend);
@@ -142,16 +142,19 @@ function figure(panel, arrays, hidden, board) {
   return { data, layout: themed(layout, board) };
 }
 
-// plotly gives its drawings their size in pixels. With it as their coordinates, too, they can be scaled: on paper.
-function makeScalable(plot) {
-  for (const svg of plot.querySelectorAll(".main-svg")) {
+// plotly gives its drawings their size in pixels. With it as their coordinates, too, they can be scaled: on paper. The
+// first one is the picture for who does not see it; the whole plot cannot be, for its buttons are none of a picture.
+function complete(plot) {
+  plot.querySelectorAll(".main-svg").forEach((svg, k) => {
     svg.setAttribute("viewBox", `0 0 ${svg.getAttribute("width")} ${svg.getAttribute("height")}`);
-  }
+    const words = k === 0 ? { role: "img", "aria-label": plot.dataset.label } : { "aria-hidden": "true" };
+    for (const [name, value] of Object.entries(words)) svg.setAttribute(name, value);
+  });
 }
 
 async function drawInto(plot, plotly, { data, layout }, config, pick) {
   await plotly.react(plot, data, layout, config);
-  makeScalable(plot);
+  complete(plot);
   if (pick) listen(plot, pick);
 }
 
@@ -164,7 +167,7 @@ function listen(plot, pick) {
 
 async function resize(plot, plotly) {
   await plotly.Plots.resize(plot);
-  makeScalable(plot);
+  complete(plot);
 }
 
 // What a view says to the kernel. randomUUID exists on secure pages only.
@@ -216,7 +219,7 @@ function makePainter(board, problem, say, pick) {
       shown[k].heading.dataset.title = panel.title;
       shown[k].heading.innerHTML = rich(panel.title);
       shown[k].legend.replaceChildren(...legendButtons(panel, shown[k].hidden, redraw));
-      shown[k].plot.setAttribute("aria-label", panel.label);
+      shown[k].plot.dataset.label = panel.label;
     });
   }
 
