@@ -179,8 +179,15 @@ def make_batches(configs: Sequence[Config], seeds: Sequence[int]) -> Callable[[i
     return batches
 
 
-def make_step(configs: Sequence[Config], samples: Samples, loss: Loss) -> Callable[[Schedules, Batch], Schedules]:
-    """The update of all copies of R runs."""
+def uphill(g: Tensor) -> Tensor:
+    """g/|g|, the direction in which SAM climbs; gradients g (R, S, P)."""
+    return g / torch.linalg.vector_norm(g, dim=2, keepdim=True).clamp_min(1e-12)
+
+
+def make_step(
+    configs: Sequence[Config], samples: Samples, loss: Loss, climb: Callable[[Tensor], Tensor] = uphill
+) -> Callable[[Schedules, Batch], Schedules]:
+    """The update of all copies of R runs. climb: from gradients (R, S, P) to the directions in which SAM goes first."""
     both = value_and_grad(loss)
     lr, rho = (per_run(configs, name, ndim=3) for name in ("lr", "rho"))  # (R, 1, 1)
     runs = torch.arange(len(configs), dtype=torch.int64)[:, None]  # (R, 1)
@@ -193,19 +200,21 @@ def make_step(configs: Sequence[Config], samples: Samples, loss: Loss) -> Callab
         x, y = samples.x[runs, batch.samples], samples.y[runs, batch.samples]  # (R, B, d), (R, B, C)
         # g = grad L_B(theta)
         g = gradient(state.theta, x, y)  # (R, 7, P)
-        norm = torch.linalg.vector_norm(g, dim=2, keepdim=True)  # (R, 7, 1)
+        norm = torch.linalg.vector_norm(g, dim=2)  # (R, 7)
         # SAM: theta <- theta - lr grad L_B(theta + rho g/|g|)
-        ascent = rho * batch.climbs[:, None] * (g / norm.clamp_min(1e-12))[:, PLAIN:]  # (R, 5, P)
+        ascent = rho * batch.climbs[:, None] * climb(g[:, PLAIN:])  # (R, 5, P)
         g = torch.cat([g[:, :PLAIN], gradient(state.theta[:, PLAIN:] + ascent, x, y)], 1)
         updates = state.updates + 1
         theta, left = moved(state.theta, -lr * g, state.left, updates)
-        norms = state.norms + torch.where(left == 0, norm.squeeze(2), 0.0)
+        norms = state.norms + torch.where(left == 0, norm, 0.0)
         return Schedules(theta, norms, left, updates)
 
     return step
 
 
-def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]:
+def simulate(
+    configs: Sequence[Config], seeds: Sequence[int], climb: Callable[[Tensor], Tensor] = uphill
+) -> Iterator[Frame]:
     """Train all schedules of R runs on the same batches; frames at 21 even steps, at the switches and at 98 %.
 
     Values: loss, error, sharpness (R, 6) of SCHEDULES, NaN before a switch; norms, left (R, 6), as in `Schedules`. At
@@ -218,7 +227,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     bench = Bench(config.steps, samples, model)
     one, other = initial(configs, seeds, model, torch.float32)
     start = Schedules.start(torch.stack([other, *[one] * len(SCHEDULES)], 1))
-    step, batches = make_step(configs, samples, squares(model)), make_batches(configs, seeds)
+    step, batches = make_step(configs, samples, squares(model), climb), make_batches(configs, seeds)
     diverged = np.full(len(seeds), -1)
     for frame in train(start, step, batches, bench.moments(), bench.measure):
         if "left" in frame.values:
