@@ -15,6 +15,7 @@ NOTEBOOKS = {
     "loss_spikes": "loss_spikes.mlp",
     "condensation": "condensation.directions",
     "grokking": "grokking.oned",
+    "flatness": "flatness.late_sam",
     "laboratory": "laboratory.network",
 }
 SHORT = {
@@ -23,6 +24,7 @@ SHORT = {
     "loss_spikes": "steps=500&width=5&n_train=20",
     "condensation": "steps=50",
     "grokking": "steps=500&width=20",
+    "flatness": "steps=500",
     "laboratory": "steps=50",
 }
 MAIN = [
@@ -167,6 +169,7 @@ LENGTH = {  # the keys that make a run as long as it has to be, where that is no
     "label_noise.features": {"steps": "ArrowRight"},  # samples may be dropped at step 2000: it takes a step more
     "cross_task_linearity.spawn": {"width": "Home", "steps": "Home"},
     "cross_task_linearity.decentralized": {"rounds": "Home"},
+    "flatness.escape": {"sam_steps": "Home", "steps": "Home"},
     "condensation.final": {},  # a tolerance is to be reached
 }
 

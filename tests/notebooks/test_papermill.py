@@ -13,13 +13,14 @@ import dyntoolkit
 from dyntoolkit.catalog.registry import find
 
 NOTEBOOKS = Path(dyntoolkit.__file__).parent.parent / "notebooks"
-NAMES = ["label_noise", "cross_task_linearity", "loss_spikes", "condensation", "grokking", "laboratory"]
+NAMES = ["label_noise", "cross_task_linearity", "loss_spikes", "condensation", "grokking", "flatness", "laboratory"]
 SHORT = {
     "label_noise": {"steps": 500},
     "cross_task_linearity": {"steps": 30, "pretrain_steps": 10, "width": 32},
     "loss_spikes": {"steps": 500, "width": 5, "n_train": 20},
     "condensation": {"steps": 20},
     "grokking": {"steps": 500, "width": 20},
+    "flatness": {"steps": 500, "width": 16},
     "laboratory": {"steps": 20, "width": 8},
 }
 
@@ -79,6 +80,7 @@ def test_stored_notebooks_hold_text_and_still_pictures_only(name):
         ("loss_spikes", {"preset": "amsgrad", "lr": 0.05}),
         ("condensation", {"preset": "generic", "width": 30}),
         ("grokking", {"preset": "uniform", "noise_std": 0.1}),
+        ("flatness", {"preset": "clean", "rho": 0.1}),
         ("laboratory", {"preset": "wrong_labels", "watch_sharpness": True}),
     ],
 )
