@@ -12,7 +12,7 @@ ifeq ($(shell uname -s),Linux)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: serve lab quick test lint types format notebooks bench audit
+.PHONY: serve lab quick test lint types format notebooks docs site bench audit
 
 serve: $(READY)  ## the gallery as dashboards in the browser; ARGS="--port 9000" passes options on
 	-$(BIN)/dyntoolkit warm  # saves waiting; where nothing can be kept, it says so
@@ -47,6 +47,13 @@ format: $(READY)
 
 notebooks: $(READY)  ## run every notebook again and store its text and pictures
 	$(BIN)/python .ci/store_notebooks.py notebooks
+
+# Into folders that git does not know; each takes the place of the one before.
+docs: $(READY)  ## the static site with stored pictures only: a look at its text, in half a minute
+	$(BIN)/dyntoolkit site build/docs --values 0
+
+site: $(READY)  ## the static site in full, with runs to move sliders over; ARGS="--live URL" links to a server
+	$(BIN)/dyntoolkit site build/site $(ARGS)
 
 bench: $(READY)  ## how fast networks train, against PyTorch and JAX by hand: a quarter of an hour; ARGS="--runs 1" for a part
 	$(BIN)/python benchmarks/engine.py $(ARGS)

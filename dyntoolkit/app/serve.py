@@ -26,13 +26,14 @@ from voila.tornado.handler import TornadoVoilaHandler
 from dyntoolkit.app import assets
 from dyntoolkit.app.door import Door
 from dyntoolkit.app.first_view import first_view
-from dyntoolkit.app.gallery import CARDS, HANDS, INDEX, PACKAGE, notebooks
+from dyntoolkit.app.gallery import CARDS, HANDS, INDEX, PACKAGE
 from dyntoolkit.app.handlers import Elsewhere
 from dyntoolkit.app.page_kernels import PageKernels
 from dyntoolkit.app.pages import Page, Place
 from dyntoolkit.app.places import Places, most_sessions
 from dyntoolkit.app.visitors import Visitors, WithoutToken
 from dyntoolkit.errors import InputError
+from dyntoolkit.notebooks_folder import notebooks
 from dyntoolkit.whole_file import write_whole
 
 WIDGETS = ["@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8", "anywidget"]

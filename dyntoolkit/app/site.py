@@ -141,7 +141,7 @@ def _whole_folder(out: Path) -> Iterator[Path]:
         if others:
             raise InputError(f"{out} is not empty, and no former site: it holds {others[0]}.", "out")
         work = out.parent / f".{out.name}-{secrets.token_hex(8)}.part"
-        work.mkdir()
+        work.mkdir(parents=True)
     except OSError as error:
         raise InputError(f"{out} cannot be written: {error.strerror}.", "out") from None
     try:

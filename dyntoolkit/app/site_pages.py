@@ -127,7 +127,8 @@ def repository() -> str:
 
 
 def _html_output(html: str) -> NotebookNode:
-    return NotebookNode(output_type="display_data", data={"text/html": html}, metadata={})
+    output: NotebookNode = nbformat.v4.new_output("display_data", {"text/html": html})  # type: ignore[no-untyped-call]
+    return output
 
 
 def _figure(runs: str) -> str:
