@@ -16,6 +16,7 @@ NOTEBOOKS = {
     "condensation": "condensation.directions",
     "grokking": "grokking.oned",
     "flatness": "flatness.late_sam",
+    "chaos": "chaos.amplification",
     "laboratory": "laboratory.network",
 }
 SHORT = {
@@ -25,6 +26,7 @@ SHORT = {
     "condensation": "steps=50",
     "grokking": "steps=500&width=20",
     "flatness": "steps=500",
+    "chaos": "steps=500&width=16",
     "laboratory": "steps=50",
 }
 MAIN = [
@@ -150,7 +152,7 @@ def test_a_link_sets_the_sliders_and_after_a_reload_everything_works_again(brows
 def test_a_link_with_a_wrong_value_is_named_and_the_dashboard_opens_without_it(browser_page, dyntoolkit_server):
     dashboard = Dashboard(browser_page)
     browser_page.goto(f"{dyntoolkit_server}/voila/render/label_noise.ipynb?noise_std=7")
-    browser_page.get_by_text("This link is not followed: noise_std takes a number from 0 to 4, got 7.").wait_for()
+    browser_page.get_by_text("Not followed in this link: noise_std takes a number from 0 to 4, got 7.").wait_for()
     dashboard.wait_for_new_curve([])
     assert dashboard.value("noise_std") == "2"
 

@@ -13,7 +13,16 @@ import dyntoolkit
 from dyntoolkit.catalog.registry import find
 
 NOTEBOOKS = Path(dyntoolkit.__file__).parent.parent / "notebooks"
-NAMES = ["label_noise", "cross_task_linearity", "loss_spikes", "condensation", "grokking", "flatness", "laboratory"]
+NAMES = [
+    "label_noise",
+    "cross_task_linearity",
+    "loss_spikes",
+    "condensation",
+    "grokking",
+    "flatness",
+    "chaos",
+    "laboratory",
+]
 SHORT = {
     "label_noise": {"steps": 500},
     "cross_task_linearity": {"steps": 30, "pretrain_steps": 10, "width": 32},
@@ -21,6 +30,7 @@ SHORT = {
     "condensation": {"steps": 20},
     "grokking": {"steps": 500, "width": 20},
     "flatness": {"steps": 500, "width": 16},
+    "chaos": {"steps": 500, "width": 16, "n_train": 300},
     "laboratory": {"steps": 20, "width": 8},
 }
 
@@ -81,6 +91,7 @@ def test_stored_notebooks_hold_text_and_still_pictures_only(name):
         ("condensation", {"preset": "generic", "width": 30}),
         ("grokking", {"preset": "uniform", "noise_std": 0.1}),
         ("flatness", {"preset": "clean", "rho": 0.1}),
+        ("chaos", {"preset": "noisy_cosine", "eps": 0.001}),
         ("laboratory", {"preset": "wrong_labels", "watch_sharpness": True}),
     ],
 )

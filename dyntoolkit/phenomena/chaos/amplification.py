@@ -318,7 +318,7 @@ def panels(history: History) -> list[Panel]:
             "What the outputs show of it",
             _kick_axis(config),
             Axis("share of test images"),
-            [_by_kick(history, "disagreement", "another answer", RED), fit],
+            [_by_kick(history, "disagreement", "another answer", RED), Level("none", y=0.0), fit],
         ),
     ]
 

@@ -278,18 +278,19 @@ def exact(value: float, config: Config) -> float:
 
 
 def panels(history: History) -> list[Panel]:
-    """Training loss and test accuracy of full training and of all copies; gap and ratio against t0."""
-    config: Config = history.config
-    step = Axis("step", range=(0, config.steps))
+    """Training loss and test error of full training and of all copies; gap in accuracy and ratio against t0."""
+    step = Axis("step", range=(0, history.config.steps))
+    steps, loss = recorded(history, "train_loss")
+    _, right = recorded(history, "test_accuracy")
     gap, ratio = gaps(history)
     return [
         Panel(
             "Training loss",
             step,
             Axis("cross-entropy (nats)", log=True),
-            _courses(history, "train_loss"),
+            _courses(steps, loss),
         ),
-        Panel("Test accuracy", step, Axis("share of images"), _courses(history, "test_accuracy")),
+        Panel("Test error", step, Axis("share of wrong answers", log=True), _courses(steps, 1 - right)),
         Panel(
             "Accuracy lost",
             _start_axis(),
@@ -317,9 +318,11 @@ def _by_start(label: str, values: Array, color: str) -> Line:
     return median_line(label, at, values.T, color, markers="both")
 
 
-def _courses(history: History, name: str) -> list[Mark]:
-    """Full training, and each copy from its t0 on, dark for the first one; the median of several runs."""
-    steps, values = recorded(history, name)  # (T,), (T, R, 6)
+def _courses(steps: Array, values: Array) -> list[Mark]:
+    """Full training, and each copy from its t0 on, dark for the first one; the median of several runs.
+
+    steps: (T,). values: (T, R, 6), or (0, R) before there are any.
+    """
     courses = medians(values.swapaxes(1, 2)) if len(values) else np.empty((0, 1 + len(STARTS)))  # (T, 6)
     lines: list[Mark] = [
         Line(f"linearized at {t0}", steps, courses[:, 1 + k], color, width=1.6)

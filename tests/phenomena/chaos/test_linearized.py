@@ -116,9 +116,9 @@ def test_the_metrics_and_what_the_figure_shows_are_those_of_the_recipe():
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, atol=1e-12, err_msg=name)
     np.testing.assert_allclose(CLAIMS["late_phase_is_linear"].value(found, Config()), [np.nan, 0.01])
-    losses, accuracies, gap, ratio = EXPERIMENT.panels(history)
+    losses, errors, gap, ratio = EXPERIMENT.panels(history)
     assert losses.marks[1].y[-1] == pytest.approx(0.6)  # the median of both runs
-    assert accuracies.marks[0].y[-1] == pytest.approx(0.925)
+    assert errors.marks[0].y[-1] == pytest.approx(0.075)
     np.testing.assert_allclose(gap.marks[0].y, np.median(right[:, :1] - right[:, 1:], 0))
     np.testing.assert_allclose(ratio.marks[0].high, [100, 10, 2, 3, 1])
     np.testing.assert_allclose(ratio.marks[0].x, [10, 30, 100, 300, 1000])
