@@ -266,7 +266,7 @@ def test_link_replays_a_run(checkout: Path) -> None:
         page = fetch(link.replace("8866", str(port)))
     assert "application/vnd.jupyter.widget-view+json" in page
     assert "There was an error" not in page
-    assert "This link is not followed" not in page
+    assert "Not followed in this link" not in page
 
 
 # Without a window. Exit code 0 throughout: every claim that is expected there holds for these seeds.

@@ -17,6 +17,7 @@ from dyntoolkit.dashboard.file_row import FileRow
 from dyntoolkit.dashboard.history_view import HistoryView
 from dyntoolkit.dashboard.layout import claims_box, close_all, lay_out, view_box
 from dyntoolkit.dashboard.link import link, settings_words
+from dyntoolkit.dashboard.linked import Linked
 from dyntoolkit.dashboard.live_picture import LivePicture, run_png
 from dyntoolkit.dashboard.monitor import Monitor
 from dyntoolkit.dashboard.parameters import MAX_SEEDS
@@ -24,7 +25,9 @@ from dyntoolkit.dashboard.pin_table import PinTable
 from dyntoolkit.dashboard.pins import FULL, MOST, Pin, added, comparison, run_names
 from dyntoolkit.dashboard.placeholder import Placeholder
 from dyntoolkit.dashboard.presets import Presets
+from dyntoolkit.dashboard.restoring import Restoring
 from dyntoolkit.dashboard.runner import Job, Progress, Runner, State
+from dyntoolkit.dashboard.share import Share
 from dyntoolkit.dashboard.slider_map import GRIDS, quantities, slider_map
 from dyntoolkit.dashboard.sliders import SliderPanel
 from dyntoolkit.dashboard.spread import Spread, chosen_values
@@ -51,6 +54,7 @@ class Dashboard:
     claims: the verdicts on the newest run, [] until it is finished. config, seeds: of that run. earlier: whose place it
     takes; what was moved there stays where it is, as `moved` says. pins: the runs that are pinned. original: the
     experiment as it was asked for; `experiment` is what it has become by a reader's file of data (see `use_file`).
+    plain: the link to what a page shows whose address says nothing.
 
     Its widgets are made when one of them is first asked for, be it by a reader who comes near (`train_when_near`), a
     button elsewhere, or Python: the attributes below, and `box`, which holds them all.
@@ -73,6 +77,7 @@ class Dashboard:
     map_run: Any
     map: Any
     compare: CompareSection
+    share: Share
     claims_html: Any
 
     def __init__(
@@ -101,7 +106,9 @@ class Dashboard:
         self._building = threading.RLock()  # guards the two below, and is held while runs begin
         self._built = False
         self._first_pins = tuple(pins)
+        self.plain = link(experiment, self.first, self.seeds)
         self._compared: dict[str, Any] = {}
+        self._restoring: Restoring | None = None  # what a link compares
         self._elsewhere: list[tuple[Any, Callable[[], Any]]] = []  # boxes in other cells, and what is to be in them
         self._shown_by = ""  # the execution of a cell that has displayed it
         self._place = widgets.Box().add_class(f"dyn-experiment-{experiment.name.replace('.', '-')}")
@@ -118,6 +125,11 @@ class Dashboard:
                     return self.__dict__[name]
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
+    def follow(self, linked: Linked) -> None:
+        """Begin with what a link asks for, before anything is built; what it compares is trained after its run."""
+        self.config, self.seeds = linked.run.config, linked.run.seeds
+        self._restoring = Restoring(self, linked)
+
     @property
     def box(self) -> Any:
         """The widget to display."""
@@ -132,6 +144,7 @@ class Dashboard:
             self._built = True
             self._make()
             self._set_up(self.config)
+            self._show_shared()
             self._connect()
             self._lay_out()
             with self._place.hold_sync():
@@ -211,7 +224,7 @@ class Dashboard:
             experiment = self.original.with_file(name, content)
             _check_presets(experiment)
         except Exception as problem:  # an InputError, or a mistake in the reader's own code
-            self._refuse(problem_words(problem))
+            self.refuse(problem_words(problem))
             return
         with self._building:
             if self.runner.closed:
@@ -259,9 +272,10 @@ class Dashboard:
             chosen = chosen_values(self.config, field, values)
             spread = Spread(self.experiment, self.config, self.seeds, field, chosen)
         except InputError as problem:
-            self._refuse(str(problem))
+            self.refuse(str(problem))
             return
         self._compared["spread"] = {"field": field, "values": spread.values}
+        self._show_shared()
         self.compare.make()
         self._train_others(f"the spread of {field}", spread.stages, partial(self._draw_spread, spread))
 
@@ -270,10 +284,11 @@ class Dashboard:
         try:
             over = slider_map(self.experiment, self.config, x, y, of)
         except InputError as problem:
-            self._refuse(str(problem))
+            self.refuse(str(problem))
             return
         grid = TrainedMap(replace(self.experiment, map=over), self.config, self.seeds[0], GRIDS)
         self._compared["map"] = {"x": x, "y": y, "of": of}
+        self._show_shared()
         self.compare.make()
         self._train_others(f"the map of {of}", grid.stages, partial(self._draw_map, grid, self.compare.show_map))
 
@@ -301,7 +316,7 @@ class Dashboard:
         try:
             self._set(self.experiment.configure(preset))
         except InputError as problem:
-            self._refuse(str(problem))
+            self.refuse(str(problem))
 
     def reset(self) -> None:
         """Back to the first preset and the first seed."""
@@ -332,6 +347,8 @@ class Dashboard:
 
     def stop(self) -> None:
         """End the run; figure and history stay."""
+        if self._restoring:
+            self._restoring.give_up()
         self.runner.stop()
 
     def pin(self) -> None:
@@ -348,21 +365,25 @@ class Dashboard:
     def pin_control(self) -> None:
         """Train the first negative control of the claims that is not pinned yet, and pin it."""
         if len(self.pins) == MOST:
-            self._refuse(FULL)
+            self.refuse(FULL)
             return
         pinned = [pin.history.config for pin in self.pins]
         controls = control_runs(self.experiment, self.config)
         label, config = next((found for found in controls if found[1] not in pinned), ("", None))
         if config is None:
-            self._refuse(
+            self.refuse(
                 "All negative controls are pinned."
                 if controls
                 else "No claim that is expected in these settings has a negative control."
             )
             return
-        stage = partial(self.experiment.start, [config] * len(self.seeds), self.seeds)
-        keep = partial(self._keep_control, label)
-        self._train_others(f"the control “{label}”", [stage], self._draw, keep)
+        self.pin_run(config, self.seeds, f"the control “{label}”")
+
+    def pin_run(self, config: Config, seeds: Sequence[int], what: str) -> Work:
+        """Train these settings, after the own run if it is not finished, and pin them. what: the status calls it so."""
+        labels = {control: label for label, control in control_runs(self.experiment, self.config)}
+        stage = partial(self.experiment.start, [config] * len(seeds), seeds)
+        return self._train_others(what, [stage], self._draw, partial(self._keep_run, labels.get(config, "")))
 
     def close(self) -> None:
         """End the worker and take the widgets from the page."""
@@ -418,15 +439,20 @@ class Dashboard:
         """Which preset the settings are, and what replays them."""
         self.presets.highlight(self.config)
         self._show_pins()
-        with (status := self.monitor.status).hold_sync():
-            status.link, status.settings = link(self.original, self.config, self.seeds), settings_words(self.config)
+        self.monitor.status.settings = settings_words(self.config)
+
+    def _show_shared(self) -> None:
+        """What replays the settings shown and what is compared with them: the page's address, and what is copied."""
+        file = self.file_row.file if self.file_row else ""
+        self.share.show(self.original, self.experiment, file, self.config, self.seeds, self.compared())
+        self.monitor.status.link = self.share.query
 
     def _choose(self, settings: Mapping[str, Any]) -> None:
         """Set some sliders."""
         try:
             self._set(self.config.replace(**settings))
         except InputError as problem:
-            self._refuse(str(problem))
+            self.refuse(str(problem))
 
     def _quantities(self) -> list[str]:
         """What a map can show; nothing until a run is finished."""
@@ -443,7 +469,7 @@ class Dashboard:
         stages: list[Start],
         draw: Callable[[Work, History], None],
         end: Callable[[Work, History], None] | None = None,
-    ) -> None:
+    ) -> Work:
         """Train these stages, after the own run if it is not finished. end(work, history): called with the last one."""
         finished = self._finished
         work = self._take_over()
@@ -451,12 +477,19 @@ class Dashboard:
             stages.insert(0, work.begin(self.config, self.seeds))
         job = self._job(work, what, stages, partial(self._end_others, not finished, end))
         self.runner.submit(replace(job, on_history=partial(draw, work)))
+        return work
 
     # What the worker does; everything below up to `_connect` runs in its thread.
 
     def _job(self, work: Work, what: str, stages: Sequence[Start], end: Callable[..., None]) -> Job:
         tell, fail = partial(self._tell, work, what), partial(self._fail, work)
-        return Job(stages, partial(self._draw, work), tell, partial(end, work), fail)
+        return Job(stages, partial(self._draw, work), tell, partial(self._end, work, end), fail)
+
+    def _end(self, work: Work, end: Callable[..., None], histories: list[History]) -> None:
+        end(work, histories)
+        with self._building:
+            if self._restoring and self._work is work:
+                self._restoring.go_on(work)
 
     def _draw(self, work: Work, history: History) -> None:
         if self._work is work and history is work.own:
@@ -465,7 +498,7 @@ class Dashboard:
     def _say_problem(self, problem: Exception) -> None:
         self.monitor.status.say(problem_words(problem), error=True)
 
-    def _refuse(self, sentence: str) -> None:
+    def refuse(self, sentence: str) -> None:
         """Say, until the next run begins, why something of the reader's was not taken."""
         with self._said:
             self._refused = sentence
@@ -538,20 +571,21 @@ class Dashboard:
             if self._work is work:
                 self._picture.draw_soon(partial(run_png, work.experiment, histories[0], verdicts))
 
-    def _keep_control(self, label: str, work: Work, control: History) -> None:
+    def _keep_run(self, label: str, work: Work, history: History) -> None:
         if self._work is work:
-            self._keep(Pin(work.experiment, control, judge_history(work.experiment, control), label))
+            self._keep(Pin(work.experiment, history, judge_history(work.experiment, history), label))
 
     def _keep(self, pin: Pin) -> None:
         with self._building:
             try:
                 self.view.keep(added(self.pins, pin))
             except InputError as problem:
-                self._refuse(str(problem))
+                self.refuse(str(problem))
             self._show_pins()
 
     def _show_pins(self) -> None:
         """Where the pinned runs and the present one differ, below the figure; nothing where none is pinned."""
+        self._show_shared()
         pins, box = self.pins, self._pins_box
         if not pins:
             box.children = []
@@ -575,6 +609,8 @@ class Dashboard:
         with self._said:
             if self._work is work:
                 self._say_problem(problem)
+        if self._restoring:
+            self._restoring.fail(work)
 
     # How the widgets are made and put together.
 
@@ -589,7 +625,7 @@ class Dashboard:
         self.view = HistoryView(self.board, self._say_problem)
         self.view.pins = self._first_pins
         self.lapse = self.view.lapse
-        self.file_row = FileRow(FILE_LIMIT, self.use_file, self._refuse) if experiment.file else None
+        self.file_row = FileRow(FILE_LIMIT, self.use_file, self.refuse) if experiment.file else None
         self.seed = widgets.BoundedIntText(self.seeds[0], min=0, max=2**32 - 1, description="Seed")
         self.n_seeds = widgets.IntSlider(len(self.seeds), min=1, max=MAX_SEEDS, description="Number of seeds")
         self._seed_fields = widgets.VBox([self.seed, self.n_seeds]).add_class("dyn-seeds")
@@ -598,6 +634,7 @@ class Dashboard:
         names = ("run", "pause", "step", "stop", "reset", "pin", *control)
         self.buttons = {name: self._button(name) for name in names}
         self.compare = CompareSection(self.spread, self.map_sliders, self._choose, self._quantities)
+        self.share = Share(self.plain)
         self._pins_box = widgets.VBox().add_class("dyn-pins-box")
         labels = experiment.actions.labels if experiment.actions else {}
         self.actions = {name: self._button(f"act-{name}", label) for name, label in labels.items()}
@@ -626,7 +663,7 @@ class Dashboard:
         self._view_box = view_box(
             self.buttons.values(), self.monitor, self.board, list(self.actions.values()), when, self.view.lapse
         )
-        self._view_box.children += (self._pins_box, self.compare.box)
+        self._view_box.children += (self._pins_box, self.compare.box, self.share)
         self._claims_box = claims_box(self.claims_html, self.controls_run, self.sweep_board)
         self._grid = lay_out(self._parts())
 

@@ -1,28 +1,70 @@
-"""The settings of a run as a page's address and in words."""
+"""The settings of a run, and what it is compared with, as a page's address; settings in words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import urlencode
 
+from dyntoolkit.dashboard.parameters import CHOICE
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.experiment.config import Config, carry_over
 from dyntoolkit.experiment.words import number_words
 
+# Parameters of an address beside settings; with a dot, as no field of a Config can be called so.
+PIN = "compare.pin"
+SPREAD = "compare.spread"
+MAP = "compare.map"
+STEP = "step"  # at which the time-lapse stands
+PACKED = str.maketrans("&=", ",:")  # a run within a parameter is written like a query, with these for its signs
+UNPACKED = str.maketrans(",:", "&=")
 
-def link(experiment: Experiment, config: Config, seeds: Sequence[int]) -> str:
-    """The query of an address that replays a run: the preset that it is nearest to, what differs, and the seeds.
+
+def link(
+    experiment: Experiment, config: Config, seeds: Sequence[int], compared: Mapping[str, Any] | None = None
+) -> str:
+    """The query of an address that replays a run: the experiment, and what differs from its default settings.
+
+    compared: as `Dashboard.compared` gives it. Settings are told as the preset that is the nearest and what differs
+    from it.
 
     >>> from dyntoolkit.catalog.registry import find
     >>> noise = find("label_noise.linear")
     >>> link(noise, noise.configure("fast", lr=0.1), [3, 4])
-    'preset=fast&lr=0.1&seed=3&n_seeds=2'
+    'experiment=label_noise.linear&preset=fast&lr=0.1&seed=3&n_seeds=2'
+    >>> link(noise, noise.configure(), [0], {"pins": [{"settings": {"lr": 0.1}, "seeds": [3]}]})
+    'experiment=label_noise.linear&compare.pin=lr:0.1,seed:3'
     """
+    compared = compared or {}
+    pairs = [(CHOICE, experiment.name), *run_words(experiment, config, seeds).items()]
+    for pin in compared.get("pins", ()):
+        words = run_words(experiment, carry_over(pin["settings"], experiment.config()), pin["seeds"])
+        pairs.append((PIN, urlencode(words).translate(PACKED)))
+    if spread := compared.get("spread"):
+        pairs.append((SPREAD, f"{spread['field']}:{','.join(map(str, spread['values']))}"))
+    if over := compared.get("map"):
+        pairs.append((MAP, f"{over['x']}:{over['y']}:{over['of']}"))
+    return urlencode(pairs, safe=",:")
+
+
+def run_words(experiment: Experiment, config: Config, seeds: Sequence[int]) -> dict[str, str]:
+    """What tells a run from the experiment's default one, name -> value in words: preset, fields, seed, n_seeds."""
+    preset, changes = nearest_preset(experiment, config)
+    first = next(iter(experiment.presets))
+    words = {} if preset == first else {"preset": preset}
+    words |= {name: str(value) for name, value in changes.items()}
+    if seeds[0] != 0:
+        words["seed"] = str(seeds[0])
+    if len(seeds) > 1:
+        words["n_seeds"] = str(len(seeds))
+    return words
+
+
+def nearest_preset(experiment: Experiment, config: Config) -> tuple[str, dict[str, Any]]:
+    """The preset of which these settings differ in the fewest fields, and the values of those fields."""
     if type(config) is not experiment.config:  # that of a reader's file: its own fields mean nothing without it
         config = carry_over(config.asdict(), experiment.config())
-    presets = {name: experiment.configure(name) for name in experiment.presets}
-    changes = {name: _changes(config, preset) for name, preset in presets.items()}
+    changes = {name: _changes(config, experiment.configure(name)) for name in experiment.presets}
     nearest = min(changes, key=lambda name: len(changes[name]))
-    seed = {"seed": str(seeds[0])} | ({"n_seeds": str(len(seeds))} if len(seeds) > 1 else {})
-    return urlencode({"preset": nearest, **changes[nearest], **seed})
+    return nearest, changes[nearest]
 
 
 def settings_words(config: Config) -> str:
@@ -33,9 +75,9 @@ def settings_words(config: Config) -> str:
     )
 
 
-def _changes(config: Config, preset: Config) -> dict[str, str]:
+def _changes(config: Config, preset: Config) -> dict[str, Any]:
     before = preset.asdict()
-    return {name: str(value) for name, value in config.asdict().items() if value != before[name]}
+    return {name: value for name, value in config.asdict().items() if value != before[name]}
 
 
 def _word(value: object) -> str:

@@ -2,7 +2,8 @@
 
 import ast
 import os
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from typing import Any
 from urllib.parse import parse_qsl
@@ -28,6 +29,8 @@ _ADDED = """
     trkCampaign ttclid twclid vero_conv vero_id wbraid wickedid xtor yclid
 """
 TRACKERS = frozenset(_ADDED.split())  # what mailers, searches, advertisements and social sites add otherwise
+MOST_SAID = 6  # sentences about a link
+LONGEST_SAID = 300  # characters of each
 PAPERMILL_CELL = "# Parameters\n"  # how the cell begins that it injects
 PAPERMILL_PATHS = ("PAPERMILL_INPUT_PATH", "PAPERMILL_OUTPUT_PATH")  # injected, too, by `--inject-paths`
 
@@ -51,38 +54,74 @@ def parameters(namespace: Mapping[str, Any], experiment: str | Experiment) -> di
 def chosen(namespace: Mapping[str, Any], default: str) -> tuple[Experiment, dict[str, Any]]:
     """The experiment that a notebook's variable `experiment`, or a link, names, and its arguments for `explore`.
 
-    For the one page that shows any experiment. Raises InputError as `parameters` does; a link that names what is not
-    there is not followed, and the page says so.
+    For the one page that shows any experiment. What else the link says is followed by `explore`. Raises InputError as
+    `parameters` does; a link that names what is not there is not followed, and the page says so.
     """
     experiment = find(namespace.get(CHOICE) or default)
-    if CHOICE in (query := dict(_query())):
+    if CHOICE in (query := dict(address())):
         try:
-            experiment = find(query[CHOICE])
+            return find(query[CHOICE]), {}
         except InputError as problem:
-            _say_not_followed(problem)
-            return experiment, {}
+            say_not_followed([str(problem)])
     return experiment, _arguments(namespace, experiment, CHOICE)
 
 
 def _arguments(namespace: Mapping[str, Any], experiment: Experiment, *others: str) -> dict[str, Any]:
-    """What the notebook and its link set; `others` may be set, too, and are none of the experiment's."""
+    """What the notebook and its link set; `others` may be set, too, and are none of the experiment's.
+
+    A link that names an experiment is followed by `explore`, where that one is shown.
+    """
     allowed = (*RUN_NAMES, *experiment.config.sliders())
     for name in _injected(namespace):
         if name not in (*allowed, *others, *PAPERMILL_PATHS):
             raise unknown("parameter", name, allowed)
     given = {key: namespace[key] for key in allowed if namespace.get(key) is not None}
     _check(experiment, given)
-    try:
-        linked = given | _from_link(allowed, others)
-        _check(experiment, linked)
-    except InputError as problem:
-        _say_not_followed(problem)
+    linked = dict(address(allowed))
+    if CHOICE in linked:
         return given
-    return linked
+    kept, problems = followed(experiment, linked, given)
+    say_not_followed(problems)
+    return given | kept
 
 
-def _say_not_followed(problem: InputError) -> None:
-    display(HTML(f'<p role="alert"><b>This link is not followed:</b> {escape(str(problem))}</p>'))  # type: ignore[no-untyped-call]
+def followed(
+    experiment: Experiment, linked: Mapping[str, str], given: Mapping[str, Any]
+) -> tuple[dict[str, str], list[str]]:
+    """What of a link's names and values `explore` would take on top of those `given`, and why not the others.
+
+    These are sentences. Where a rule between fields blames none of the link's, none is taken.
+    """
+    allowed = (*RUN_NAMES, *experiment.config.sliders())
+    kept = {name: value for name, value in linked.items() if name in allowed}
+    strange = [name for name in linked if name not in allowed]
+    problems = [
+        str(unknown("parameter", name, allowed)) for name in strange[:MOST_SAID]
+    ]  # thousands would take a while
+    problems += [f"unknown parameter {name!r}." for name in strange[MOST_SAID:]]
+    if "preset" in kept and kept["preset"] not in experiment.presets:
+        problems.append(str(unknown("preset", kept.pop("preset"), experiment.presets)))
+    while kept:
+        try:
+            _check(experiment, {**given, **kept})
+            break
+        except InputError as problem:
+            problems.append(str(problem))
+            for name in [problem.field] if problem.field in kept else list(kept):
+                del kept[name]
+    return kept, problems
+
+
+def say_not_followed(problems: Sequence[str]) -> None:
+    """Say in the page, a sentence each, what of its address is not followed; nothing where all is."""
+    if not problems:
+        return
+    said = [textwrap.shorten(problem, LONGEST_SAID, placeholder=" …") for problem in problems[:MOST_SAID]]
+    if len(problems) > MOST_SAID:
+        said.append(f"And {len(problems) - MOST_SAID} more.")
+    first, *others = map(escape, said)
+    lines = [f"<b>Not followed in this link:</b> {first}", *others]
+    display(HTML(f'<div role="alert">{"".join(f"<p>{line}</p>" for line in lines)}</div>'))  # type: ignore[no-untyped-call]
 
 
 def _check(experiment: Experiment, given: Mapping[str, Any]) -> None:
@@ -108,19 +147,21 @@ def _injected(namespace: Mapping[str, Any]) -> list[str]:
     return [target.id for node in nodes for target in node.targets if isinstance(target, ast.Name)]
 
 
-def _from_link(allowed: Sequence[str], others: Sequence[str]) -> dict[str, str]:
-    """What the address of a Voila page sets, as text; InputError for a name that nobody knows."""
-    given: dict[str, str] = {}
-    for key, text in _query():
-        if key in (*SERVER_NAMES, *others):
-            continue
-        if key in allowed:
-            given[key] = text
-        elif key not in TRACKERS and not key.startswith(CAMPAIGN):
-            raise unknown("parameter", key, allowed)
-    return given
+def address(fields: Collection[str] = ()) -> list[tuple[str, str]]:
+    """The names and values in the address of a Voila page, but the server's own and what sites add to a link.
+
+    fields: names that are taken in any case.
+    """
+    query = os.environ.get("QUERY_STRING", "") if is_voila() else ""
+    pairs = parse_qsl(query, keep_blank_values=True)
+    return [(name, value) for name, value in pairs if name in fields or not _is_added(name)]
 
 
-def _query() -> list[tuple[str, str]]:
-    """The names and values in the address of a Voila page."""
-    return parse_qsl(os.environ.get("QUERY_STRING", "") if is_voila() else "", keep_blank_values=True)
+def names_none() -> bool:
+    """Whether the page's address says something, and not of which experiment."""
+    names = [name for name, _ in address()]
+    return bool(names) and CHOICE not in names
+
+
+def _is_added(name: str) -> bool:
+    return name in SERVER_NAMES or name in TRACKERS or name.startswith(CAMPAIGN)

@@ -10,8 +10,9 @@ from dyntoolkit.catalog.registry import find
 from dyntoolkit.dashboard import headless, live
 from dyntoolkit.dashboard.claims_view import claims_text
 from dyntoolkit.dashboard.dashboard import Dashboard
+from dyntoolkit.dashboard.linked import asked
 from dyntoolkit.dashboard.live_picture import run_png
-from dyntoolkit.dashboard.parameters import run_seeds
+from dyntoolkit.dashboard.parameters import names_none, run_seeds, say_not_followed
 from dyntoolkit.dashboard.trained_map import TrainedMap
 from dyntoolkit.engine.history import History
 from dyntoolkit.engine.own_state import use_one_thread
@@ -85,6 +86,7 @@ def explore(
     again ends the old run, and its pinned runs stay; for an Experiment of your own, which may have been edited, the
     sliders that were moved stay where they are, too, as far as they still exist. Without a front end (papermill, nbval,
     a script): trains to the end, displays one picture and the claims in words, returns the Result.
+    A page of Voila whose address names the experiment shows what that asks for, and says what of it cannot be had.
     Raises InputError for an unknown name or a value out of range.
 
     >>> result = explore("label_noise", steps=500)  # doctest: +ELLIPSIS
@@ -100,6 +102,7 @@ def explore(
     earlier = live.earlier(experiment.name)
     pins = earlier.pins if earlier else ()
     dashboard = Dashboard(experiment, config, seeds[0], len(seeds), earlier if own else None, pins)
+    _follow_link(dashboard)
     alone = live.enter(dashboard)
     if alone:
         dashboard.show()
@@ -108,6 +111,18 @@ def explore(
         dashboard.train_when_near()
         dashboard.show()
     return dashboard
+
+
+def _follow_link(dashboard: Dashboard) -> None:
+    """Have the first dashboard of its experiment begin with what the page's address asks; say what cannot be had."""
+    experiment = dashboard.original
+    if live.newest(experiment.name) is not None:
+        return
+    if linked := asked(experiment):
+        say_not_followed(linked.problems)
+        dashboard.follow(linked)
+    elif names_none():  # `parameters` has put its settings into those asked for
+        dashboard.plain = ""
 
 
 def _explore_headless(experiment: Experiment, config: Any, seeds: tuple[int, ...]) -> Result:

@@ -78,6 +78,12 @@ class TimeLapse:
             for widget in (self.slider, self.play, self.speed):
                 widget.disabled = len(steps) < 2
 
+    def look_at(self, step: int) -> None:
+        """Go to the last recorded step that is not after this one."""
+        with self._lock:
+            self._go(max((k for k, s in enumerate(self._steps) if s <= step), default=0))
+        self._look.ask()
+
     def start(self) -> None:
         """Play from here, or from the beginning if this is the end."""
         with self._lock:

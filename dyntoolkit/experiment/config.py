@@ -175,11 +175,12 @@ class Config(_Fields):
 
 def carry_over(values: Mapping[str, Any], to: Config) -> Config:
     """The settings `to` with those of the values that they have a field for and take."""
-    fields = to.sliders()
-    for name, value in values.items():
-        if name in fields:
-            with suppress(InputError):
-                to = to.replace(**{name: value})
+    known = {name: values[name] for name in to.sliders() if name in values}
+    with suppress(InputError):
+        return to.replace(**known)  # one by one, rules between fields may refuse what goes together
+    for name, value in known.items():
+        with suppress(InputError):
+            to = to.replace(**{name: value})
     return to
 
 

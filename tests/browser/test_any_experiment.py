@@ -24,7 +24,7 @@ def test_a_link_names_the_experiment_its_settings_and_its_seed(browser_page, dyn
 def test_a_link_to_an_experiment_that_there_is_not_says_so_and_shows_the_first(browser_page, dyntoolkit_server):
     name = "<script>document.title='taken'</script>"
     browser_page.goto(f"{dyntoolkit_server}/voila/render/experiment.ipynb?experiment={name}&lr=0.1")
-    browser_page.get_by_text("This link is not followed").wait_for()
+    browser_page.get_by_text("Not followed in this link:").wait_for()
     Dashboard(browser_page, "label_noise.linear").wait_until_finished()
     assert browser_page.title() != "taken"
 

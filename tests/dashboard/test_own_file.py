@@ -151,7 +151,7 @@ def test_a_link_is_for_the_experiment_without_the_file(dashboard, until):
     dashboard.use_file("a.csv", b"a,5")
     dashboard.sliders.widget("lr").value = 0.9
     until(trained(dashboard))
-    assert dashboard.monitor.status.link == "preset=quick&data=file&steps=8&seed=0"
+    assert dashboard.monitor.status.link == "experiment=tiny.means&preset=quick&data=file&steps=8"
     assert live.newest("tiny.means") is None
 
 

@@ -142,7 +142,8 @@ def test_the_page_of_any_experiment_takes_the_name_too(tiny, headless, monkeypat
     with pytest.raises(InputError, match="unknown parameter 'lrr'"):
         chosen(injected('experiment = "other.one"', "lrr = 0.1"), "tiny")
     headless(False, "experiment=other.one&lr=0.2")
-    assert chosen({"experiment": "tiny", "lr": 0.1}, "tiny") == (other, {"lr": "0.2"})
+    assert chosen({"experiment": "tiny", "lr": 0.1}, "tiny") == (other, {})  # `explore` follows the rest
+    assert parameters({"lr": 0.1}, "tiny") == {"lr": 0.1}  # it is not for this one
 
 
 def test_a_link_to_an_experiment_that_there_is_not_is_named_in_the_page(tiny, headless, monkeypatch):
@@ -236,7 +237,7 @@ def test_no_experiment_has_a_field_that_sites_add():
 
 
 @pytest.mark.parametrize(
-    "query",
+    "wrong",
     [
         "utm=1",
         "fbclid2=1",
@@ -244,29 +245,56 @@ def test_no_experiment_has_a_field_that_sites_add():
         "nois_std=0",
         "lr=9",
         "lr=fast",
+        "lr=nan",
+        "lr=inf",
+        "lr=%00",
+        "lr=" + "9" * 5000,
+        "lr=" + "[" * 5000,
         "seed=one",
         "seed=-1",
         "preset=no",
         "lr=",
         "n_seeds=99",
+        "compare.pin=lr:1",
     ],
 )
-def test_a_wrong_link_is_named_in_the_page_and_not_followed(headless, query, capsys, monkeypatch):
+def test_what_is_wrong_in_a_link_is_named_in_the_page_and_the_rest_is_followed(headless, wrong, monkeypatch):
     shown = []
     monkeypatch.setattr(module, "display", lambda html: shown.append(html.data))
-    headless(False, query + "&preset=slow" if "preset" not in query else query)
-    assert parameters({"noise_std": 0.1}, "tiny") == {"noise_std": 0.1}
-    assert len(shown) == 1
-    assert 'role="alert"' in shown[0]
-    assert query.split("=")[0] in shown[0]
+    headless(False, wrong + "&dim=4")
+    assert parameters({"noise_std": 0.1}, "tiny") == {"noise_std": 0.1, "dim": "4"}
+    (html,) = shown
+    assert html.startswith('<div role="alert"><p><b>Not followed in this link:</b> ')
+    assert html.count("<p>") == 1
+    assert wrong.split("=")[0] in html
+    assert len(html) < 500
 
 
-def test_a_link_cannot_put_its_own_html_in_the_page(headless, monkeypatch):
+def test_what_a_rule_between_fields_refuses_is_left_out(headless, monkeypatch):
     shown = []
     monkeypatch.setattr(module, "display", lambda html: shown.append(html.data))
-    headless(False, "lr=<script>alert(1)</script>")
+    headless(False, "noise_std=0.9&kind=sam&dim=4")
+    assert parameters({}, "tiny") == {"kind": "sam", "dim": "4"}  # it blames noise_std
+    assert "noise_std must be at most 0.5 with SAM." in shown[0]
+
+
+def test_of_a_great_many_wrong_names_a_few_are_named(headless, monkeypatch):
+    shown = []
+    monkeypatch.setattr(module, "display", lambda html: shown.append(html.data))
+    headless(False, "&".join(f"x{k}=1" for k in range(9000)) + "&lr=0.1")
+    assert parameters({}, "tiny") == {"lr": "0.1"}
+    assert shown[0].count("<p>") == 7
+    assert "And 8994 more." in shown[0]
+
+
+@pytest.mark.parametrize("name", ["lr", "<img src=x onerror=alert(1)>", "preset", "seed"])
+def test_a_link_cannot_put_its_own_html_in_the_page(headless, name, monkeypatch):
+    shown = []
+    monkeypatch.setattr(module, "display", lambda html: shown.append(html.data))
+    headless(False, f"{name}=<script>alert(1)</script>\"'")
     parameters({}, "tiny")
-    assert "<script>" not in shown[0]
+    assert "<script" not in shown[0]
+    assert "<img" not in shown[0]
 
 
 def test_outside_of_voila_a_query_is_not_read(monkeypatch):

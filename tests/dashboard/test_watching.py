@@ -73,7 +73,7 @@ def test_a_run_that_goes_on_is_told(watched, until):
     watched.sliders.widget("watch_square").value = True
     until(lambda: "square" in history)
     assert history.config == watched.config == Watched(steps=SLOW, watch_square=True)
-    assert watched.monitor.status.link == f"preset=seen&steps={SLOW}&seed=0"
+    assert watched.monitor.status.link == f"experiment=tiny.watched&preset=seen&steps={SLOW}"
     until(lambda: len(watched.board._newest[0]) == 2)
     watched.sliders.widget("watch_square").value = False
     until(lambda: not history.config.watch_square)
