@@ -183,13 +183,13 @@ def theory(configs: Sequence[Config]) -> Iterator[tuple[Array, Array]]:
                 trunk = small(trunk)
 
 
-def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]:
-    """All schedules of all runs in one loop, a step of which is one small batch.
+def simulate(configs: Sequence[Config], seeds: Sequence[int], samples_of: type[Samples] = Samples) -> Iterator[Frame]:
+    """All schedules of all runs in one loop, a step of which is one small batch; on samples of this kind.
 
     Values (R, S): risk, the excess risk of sampled SGD; exact and fsl, in expectation and by the functional scaling
     law; exact_quiet, the expectation without label noise.
     """
-    config, samples = configs[0], Samples(configs, seeds)
+    config, samples = configs[0], samples_of(configs, seeds)
     different = list(dict.fromkeys([*configs, *(c.replace(noise_std=0.0) for c in configs)]))
     own = [different.index(c) for c in configs]
     quiet = [different.index(c.replace(noise_std=0.0)) for c in configs]
@@ -334,7 +334,7 @@ CLAIMS = (
 
 # ---- Figure ----
 
-SHOWN = (ORANGE, GREEN, BLUE)  # p = 0, the best, p = 1
+SHOWN = (ORANGE, BLUE, GREEN)  # p = 0, p = 1, and the best on top
 
 
 def panels(history: History) -> list[Panel]:
@@ -354,8 +354,8 @@ def _courses(history: History) -> Panel:
     fsl = recorded(history, "fsl", 1)[1]
     if not len(steps):
         risk = fsl = np.empty((0, len(history.seeds), len(POINTS)))
-    samples, chosen = steps * config.small_batch, (0, _best(history), len(POINTS) - 1)
-    names = ("large at once: p = 0", f"best: p = {POINTS[chosen[1]]:g}", "never large: p = 1")
+    samples, chosen = steps * config.small_batch, (0, len(POINTS) - 1, _best(history))
+    names = ("large at once: p = 0", "never large: p = 1", f"best: p = {POINTS[chosen[2]]:g}")
     lines: list[Mark] = [
         Line(f"p = {p:g}", samples, medians(risk[:, :, s]), GREY, width=0.7, legend=False, behind=True)
         for s, p in enumerate(POINTS)

@@ -18,7 +18,7 @@ from dyntoolkit.engine.loop import train
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.experiment import Claim, Control, Experiment, Preset, at_least, at_most, config, number, settings
-from dyntoolkit.figure.panels import GREEN, ORANGE, Axis, Level, Line, Mark, Panel, median_line, medians
+from dyntoolkit.figure.panels import GREEN, ORANGE, Axis, Level, Mark, Panel, median_line
 from dyntoolkit.figure.recorded import recorded
 from dyntoolkit.laboratory.problem import Problem, own_split
 from dyntoolkit.phenomena.schedules._switch import COLORS, SCHEDULES, check_batches, weights, window
@@ -288,14 +288,14 @@ def _gap(history: History) -> Panel:
     after = steps > first
     with np.errstate(all="ignore"):
         gap = losses[after] / losses[after][:, :, 1:2] - 1  # (T, R, 3)
-    switched, small = medians(gap[:, :, 2]), gap[:, :, 0]
+    small, _, switched = gap.transpose(2, 0, 1)  # (T, R) each
     return Panel(
         "Above the large batch",
         Axis("steps since the switch"),
         Axis("test loss / that of large − 1"),
         [
-            median_line("small", steps[after] - first, small, ORANGE),
-            Line("switched", steps[after] - first, switched, GREEN),
+            median_line("small", steps[after] - first, small, ORANGE, markers="both"),
+            median_line("switched", steps[after] - first, switched, GREEN, markers="both"),
             Level("joined", y=0.0),
         ],
         "" if history.step > first else "It begins at the switch.",
