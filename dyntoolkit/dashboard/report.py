@@ -39,7 +39,7 @@ def report_html(
         trouble=divergence_words(history),
         settings=_settings(config, _differing(config, experiment.configure(preset))),
         preset=preset,
-        figure=base64.b64encode(still_svg(panels)).decode(),
+        figure=base64.b64encode(still_svg(panels, columns=3 if len(panels) > 4 else 2)).decode(),
         figure_words=" ".join(map(describe, panels)),
         claims=Markup(claims_html(experiment.claims, verdicts, note="not judged")) if experiment.claims else "",
         metrics=[
@@ -53,9 +53,8 @@ def report_html(
 
 def _how(history: History) -> str:
     """What was trained, how far, and by what."""
-    seeds = seeds_words(history.seeds)
     far = f"{history.total:,} steps" if history.done else f"stopped at step {history.step:,} of {history.total:,}"
-    return f"{history.experiment}, {seeds[0].upper()}{seeds[1:]}, {far}, engine {history.engine}."
+    return f"{history.experiment}, {seeds_words(history.seeds)}, {far}, engine {history.engine}."
 
 
 def _differing(config: Config, preset: Config) -> set[str]:
