@@ -9,7 +9,7 @@ from typing import Self
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from dyntoolkit.engine.module_make import first_difference
 from dyntoolkit.engine.module_trial import try_module
@@ -87,7 +87,9 @@ class Module:
 
     def __call__(self, theta: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """The output (R, n, *out) for theta (R, P) and x (n, *sample) shared by all runs, or (R, n, *sample)."""
-        if not self._tried and not is_in_torch_dispatch_mode():  # where a step is recorded, the trial is no part of it
+        # Where a step is recorded, the trial is no part of it. Asked of this thread: torch's is_in_torch_dispatch_mode
+        # knows one answer for all threads, of which others may be recording.
+        if not self._tried and _get_current_dispatch_mode() is None:
             self._try(x if x.ndim == self.sample_ndim + 1 else x[0])
         parts = torch.split(theta, [math.prod(shape) for shape in self.shapes.values()], dim=1)
         named = {name: part.view(-1, *shape) for part, (name, shape) in zip(parts, self.shapes.items(), strict=True)}

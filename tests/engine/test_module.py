@@ -1,8 +1,11 @@
+import threading
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils.parametrizations import orthogonal, spectral_norm
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.layers import MLP
@@ -190,6 +193,26 @@ def test_without_samples_it_is_said_at_the_first_data():
     network = Module(Applied(lambda h: (h, h)))
     with pytest.raises(InputError, match="returns a tuple"):
         network(torch.zeros(R, network.parameters), torch.ones(5, 3))
+
+
+def test_the_trial_is_made_while_another_thread_records():
+    recording, seen = threading.Event(), threading.Event()
+
+    def record_meanwhile():
+        with TorchDispatchMode():
+            recording.set()
+            seen.wait(60)
+
+    other = threading.Thread(target=record_meanwhile)
+    other.start()
+    recording.wait(60)
+    try:
+        network = Module(Applied(lambda h: (h, h)))
+        with pytest.raises(InputError, match="returns a tuple"):
+            network(torch.zeros(R, network.parameters), torch.ones(5, 3))
+    finally:
+        seen.set()
+        other.join()
 
 
 def test_the_trial_is_no_part_of_a_recorded_step():
