@@ -250,4 +250,5 @@ EXPERIMENT = Experiment(
     metrics=metrics,
     claims=CLAIMS,
     panels=panels,
+    borders={"γ = 1: from lazy to condensed": lambda c: c.init_exponent - 0.5},
 )

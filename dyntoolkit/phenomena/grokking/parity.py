@@ -531,6 +531,7 @@ EXPERIMENT = Experiment(
     metrics=metrics,
     claims=CLAIMS,
     panels=panels,
+    predictions={"alias_low_degree": lambda c: float(expected_alias(c, np.array(c.n_train)))},
     sweep_panels=sweep_panels,
     network=lambda history: network(history.config),
 )

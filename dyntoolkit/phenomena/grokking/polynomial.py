@@ -508,6 +508,7 @@ EXPERIMENT = Experiment(
     claims=CLAIMS,
     panels=panels,
     sweep_panels=sweep_panels,
+    predictions={"norm_end": lambda c: c.final_norm},  # of the solution, also where training has not found it
     map=Map(
         title="Delay of the test loss",
         label="delay",

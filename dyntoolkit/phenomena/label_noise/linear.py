@@ -398,8 +398,8 @@ def metrics(history: History) -> dict[str, Array]:
         "on_log_drop": log_drops(t, W2, config.noise_period, 0),
         "off_log_drop": log_drops(t, W2, config.noise_period, config.noise_period),
         **kick_rates(history, t, W2),
-        "flow_w2_error": largest(np.abs(history["flow_w2"] - W2) / W2),
-        "flow_align_error": largest(np.abs(history["flow_align"] - align)),
+        "flow_w2_error": np.fmax.reduce(np.abs(history["flow_w2"] - W2) / W2),  # NaN where there is no flow
+        "flow_align_error": np.fmax.reduce(np.abs(history["flow_align"] - align)),
     }
 
 
@@ -437,9 +437,10 @@ def kick_rates(history: History, t: Array, W2: Array) -> dict[str, Array]:
         return {"kick_rate_ratio": rate / law, "kick_rate_corrected": rate / law / mean_gain}
 
 
-def largest(errors: Array) -> Array:
-    """The largest of errors (T, R) over time where there are any, (R,); NaN where there are none."""
-    return np.asarray(np.fmax.reduce(errors, axis=0))
+def half_time(c: Config) -> float:
+    """The step t = L/(2 k0) at which the alignment reaches 1/2; NaN where no law says so, or it is there at once."""
+    known = c.fresh and c.noise_period == 0 and c.log_ratio > 0
+    return c.log_ratio / (2 * c.rate) if known else math.nan
 
 
 def _shrinks_far(c: Config) -> bool:
@@ -647,8 +648,7 @@ def _phases(history: History) -> list[Mark]:
         marks.append(median_line("flow: alignment", t, history["flow_align"], GREY, dash=True))
     marks.append(Level("alignment without noise", y=along / (along + across), color=ALIGNMENT))
     marks.append(Level("one half", y=0.5))
-    half = config.log_ratio / (2 * config.rate) if config.fresh else np.inf
-    if config.noise_period == 0 and 0 < half < config.steps:
+    if (half := half_time(config)) < config.steps:
         marks.append(Level("alignment ½: t = L/2k₀", x=half))
     return marks
 
@@ -694,4 +694,6 @@ EXPERIMENT = Experiment(
     metrics=metrics,
     claims=CLAIMS,
     panels=panels,
+    predictions={"t_align": half_time},
+    borders={"alignment ½ at the end": lambda c: c.excess if c.fresh or c.rate == c.kick_std == 0 else math.nan},
 )

@@ -3,6 +3,7 @@
 Cohen et al. 2021, "Gradient descent on neural networks typically occurs at the edge of stability" (arXiv 2103.00065).
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
@@ -184,4 +185,5 @@ EXPERIMENT = Experiment(
     metrics=metrics,
     claims=CLAIMS,
     panels=panels,
+    predictions={"limit_end": lambda c: 1.0 if AT_THE_EDGE(c) else math.nan},
 )

@@ -367,4 +367,5 @@ EXPERIMENT = Experiment(
     metrics=metrics,
     claims=CLAIMS,
     panels=panels,
+    borders={"ε*: above it nothing spikes": lambda c: critical_eps(c.lr, c.curvature, c.beta1) - c.eps},
 )
