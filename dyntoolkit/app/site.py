@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 from dyntoolkit import __version__, plotly_js
 from dyntoolkit.app.gallery import GENERAL, PACKAGE
 from dyntoolkit.app.site_data import script
-from dyntoolkit.app.site_pages import Pages, explored, read_notebook, repository
+from dyntoolkit.app.site_pages import CHECKOUT, Pages, explored, read_notebook, repository
 from dyntoolkit.app.site_runs import grid_of, shown_runs
 from dyntoolkit.catalog.registry import find
 from dyntoolkit.dashboard.board_html import board_script
@@ -52,9 +52,11 @@ def build_site(out: Path, names: Sequence[str], count: int, seeds: int, live: st
     names: of the notebooks (default: all). count: values of each slider; 0: no runs, only the stored pictures.
     seeds: of each run. live: address of a server whose pages the site links to; "" for Binder. tell: of what goes on.
 
-    Raises InputError for unknown names, an address that is none, a folder that holds something else or cannot be
-    written, and sources that Sphinx warns of.
+    Raises InputError without a checkout, for unknown names, an address that is none, a folder that holds something else
+    or cannot be written, and sources that Sphinx warns of.
     """
+    if not (CHECKOUT / "docs").is_dir():
+        raise InputError("a site takes a checkout of the repository: its docs are not installed.", "docs")
     paths = _chosen(names)
     if live and not (urlsplit(live).scheme in ("http", "https") and urlsplit(live).hostname):
         raise InputError(

@@ -21,6 +21,7 @@ PAGES: dict[str, Callable[[], str]] = {  # those about the toolkit, in order; so
     "claims": lambda: claims_reference(experiments()),
     "api": names_reference,
 }
+CHECKOUT = PACKAGE.parent  # holds README.md and the prose in docs/, which no installed package has
 EXPLORES = re.compile(r"""explore\(\s*["']([\w.]+)["']""")
 SECTION = re.compile(r"<!-- (\S+): (.+) -->")
 LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
@@ -73,13 +74,13 @@ class Pages:
     def write_docs(self) -> None:
         """The pages about the toolkit."""
         for name, made in PAGES.items():
-            text = (docs() / f"{name}.md").read_text(encoding="utf-8")
+            text = (CHECKOUT / "docs" / f"{name}.md").read_text(encoding="utf-8")
             text = SECTION.sub(lambda found: self._section(found[1], found[2]), text)
             (self._folder / f"{name}.md").write_text(f"{text}\n{made()}", encoding="utf-8")
 
     def _section(self, file: str, heading: str) -> str:
         """The section of a file of the repository that has this heading, up to the next one."""
-        text = (docs().parent / file).read_text(encoding="utf-8")
+        text = (CHECKOUT / file).read_text(encoding="utf-8")
         found = re.search(rf"^## {re.escape(heading)}\n.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
         if found is None:
             raise ValueError(f"{file} has no section {heading!r}")
@@ -96,7 +97,7 @@ class Pages:
             if path.parent.name == "notebooks" and path.name in [INDEX, *(path.name for path in self._notebooks)]:
                 return f"{before}{path.name}{after}"
             if before.startswith("!"):
-                shutil.copy(docs().parent / path, self._folder)
+                shutil.copy(CHECKOUT / path, self._folder)
                 return f"{before}{path.name}{after}"
             return f"{before}{repository()}/blob/HEAD/{path.as_posix()}{after}"
 
@@ -111,12 +112,6 @@ def read_notebook(path: Path) -> NotebookNode:
     notebook: NotebookNode = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     notebook.cells = [cell for cell in notebook.cells if HANDS not in cell.metadata.get("tags", ())]
     return notebook
-
-
-def docs() -> Path:
-    """The folder of the prose: inside an installed package, beside the package in a checkout."""
-    installed = PACKAGE / "docs"
-    return installed if installed.is_dir() else PACKAGE.parent / "docs"
 
 
 def repository() -> str:
