@@ -27,10 +27,12 @@ from dyntoolkit.dashboard.placeholder import Placeholder
 from dyntoolkit.dashboard.presets import Presets
 from dyntoolkit.dashboard.restoring import Restoring
 from dyntoolkit.dashboard.runner import Job, Progress, Runner, State
+from dyntoolkit.dashboard.save import Finished
 from dyntoolkit.dashboard.share import Share
 from dyntoolkit.dashboard.slider_map import GRIDS, quantities, slider_map
 from dyntoolkit.dashboard.sliders import SliderPanel
 from dyntoolkit.dashboard.spread import Spread, chosen_values
+from dyntoolkit.dashboard.take_away import TakeAway
 from dyntoolkit.dashboard.time_lapse import TimeLapse
 from dyntoolkit.dashboard.trained_map import TrainedMap
 from dyntoolkit.dashboard.work import Work
@@ -78,6 +80,7 @@ class Dashboard:
     map: Any
     compare: CompareSection
     share: Share
+    take_away: TakeAway
     claims_html: Any
 
     def __init__(
@@ -441,6 +444,13 @@ class Dashboard:
         self._show_pins()
         self.monitor.status.settings = settings_words(self.config)
 
+    def _taken(self) -> Finished | None:
+        """The run shown, as far as it is trained."""
+        history, work = self.history, self.view.of
+        if history is None or work is None or not history.names():
+            return None
+        return Finished(work.experiment, history.until(history.step), self.claims or None)
+
     def _show_shared(self) -> None:
         """What replays the settings shown and what is compared with them: the page's address, and what is copied."""
         file = self.file_row.file if self.file_row else ""
@@ -635,6 +645,7 @@ class Dashboard:
         self.buttons = {name: self._button(name) for name in names}
         self.compare = CompareSection(self.spread, self.map_sliders, self._choose, self._quantities)
         self.share = Share(self.plain)
+        self.take_away = TakeAway(self._taken)
         self._pins_box = widgets.VBox().add_class("dyn-pins-box")
         labels = experiment.actions.labels if experiment.actions else {}
         self.actions = {name: self._button(f"act-{name}", label) for name, label in labels.items()}
@@ -663,7 +674,7 @@ class Dashboard:
         self._view_box = view_box(
             self.buttons.values(), self.monitor, self.board, list(self.actions.values()), when, self.view.lapse
         )
-        self._view_box.children += (self._pins_box, self.compare.box, self.share)
+        self._view_box.children += (self._pins_box, self.compare.box, self.share, self.take_away)
         self._claims_box = claims_box(self.claims_html, self.controls_run, self.sweep_board)
         self._grid = lay_out(self._parts())
 
