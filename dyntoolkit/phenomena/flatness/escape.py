@@ -260,7 +260,7 @@ def metrics(history: History) -> dict[str, Array]:
 
 def rates(x: Array) -> Array:
     """Geometric means of x_(t+1)/x_t over the first steps in which x is small, of x (T, R, 2): (2, R)."""
-    before, after = x[:FIRST], x[1 : FIRST + 1]
+    before, after = x[:-1][:FIRST], x[1:][:FIRST]
     small = (after < SMALL) & (after > 0) & (before > 0)
     logs = np.log(np.divide(after, before, out=np.ones_like(after), where=small))  # 0 where it is not
     count = small.sum(0)  # (R, 2)

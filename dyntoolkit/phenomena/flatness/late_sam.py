@@ -438,7 +438,18 @@ def _by_step(history: History, name: str, start: int = 0) -> list[Mark]:
     """A curve of each schedule from its switch on, and from step `start` on."""
     steps, values = recorded(history, name, start)
     values = values if values.ndim > 2 else np.empty((0, len(history.seeds), len(SCHEDULES)))
-    return [median_line(LABELS[of], steps, values[:, :, s], COLORS[of]) for s, of in enumerate(SCHEDULES)]
+    return [median_line(_label(history, s), steps, values[:, :, s], COLORS[of]) for s, of in enumerate(SCHEDULES)]
+
+
+def _label(history: History, s: int) -> str:
+    """What a schedule is called, and when it diverged."""
+    label = LABELS[SCHEDULES[s]]
+    left = history.last("left")[:, s] if "left" in history else np.zeros(1)
+    if not left.any():
+        return label
+    if len(left) == 1:
+        return f"{label}: diverged at step {left[0]}"
+    return f"{label}: diverged in {np.count_nonzero(left)} of {len(left)} runs"
 
 
 def _limits(history: History) -> list[Mark]:

@@ -1,5 +1,7 @@
 """Data, network and what is measured of copies, against their definitions."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,10 @@ def small(runs, networks):
     x = torch.randn(runs, 5, 3, dtype=torch.float64, generator=made)
     y = torch.randn(runs, 5, 2, dtype=torch.float64, generator=made)
     return theta, copies.Samples(x, y, x, y)
+
+
+def loss_of_run(r, samples, w):
+    return LOSS(w[None], samples.x[r : r + 1], samples.y[r : r + 1])[0]
 
 
 @pytest.mark.parametrize("name", ["digits", "breast_cancer", "wine"])
@@ -70,11 +76,7 @@ def test_sharpness_is_the_largest_eigenvalue_and_new_copies_begin_at_the_first_o
     again = watch(theta, 1)
     torch.testing.assert_close(again[:, :2], found, rtol=1e-6, atol=0)
     for r, s in np.ndindex(2, 3):
-
-        def one(w):
-            return LOSS(w[None], samples.x[r : r + 1], samples.y[r : r + 1])[0]
-
-        hessian = torch.autograd.functional.hessian(one, theta[r, s])
+        hessian = torch.autograd.functional.hessian(partial(loss_of_run, r, samples), theta[r, s])
         values = torch.linalg.eigvalsh(hessian)
         first = begun[r] @ hessian @ begun[r]
         expected = first if s == 2 else values[values.abs().argmax()]
