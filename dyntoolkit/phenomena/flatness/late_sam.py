@@ -181,7 +181,8 @@ def make_batches(configs: Sequence[Config], seeds: Sequence[int]) -> Callable[[i
 
 def uphill(g: Tensor) -> Tensor:
     """g/|g|, the direction in which SAM climbs; gradients g (R, S, P)."""
-    return g / torch.linalg.vector_norm(g, dim=2, keepdim=True).clamp_min(1e-12)
+    length: Tensor = torch.linalg.vector_norm(g, dim=2, keepdim=True)  # (R, S, 1)
+    return g / length.clamp_min(1e-12)
 
 
 def make_step(
