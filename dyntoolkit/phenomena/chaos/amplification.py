@@ -296,10 +296,10 @@ def panels(history: History) -> list[Panel]:
     """Amplification by the step of the kick, and while it trains; training loss; what it does to the outputs."""
     config: Config = history.config
     fitted = medians(fit_time(history)[None])[0]
-    fit = Level(f"fitted: training loss < {FIT:g}", x=float(fitted))
+    fit = Level("labels fitted", x=float(fitted))
     step = Axis("step", range=(0, config.steps))
     saturated = Level("saturated: 0.6/ε", y=SATURATED / config.eps)
-    unchanged = Level("A = 1: the kick as it was", y=1.0)
+    unchanged = Level("A = 1", y=1.0)
     return [
         Panel(
             "What becomes of a kick, by its step",

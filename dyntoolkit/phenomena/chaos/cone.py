@@ -198,13 +198,14 @@ CLAIMS = (
 
 
 def panels(history: History) -> list[Panel]:
-    """Distances of all kernels; from three of them on; speed; training loss; ways walked and ways gained."""
+    """Distances of all kernels; from three of them on; speed and training loss; ways walked and ways gained."""
     config: Config = history.config
     S = distances(history)
     steps = np.array(evenly(config.steps, KERNELS))
     step = Axis("step", range=(0, config.steps))
     third = Level("the cone begins", x=float(steps[LAST // 3]))
-    speed = median_line("angle to the next kernel", steps[1:], speeds(S).T, KERNEL)
+    speed = median_line(f"radians in {steps[1]} steps", steps[1:], speeds(S).T, KERNEL)
+    loss = recorded_line(history, "train_loss", "training loss (nats)", TRAIN)
     return [
         Panel(
             "Distance of any two kernels",
@@ -213,13 +214,7 @@ def panels(history: History) -> list[Panel]:
             [Heat("distance S", steps, steps, medians(np.moveaxis(S, 0, -1)), low=0.0)],
         ),
         Panel("Distance from one kernel", step, Axis("distance S", log=True), [*_from(S, steps), third]),
-        Panel("Speed", step, Axis(f"radians in {steps[1]} steps", log=True), [speed, third]),
-        Panel(
-            "Training loss",
-            step,
-            Axis("cross-entropy (nats)", log=True),
-            [recorded_line(history, "train_loss", "training images", TRAIN), third],
-        ),
+        Panel("Speed, and what drives it", step, Axis("angle; cross-entropy", log=True), [speed, loss, third]),
         Panel("Walked and gained", Axis("part of the training"), Axis("angle (radians)"), _ways(history)),
     ]
 

@@ -112,13 +112,13 @@ def test_without_hidden_layers_the_kernel_does_not_change():
 def test_figure_and_frames_of_a_run(tiny):
     assert tiny.at("distance").tolist() == [k * 500 // 30 for k in range(KERNELS)]
     metrics = EXPERIMENT.metrics(tiny)
-    heat, away, speed, loss, ways = EXPERIMENT.panels(tiny)
+    heat, away, speed, ways = EXPERIMENT.panels(tiny)
     S = cone.distances(tiny)
     assert np.isfinite(S).all()
     np.testing.assert_allclose(heat.marks[0].z, np.median(S, 0))
     np.testing.assert_allclose(away.marks[0].y[-1], np.median(metrics["S_total"]))
     np.testing.assert_allclose(speed.marks[0].low.sum() + speed.marks[0].high.sum(), cone.speeds(S).sum())
-    np.testing.assert_allclose(loss.marks[0].y[-1], np.median(tiny.last("train_loss")))
+    np.testing.assert_allclose(speed.marks[1].y[-1], np.median(tiny.last("train_loss")))
     walked, gained = ways.marks
     np.testing.assert_allclose(walked.y, [np.median(metrics[f"path_{part}"]) for part in ("early", "cone", "late")])
     assert (gained.y < walked.y).all()
