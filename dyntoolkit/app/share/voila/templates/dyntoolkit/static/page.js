@@ -96,7 +96,17 @@
     if (isLive || [...waiting].some((each) => !each.querySelector(".dyn-placeholder"))) return;
     isLive = true;
     news("");
+    arrive();
     setTimeout(setFormulas); // when what has been shown is drawn
+  }
+
+  // The dashboard of the experiment that the address names comes into sight, if its reader has not gone elsewhere.
+  function arrive() {
+    const name = new URL(location.href).searchParams.get("experiment");
+    if (!name) return;
+    const named = page.querySelector(`.${CSS.escape(`dyn-experiment-${name.replaceAll(".", "-")}`)}`);
+    if (!named) news(`This link is for the experiment “${name.slice(0, 80)}”, which is not on this page.`, true);
+    else if (window.scrollY === 0 && named !== page.querySelector("[class*=dyn-experiment-]")) named.scrollIntoView();
   }
 
   // The output of cell k has arrived.
