@@ -389,7 +389,7 @@ def _displacement(history: History) -> Panel:
         line = medians(kick * factor(known["lr"], known["curvature"], rho) ** t[:, None])  # (T,)
         lines.append(np.where((line > LEAST) & (line < 1), line, np.nan))
     return Panel(
-        "Displacement along the sharpest direction",
+        "Displacement x along v",
         Axis(SWITCH, range=(0, SHOWN)),
         Axis("x", log=True, range=(LEAST, 10)),
         [
@@ -460,7 +460,7 @@ def _way(history: History) -> Panel:
         median_line("to SAM", WAY, path.T, RED),
         median_line("to gradient descent from another start", WAY, other.T, GREY),
     ]
-    axes = Axis("share of the way from gradient descent", range=(0, 1)), Axis("training loss", log=True)
+    axes = Axis("way from gradient descent", range=(0, 1)), Axis("training loss", log=True)
     return Panel("From valley to valley?", *axes, marks, "" if "path_other" in history else WAITING)
 
 

@@ -417,7 +417,7 @@ def panels(history: History) -> list[Panel]:
     """Sharpness and test error by step; at the end by switch; loss after a switch; loss on the way between ends."""
     step = Axis("step", range=(0, history.config.steps))
     sharpness = Axis("λ<sub>max</sub>(H)", log=True)
-    error = Axis("share of wrong answers")
+    error = Axis("wrong answers")
     return [
         Panel("Sharpness", step, sharpness, [*_by_step(history, "sharpness"), *_limits(history)]),
         Panel("Test error", step, error, _by_step(history, "error", start=1)),
@@ -428,7 +428,7 @@ def panels(history: History) -> list[Panel]:
     ]
 
 
-SHARE = Axis("share of the steps before the switch", range=(0.45, 1.0))
+SHARE = Axis("switch, as share of the steps", range=(0.45, 1.0))
 
 
 def _pending(history: History) -> str:
@@ -478,7 +478,7 @@ def _after(history: History) -> Panel:
         steps, losses = recorded(history, f"after_{name}")
         losses = losses / losses[:1]
         marks.append(median_line(LABELS[name], steps - start, losses, COLORS[name]))
-    axes = Axis("steps after the switch", range=(0, WATCHED)), Axis("loss / loss at the switch", log=True)
+    axes = Axis("steps after the switch", range=(0, WATCHED)), Axis("loss / loss at switch", log=True)
     return Panel("The escape", *axes, marks, "" if "after_50" in history else "Begins at the first switch.")
 
 
@@ -488,7 +488,7 @@ def _way(history: History) -> Panel:
     shown = {"75": GREEN, "sam": RED, "other": GREY}
     labels = {**LABELS, "other": "SGD from another start"}
     lines: list[Mark] = [median_line(labels[of], WAY, paths[:, ENDS.index(of)].T, color) for of, color in shown.items()]
-    axes = Axis("share of the way from the end of SGD", range=(0, 1)), Axis("training loss")
+    axes = Axis("way from the end of SGD", range=(0, 1)), Axis("training loss")
     return Panel("From valley to valley?", *axes, lines, _pending(history))
 
 
