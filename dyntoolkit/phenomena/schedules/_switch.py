@@ -47,6 +47,15 @@ def weights(configs: Sequence[Switching], k0: int, k1: int) -> Tensor:
     return torch.stack([small.expand_as(third), large.expand_as(third), third], 2)
 
 
+def apart(config: Switching, steps: Array) -> tuple[Array, Array, Array]:
+    """At which of the steps (T,) the curve of each schedule is drawn: that of switched from the switch on, (T,) each.
+
+    Before, it is that of small.
+    """
+    always = np.ones(len(steps), dtype=bool)
+    return always, always, steps >= config.switch_step
+
+
 def window(steps: Array, losses: Array, first: Array, last: Array) -> Array:
     """Mean over the frames in (first, last], steps (R,) of each run. steps: (T,). losses: (T, R, 3).
 

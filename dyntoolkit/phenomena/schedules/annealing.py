@@ -297,12 +297,15 @@ def _rates(history: History) -> Panel:
         Line(name, steps[::10], config.lr * factor[::10], COLORS[name])
         for name, factor in schedules(config.steps).items()
     ]
-    return Panel("Learning rate", Axis("step"), Axis("η"), lines)
+    return Panel("Learning rate", Axis("step", range=(0, config.steps)), Axis("η"), lines)
 
 
 def _measured(history: History, name: str) -> tuple[Array, Array]:
-    """Steps after which a frame ends (F,), and medians over the runs, (6, F); (0,) and (6, 0) before the first."""
-    steps, values = recorded(history, name)  # (F,), (F, R, 6)
+    """Steps after which a frame ends (F,), and medians over the runs, (6, F); (0,) and (6, 0) before the first.
+
+    Without the first fifth of the run, or a quarter of what there is: the beginning, alike for all, is far above.
+    """
+    steps, values = recorded(history, name, min(history.config.steps // 5, history.step // 4))  # (F,), (F, R, 6)
     return (steps, medians(values.transpose(2, 0, 1))) if len(steps) else (steps, np.empty((len(NAMES), 0)))
 
 
@@ -314,10 +317,18 @@ def _losses(history: History) -> Panel:
         medians(history.last("law").transpose(1, 2, 0)) if "law" in history else np.full((len(NAMES), FRAMES), np.nan)
     )
     at = np.array(evenly(config.steps, FRAMES + 1))[1:]
+    late = at >= config.steps // 5
     seen = FITS[config.fit]
     lines: list[Mark] = [Line(name, steps, y, COLORS[name], width=1.2) for name, y in zip(NAMES, loss, strict=True)]
     lines += [
-        Line("law, fitted" if name in seen else "law, predicted", at, y, GREY, dash=name not in seen, width=2.4)
+        Line(
+            "law, fitted" if name in seen else "law, predicted",
+            at[late],
+            y[late],
+            GREY,
+            dash=name not in seen,
+            width=2.4,
+        )
         for name, y in zip(NAMES, fits, strict=True)
     ]
     return Panel("Loss and the fitted law", Axis("step"), Axis("mean of Σ λ v²", log=True), _one_legend(lines))

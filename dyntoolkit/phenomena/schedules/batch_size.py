@@ -355,14 +355,16 @@ def _courses(history: History) -> Panel:
     if not len(steps):
         risk = fsl = np.empty((0, len(history.seeds), len(POINTS)))
     samples, chosen = steps * config.small_batch, (0, len(POINTS) - 1, _best(history))
+    always = np.ones(len(samples), dtype=bool)
+    branched = samples >= POINTS[chosen[2]] * config.data - config.large_batch  # before, the best is the trunk
     names = ("large at once: p = 0", "never large: p = 1", f"best: p = {POINTS[chosen[2]]:g}")
     lines: list[Mark] = [
         Line(f"p = {p:g}", samples, medians(risk[:, :, s]), GREY, width=0.7, legend=False, behind=True)
         for s, p in enumerate(POINTS)
     ]
     lines += [
-        median_line(name, samples, risk[:, :, s], color, width=2.6)
-        for name, s, color in zip(names, chosen, SHOWN, strict=True)
+        median_line(name, samples[shown], risk[shown][:, :, s], color, width=2.6)
+        for name, s, color, shown in zip(names, chosen, SHOWN, (always, always, branched), strict=True)
     ]
     lines += [
         Line("scaling law", samples, medians(fsl[:, :, s]), GREY, dash=True, legend=not n) for n, s in enumerate(chosen)

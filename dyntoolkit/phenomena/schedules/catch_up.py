@@ -42,7 +42,7 @@ from dyntoolkit.figure.panels import (
 from dyntoolkit.figure.recorded import recorded
 from dyntoolkit.phenomena.schedules import _regression as regression
 from dyntoolkit.phenomena.schedules._regression import Samples, excess_risk, initial_errors, problem
-from dyntoolkit.phenomena.schedules._switch import COLORS, SCHEDULES, check_batches, weights, window
+from dyntoolkit.phenomena.schedules._switch import COLORS, SCHEDULES, apart, check_batches, weights, window
 from dyntoolkit.phenomena.schedules._theory import Moments, Update
 
 Tensor = torch.Tensor
@@ -316,8 +316,8 @@ def _by_step(history: History) -> Panel:
     steps, risk = _risks(history, "risk")
     fsl = _risks(history, "fsl")[1]
     lines: list[Mark] = [
-        median_line(f"{name}", steps, risk[:, :, s], color)
-        for s, (name, color) in enumerate(zip(SCHEDULES, COLORS, strict=True))
+        median_line(name, steps[shown], risk[shown][:, :, s], color)
+        for s, (name, color, shown) in enumerate(zip(SCHEDULES, COLORS, apart(config, steps), strict=True))
     ]
     lines += [Line("scaling law", steps, medians(fsl[:, :, s]), GREY, dash=True, legend=s == 0) for s in range(3)]
     return Panel(
@@ -355,8 +355,8 @@ def _by_samples(history: History) -> Panel:
     used = config.samples(steps)  # (T, 3)
     ends = config.samples(np.array([config.steps]))[0]
     lines: list[Mark] = [
-        Line(f"{name}: {int(end):,}", used[:, s], medians(risk[:, :, s]), color)
-        for s, (name, color, end) in enumerate(zip(SCHEDULES, COLORS, ends, strict=True))
+        Line(f"{name}: {int(end):,}", used[shown, s], medians(risk[shown][:, :, s]), color)
+        for s, (name, color, end, shown) in enumerate(zip(SCHEDULES, COLORS, ends, apart(config, steps), strict=True))
     ]
     return Panel("By samples used", Axis("samples used", log=True), Axis("L = Σ λ v²", log=True), lines)
 

@@ -21,7 +21,7 @@ from dyntoolkit.experiment import Claim, Control, Experiment, Preset, at_least, 
 from dyntoolkit.figure.panels import GREEN, ORANGE, Axis, Level, Mark, Panel, median_line
 from dyntoolkit.figure.recorded import recorded
 from dyntoolkit.laboratory.problem import Problem, own_split
-from dyntoolkit.phenomena.schedules._switch import COLORS, SCHEDULES, check_batches, weights, window
+from dyntoolkit.phenomena.schedules._switch import COLORS, SCHEDULES, apart, check_batches, weights, window
 
 Tensor = torch.Tensor
 
@@ -275,8 +275,8 @@ def _three(history: History, name: str) -> list[Mark]:
     steps, values = recorded(history, name)
     values = values if len(steps) else np.empty((0, len(history.seeds), 3))
     return [
-        median_line(schedule, steps, values[:, :, s], color)
-        for s, (schedule, color) in enumerate(zip(SCHEDULES, COLORS, strict=True))
+        median_line(schedule, steps[shown], values[shown][:, :, s], color)
+        for s, (schedule, color, shown) in enumerate(zip(SCHEDULES, COLORS, apart(history.config, steps), strict=True))
     ]
 
 
