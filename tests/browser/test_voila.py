@@ -270,7 +270,7 @@ def test_a_main_slider_at_either_end_gives_curves_or_a_sentence(request, pages, 
 def test_preset_buttons_and_words_move_the_sliders(dashboard, notebook):
     experiment, page = find(NOTEBOOKS[notebook]), dashboard.page
     first, second = list(experiment.presets)[2:4]
-    word = page.locator(".dyn-notes").first.get_by_role("button", name=second.replace("_", " "))
+    word = page.locator(".dyn-notes").first.get_by_role("button", name=second.replace("_", " "), exact=True)
     for preset, button in ((first, dashboard.root.locator(f'[class~="dyn-preset-{first}"]')), (second, word)):
         before = dashboard.numbers()
         button.click()
