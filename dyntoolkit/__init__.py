@@ -46,6 +46,7 @@ _HOME = {
     "trained_map": "dashboard.show",
     "look_for": "dashboard.look_for",
     "parameters": "dashboard.parameters",
+    "save": "dashboard.save",
     "source": "dashboard.source",
     "train": "engine.loop",
     "evenly": "engine.loop",
@@ -84,6 +85,7 @@ if TYPE_CHECKING:  # "as" says to a type checker that the name is offered
     from dyntoolkit.catalog.sweep import sweep as sweep
     from dyntoolkit.dashboard.look_for import look_for as look_for
     from dyntoolkit.dashboard.parameters import parameters as parameters
+    from dyntoolkit.dashboard.save import save as save
     from dyntoolkit.dashboard.show import claims_table as claims_table
     from dyntoolkit.dashboard.show import explore as explore
     from dyntoolkit.dashboard.show import trained_map as trained_map

@@ -21,7 +21,7 @@ NAMES = [
     *("Config", "number", "choice", "switch", "Experiment", "Preset", "Claim", "Control", "Sweep"),
     *("above", "at_least", "at_most", "below", "between", "defaults", "settings"),
     *("check", "experiments", "find", "open_sweep", "register", "run", "show_sweep", "sweep"),
-    *("claims_table", "explore", "trained_map", "look_for", "parameters", "source"),
+    *("claims_table", "explore", "trained_map", "look_for", "parameters", "save", "source"),
     *("train", "evenly", "full_batch", "geometrically", "History", "MLP", "Module", "Stream", "per_run"),
     *("value_and_grad", "Adam", "Momentum", "Sgd", "adam", "momentum", "sgd"),
     *("Axis", "Level", "Line", "Panel", "median_line", "own", "Probe"),
