@@ -5,8 +5,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dyntoolkit.app.data_file import with_file
 from dyntoolkit.errors import InputError, whole_number
 
 if TYPE_CHECKING:  # these import torch: only where something is trained
@@ -34,6 +36,10 @@ def sweep_options(sweep: argparse.ArgumentParser) -> None:
     sweep.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", help="settings changed on top"
     )
+    sweep.add_argument("--file", metavar="DATA.csv", help="a file of data of your own, for experiments that take one")
+    sweep.add_argument(
+        "--engine", metavar="ENGINE", help="xla, recorded or eager (default: the best that the step allows)"
+    )
     sweep.add_argument("--metric", nargs="+", action="extend", metavar="M", help="print these metrics (default: all)")
     sweep.add_argument("--curves", action="store_true", help="keep what was recorded, too")
     sweep.add_argument("--workers", metavar="N", help="processes (default: one for each processor)")
@@ -52,8 +58,12 @@ def sweep_command(options: argparse.Namespace, settings: dict[str, str]) -> int:
     if options.workers and options.scheduler:
         raise InputError("--workers are processes here, and --scheduler has its own: give one of the two.", "workers")
     packed = pack(options.name)
+    if options.file is not None:
+        packed = pack(with_file(packed[0], Path(options.file)))
     grid = _grid(options.grid, packed[0].config)
-    sweep = Sweep(packed, grid, options.seeds, options.out, options.curves, MEMORY, options.preset, settings)
+    sweep = Sweep(
+        packed, grid, options.seeds, options.out, options.curves, MEMORY, options.engine, options.preset, settings
+    )
 
     def agree(estimate: "Estimate") -> None:
         seconds = estimate.seconds / workers

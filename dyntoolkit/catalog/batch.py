@@ -15,6 +15,7 @@ import psutil  # type: ignore[import-untyped]
 from dyntoolkit.catalog.course import course, course_label
 from dyntoolkit.catalog.parcel import Parcel, unpack
 from dyntoolkit.catalog.source_hash import source_hash, versions
+from dyntoolkit.engine.choice import asking, check_asked
 from dyntoolkit.engine.history import Frame, History
 from dyntoolkit.engine.own_state import one_thread
 from dyntoolkit.errors import InputError, problem_words
@@ -31,7 +32,8 @@ class Batch:
     """What a process needs to know to train a batch.
 
     settings, seeds, cells: of each run; a cell is its place in the grid. dimensions: of the grid. curves: whether to
-    keep them beside the metrics. source: the hash that the experiment must have there, "" if it is sent along.
+    keep them beside the metrics. engine: that trains, None for the best one. source:
+    the hash that the experiment must have there, "" if it is sent along.
     """
 
     parcel: Parcel
@@ -42,6 +44,7 @@ class Batch:
     cells: tuple[int, ...]
     dimensions: tuple[str, ...]
     curves: bool
+    engine: str | None
 
 
 @dataclass(frozen=True)
@@ -61,11 +64,11 @@ class Trained:
 def train_batch(batch: Batch) -> Trained:
     """Train a batch. Whatever the experiment raises is the error of what became of it.
 
-    Raises InputError where nothing can be trained: the experiment is not there, or is another one.
+    Raises InputError where nothing can be trained: the experiment or the engine is not there, or is another one.
     """
-    experiment = _experiment(batch)
+    experiment, asked = _experiment(batch), check_asked(batch.engine)
     try:
-        with one_thread():
+        with one_thread(), asking(asked):
             return _trained(experiment, batch)
     except Exception as problem:  # of anybody's code
         return Trained(error=problem_words(problem))

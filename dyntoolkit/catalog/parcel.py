@@ -1,8 +1,12 @@
 """Parcel: an experiment on its way to another process."""
 
+import dataclasses
 import functools
+import io
 import socket
+from collections import ChainMap
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import cloudpickle
 
@@ -31,13 +35,26 @@ def pack(given: str | Experiment) -> tuple[Experiment, Parcel]:
     target = "" if isinstance(given, Experiment) else absolute(given)
     if target:
         return experiment, Parcel(target)
+    pickled = io.BytesIO()
     try:
-        return experiment, Parcel(pickled=cloudpickle.dumps(experiment))
+        _Pickler(pickled).dump(experiment)
+        return experiment, Parcel(pickled=pickled.getvalue())
     except Exception as problem:  # whatever the things that it holds raise
         cure = "write it into a file and give that, such as 'my_file.py'"
         raise InputError(
             f"{experiment.name} cannot be sent to other processes ({problem_words(problem)}): {cure}.", "experiment"
         ) from problem
+
+
+class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # it ships no types
+    """cloudpickle, but for the sign by which dataclasses know that a field has no default: it must be the one there.
+
+    Classes of a notebook travel whole; in a process that has them they are set anew, and would then have another sign.
+    """
+
+    dispatch_table: ClassVar[Any] = ChainMap(
+        {type(dataclasses.MISSING): lambda _: "MISSING"}, cloudpickle.CloudPickler.dispatch_table
+    )
 
 
 @functools.lru_cache(maxsize=8)

@@ -19,6 +19,7 @@ from dyntoolkit.catalog.open_sweep import open_sweep
 from dyntoolkit.catalog.parcel import Parcel, pack
 from dyntoolkit.catalog.source_hash import source_hash, versions
 from dyntoolkit.catalog.sweep_store import SweepStore
+from dyntoolkit.engine.choice import check_asked
 from dyntoolkit.errors import InputError, as_number, problem_words, unknown
 from dyntoolkit.experiment import Experiment, loops
 from dyntoolkit.experiment.training import Run
@@ -51,6 +52,7 @@ def sweep(
     metrics: Sequence[str] | None = None,
     curves: bool = False,
     memory: float = MEMORY,
+    engine: str | None = None,
     preset: str | None = None,
     **settings: Any,
 ) -> xr.Dataset:
@@ -61,7 +63,8 @@ def sweep(
     interrupted, what is left of it is trained. executor: any concurrent.futures.Executor, such as that of a Dask
     client (`client.get_executor()`); default: a process for each processor, of one thread. metrics: the names of those
     to return (default: all). curves: whether to keep what was recorded, too. memory: bytes that the records of a
-    batch may take. preset, settings: all other settings.
+    batch may take. engine: "xla", "recorded" or "eager" (default: the best that the step allows). preset,
+    settings: all other settings.
 
     Returns what `open_sweep` does. Runs of a batch that fails are NaN, and a warning says why.
 
@@ -76,7 +79,7 @@ def sweep(
     >>> dict(runs["metrics"].sel(metric="w2_ratio").sizes)
     {'noise_std': 2, 'width': 2, 'seed': 3}
     """
-    planned = Sweep(pack(experiment), grid, seeds, out, curves, memory, preset, settings)
+    planned = Sweep(pack(experiment), grid, seeds, out, curves, memory, engine, preset, settings)
     with local_workers() if executor is None else nullcontext(executor) as pool:
         planned.train(pool, metrics)
     if failures := planned.failures():
@@ -95,10 +98,11 @@ class Sweep:
         out: str | Path,
         curves: bool,
         memory: float,
+        engine: str | None,
         preset: str | None,
         settings: Mapping[str, Any],
     ) -> None:
-        self.memory, self.curves = _bytes(memory), curves
+        self.memory, self.curves, self.engine = _bytes(memory), curves, check_asked(engine).engine
         self.experiment, self._parcel = packed
         self.grid = _grid(self.experiment, preset, grid, settings, seeds)
         self.store = SweepStore(out)
@@ -164,6 +168,7 @@ class Sweep:
             "config": self.grid.shared,
             "curves": self.curves,
             "memory": self.memory,
+            "engine": self.engine,
             "versions": self._versions,
             "source": self._source,
         }
@@ -202,6 +207,7 @@ class Sweep:
             cells=tuple(self._cells[run] for run in runs),
             dimensions=(*self.grid.listed, "seed"),
             curves=self.curves,
+            engine=self.engine,
         )
 
     def _keep(self, number: int, trained: Trained) -> None:

@@ -17,7 +17,8 @@ MANIFEST, LOCK = "sweep.json", ".lock"
 NAME = re.compile(r"(\d{6})-([0-9a-f]{16})\.nc")  # number of the batch, and hash of the file
 FAILED = ".failed.json"
 LONGEST = 100  # characters of a value in a sentence
-SAME = ("experiment", "grid", "seeds", "config", "curves", "memory", "versions")  # in a sweep that goes on
+READ = ("experiment", "grid", "seeds", "config", "curves", "versions")  # by whoever opens it
+SAME = (*READ, "memory", "engine")  # in a sweep that goes on
 
 
 class SweepStore:
@@ -145,7 +146,7 @@ class SweepStore:
 
 def _is_manifest(found: Any) -> bool:
     """Whether a document has the form of ours."""
-    if not isinstance(found, dict) or not {*SAME, "source"} <= found.keys() or not isinstance(found["grid"], dict):
+    if not isinstance(found, dict) or not {*READ, "source"} <= found.keys() or not isinstance(found["grid"], dict):
         return False
     axes = found["grid"].values()
     lists = [found["seeds"], *(axis.get("values") for axis in axes if isinstance(axis, dict))]

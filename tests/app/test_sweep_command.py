@@ -12,6 +12,8 @@ from tiny_experiment import TINY
 from dyntoolkit.app import sweep_command
 from dyntoolkit.app.cli import main
 from dyntoolkit.catalog import local_workers, parcel, registry
+from dyntoolkit.catalog.open_sweep import open_sweep
+from dyntoolkit.phenomena import EXPERIMENTS
 
 COUNTS = []  # of workers asked for
 
@@ -28,7 +30,7 @@ def run(monkeypatch, capsys):
     """Run a command on the tiny experiment; returns its exit code, stdout and stderr."""
     monkeypatch.setattr(local_workers, "local_workers", threads)
     for module in (registry, parcel):
-        monkeypatch.setattr(module, "EXPERIMENTS", (TINY,))
+        monkeypatch.setattr(module, "EXPERIMENTS", (TINY, *EXPERIMENTS))
 
     def command(*arguments):
         code = main([*map(str, arguments)])
@@ -83,6 +85,24 @@ def test_a_failing_batch_is_said_and_ends_with_exit_code_3(run, tmp_path, monkey
     assert lines[1].startswith("failed: ValueError: twenty is too little (test_sweep_command.py, line ")
     assert lines[3].split() == ["20"]  # neither trained nor "never"
     assert err.splitlines()[-1].startswith("dyntoolkit: 1 of 2 batches failed, the first one by ValueError: twenty")
+
+
+def test_the_engine_and_a_file_of_data_are_given_as_for_run(run, tmp_path):
+    data, out = tmp_path / "mine.csv", tmp_path / "sweep"
+    data.write_text("size,price\n" + "".join(f"{k},{k * k % 7}\n" for k in range(30)))
+    grid = ("--grid", "width=4,8", "--set", "data=file", "steps=20", "--out", out)
+    asked = ("sweep", "laboratory.network", *grid, "--file", data, "--engine", "eager")
+    assert run(*asked)[0] == 0
+    assert open_sweep(out).attrs["engine"] == "eager"
+    assert run(*asked[:-1], "quick")[2].startswith("dyntoolkit: unknown engine 'quick'.")
+    data.write_text(data.read_text() + "30,2\n")
+    sentence = f"dyntoolkit: out: {out} holds a sweep from before its source was changed.\n"
+    assert run(*asked) == (2, "", sentence)
+    assert run(*asked[:-4], "--file", tmp_path / "none.csv") == (
+        2,
+        "",
+        f"dyntoolkit: --file: {tmp_path / 'none.csv'} cannot be read: No such file or directory.\n",
+    )
 
 
 def test_more_than_an_hour_needs_a_yes(run, tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ from dyntoolkit.catalog.run import run
 from dyntoolkit.catalog.sweep import FIRST, sweep
 from dyntoolkit.engine.history import Frame
 from dyntoolkit.errors import InputError
-from dyntoolkit.experiment import Experiment
+from dyntoolkit.experiment import Config, Experiment, Preset, number
 
 GRID = {"lr": [0.1, 0.25, 0.5], "pull": [0.0, 0.1], "steps": [20, 30]}
 
@@ -74,6 +74,14 @@ def test_the_same_for_an_experiment_of_torch(tmp_path):
         np.testing.assert_allclose(runs[name], same[name], rtol=1e-4, atol=1e-6)
     assert runs["noise_std"].attrs == {"long_name": "label noise ±τ", "units": ""}
     assert json.loads(runs.attrs["versions"])["torch"]
+
+
+def test_the_engine_that_is_asked_for_trains(tmp_path):
+    grid = {"noise_std": [0.0, 2.0]}
+    found = sweep("label_noise.linear", grid, steps=500, engine="eager", out=tmp_path, executor=Here())
+    assert found.attrs["engine"] == "eager"
+    known = run("label_noise.linear", steps=500, engine="eager", **grid)
+    np.testing.assert_array_equal(found["metrics"], known["metrics"])
 
 
 def test_diverged_runs_and_those_of_one_setting(tmp_path):
@@ -266,6 +274,7 @@ def test_workers_that_go_are_said_to(tmp_path):
         ({"memory": 0}, "memory takes a number of bytes above 0, got 0."),
         ({"memory": "much"}, "memory takes a number of bytes above 0, got 'much'."),
         ({"preset": "no"}, "unknown preset 'no'."),
+        ({"engine": "fast"}, "unknown engine 'fast'."),
         ({"experiment": "tyny"}, "unknown experiment 'tyny'."),
     ],
 )
@@ -297,6 +306,7 @@ def test_a_directory_that_is_none_of_a_sweep_is_left_alone(tmp_path):
         ({"law": "cubic"}, "its config has law linear, not cubic"),
         ({"curves": True}, "its curves is False, not True"),
         ({"memory": 1e8}, "its memory is 1000000000.0, not 100000000.0"),
+        ({"engine": "eager"}, "its engine is None, not eager"),
         ({"experiment": replace(TINY, name="other")}, "its experiment is tiny.decay, not other"),
     ],
 )
@@ -422,6 +432,21 @@ def test_an_experiment_with_a_closure_travels_with_it(tmp_path):
 
     runs = sweep(replace(TINY, simulate=simulate), {"lr": [0.0]}, out=tmp_path, executor=Here())
     assert runs["metrics"].sel(metric="end").item() == 4.0
+
+
+def test_a_class_of_a_notebook_is_what_it_was_after_its_sweep(tmp_path):
+    class Mine(Config):
+        lr: float = number(0.1, 0.0, 1.0)
+        steps: int = number(20, 10, 1000, structural=True)
+        pull: float = number(0.0, -1.0, 1.0)
+
+    runs = sweep(replace(TINY, config=Mine, presets={"a": Preset("a")}), {"lr": [0.2]}, out=tmp_path, executor=Here())
+
+    class More(Mine):
+        dim: int = number(1, 1, 3)
+
+    assert More(lr=0.3).replace(dim=2).asdict() == {"lr": 0.3, "steps": 20, "pull": 0.0, "dim": 2}
+    assert runs["trained"].all()
 
 
 def test_an_experiment_that_cannot_be_sent_is_refused(tmp_path):
