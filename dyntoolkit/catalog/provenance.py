@@ -187,7 +187,7 @@ def safe_name(name: str, suffix: str) -> str:
     """
     safe = re.sub(r"[^A-Za-z0-9_.=+-]", "-", name)
     safe = re.sub(r"^[.-]", "_", safe)
-    if RESERVED.fullmatch(safe.split(".")[0]):
+    if not safe or RESERVED.fullmatch(safe.split(".")[0]):
         safe = f"_{safe}"
     if safe == name and len(safe) + len(suffix) <= LONGEST_NAME:
         return safe + suffix
