@@ -43,7 +43,8 @@ def parameters(namespace: Mapping[str, Any], experiment: str | Experiment) -> di
     given, checked. A page's address may set the same: `?preset=fast&lr=0.1`.
 
     Raises InputError for a wrong value, and for a parameter that papermill has injected and that is none of these: it
-    lets one with a typo pass. A link that asks for what is not there is not followed, and the page says so.
+    lets one with a typo pass. What a link asks for in vain is left out, and the page says so. A link that names an
+    experiment, as those that a dashboard makes, is followed by `explore`.
 
     >>> parameters({"lr": 0.1, "n": 5}, "label_noise")
     {'lr': 0.1}

@@ -49,11 +49,16 @@ async function copied(text, field) {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
+    const before = document.activeElement;
     field.value = text;
     field.hidden = false;
-    field.focus();
     field.select();
-    return document.execCommand("copy");
+    const done = document.execCommand("copy");
+    if (done) {
+      field.hidden = true;
+      before.focus();
+    }
+    return done;
   }
 }
 
@@ -107,10 +112,10 @@ function render({ model, el }) {
   let asked = null; // the link whose picture is wanted
   let timer = null;
 
-  const say = (words) => {
+  const say = (words, rest = SHOWN, then = "") => {
     clearTimeout(timer);
     news.textContent = words;
-    timer = setTimeout(() => news.replaceChildren(), SHOWN);
+    if (words) timer = setTimeout(() => say(then), rest);
   };
   const link = async () => `${(await page).address}?${model.get("query")}${stepShown(el)}`;
   const update = async () => {
@@ -120,15 +125,13 @@ function render({ model, el }) {
   const copy = async (what, text) => {
     field.hidden = true;
     const done = await copied(text, field);
-    if (done) field.hidden = true;
     say(done ? `Copied ${what}.` : "Copy the marked text.");
   };
   const picture = async () => {
     asked = await link();
     try {
       model.send({ kind: "picture", text: asked });
-      say("The picture comes.");
-      timer = setTimeout(() => say("The kernel does not answer."), PATIENCE);
+      say("The picture comes.", PATIENCE, "The kernel does not answer.");
     } catch (error) {
       console.warn("The kernel is gone", error);
       say("The kernel is gone, which would draw it.");

@@ -35,8 +35,8 @@ def source_of(experiment: Experiment) -> Source:
     if any(experiment is known for known in (*EXPERIMENTS, *installed())):
         return Source("", repr(experiment.name), experiment.name, everywhere=True)
     for module in (experiment.config.__module__, NOTEBOOK):
-        variables = vars(sys.modules[module]) if module in sys.modules else {}
-        names = [name for name, value in variables.items() if value is experiment and not name.startswith("_")]
+        variables = list(vars(sys.modules[module]).items()) if module in sys.modules else []
+        names = [name for name, value in variables if value is experiment and not name.startswith("_")]
         if names and module != NOTEBOOK:
             return Source(f"from {module} import {names[0]}\n", names[0], f"{module}:{names[0]}", everywhere=True)
         if names:

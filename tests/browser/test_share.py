@@ -185,7 +185,7 @@ def squares(image, link):
     return tuple(bytearray(1 - row // 255) for row in dark[4:-4, 4:-4])
 
 
-def test_in_jupyterlab_a_link_opens_the_notebook_as_a_page_of_the_server(browser_context, lab_server, folder):
+def test_in_jupyterlab_a_link_is_for_the_notebook_as_a_page(browser_context, lab_server, folder, address):
     browser_context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = browser_context.new_page()
     page.goto(f"{lab_server(folder)}/lab/tree/fall.ipynb?reset")
@@ -202,5 +202,5 @@ def test_in_jupyterlab_a_link_opens_the_notebook_as_a_page_of_the_server(browser
     assert "as it was last saved" in lab.root.locator(".dyn-share-note").inner_text()
     assert page.url == before
     served = Dashboard(browser_context.new_page(), "fall")
-    served.open(link)
+    served.open(f"{address}?{urlsplit(link).query}")
     assert served.value("start") == "2"

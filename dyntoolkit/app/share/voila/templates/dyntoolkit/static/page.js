@@ -4,6 +4,7 @@
 ((page, plotlyUrl) => {
   const PATIENCE = 20000; // ms that a live output may take to show something, before it is shown as it is
   const REST = 2000; // ms between two questions whether there is a place
+  const GLANCE = 100; // ms between two looks for what is to come
   const waiting = new Set(); // live outputs that have nothing to show yet
   let isLive = false; // all that is in sight
 
@@ -101,10 +102,17 @@
   }
 
   // The dashboard of the experiment that the address names comes into sight, if its reader has not gone elsewhere.
-  function arrive() {
+  async function arrive() {
     const name = new URL(location.href).searchParams.get("experiment");
     if (!name) return;
-    const named = page.querySelector(`.${CSS.escape(`dyn-experiment-${name.replaceAll(".", "-")}`)}`);
+    const selector = `.${CSS.escape(`dyn-experiment-${name.replaceAll(".", "-")}`)}`;
+    const last = Date.now() + PATIENCE;
+    while (!page.querySelector(selector) && Date.now() < last) {
+      await new Promise((resolve) => {
+        setTimeout(resolve, GLANCE);
+      });
+    }
+    const named = page.querySelector(selector);
     if (!named) news(`This link is for the experiment “${name.slice(0, 80)}”, which is not on this page.`, true);
     else if (window.scrollY === 0 && named !== page.querySelector("[class*=dyn-experiment-]")) named.scrollIntoView();
   }
