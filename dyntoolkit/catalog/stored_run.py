@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import h5py
 import numpy as np
 from PIL import Image
 from safetensors.numpy import load
@@ -110,7 +111,8 @@ def _csv(content: bytes) -> tuple[str, str, dict[str, Array]]:
     comments = [line for line in lines if line.startswith("#")]
     rows = list(csv.reader(lines[len(comments) :]))
     promised = re.match(r"# (\d+) rows", comments[1]) if len(comments) > 1 else None
-    if promised is None or not rows or int(promised[1]) != len(rows) - 1 or len({len(row) for row in rows}) > 1:
+    whole = content.endswith(b"\n") and bool(rows)
+    if promised is None or not whole or int(promised[1]) != len(rows) - 1 or len({len(row) for row in rows}) > 1:
         raise InputError("is damaged: rows or cells are missing.")
     head, *cells = rows
     columns = [[float(cell) if cell else np.nan for cell in column] for column in zip(*cells, strict=True)]
@@ -132,10 +134,11 @@ def _json(content: bytes) -> tuple[str, str, dict[str, Array]]:
 def _netcdf(content: bytes) -> tuple[str, str, dict[str, Array]]:
     import xarray as xr  # takes a while to load
 
+    with h5py.File(io.BytesIO(content), "r") as file:  # h5netcdf leaves half a file behind where this one fails
+        text = file.attrs.get(KEY)
+    if not isinstance(text, str):
+        raise _nothing()
     with xr.open_dataset(io.BytesIO(content), engine="h5netcdf") as data:
-        text = data.attrs.get(KEY)
-        if not isinstance(text, str):
-            raise _nothing()
         return (
             text,
             ".nc",

@@ -75,7 +75,7 @@ def save(run: Any, path: str | Path, experiment: Experiment | None = None) -> No
     if not isinstance(history, History) or not history.names():
         got = type(run).__name__ if not isinstance(history, History) else "one of which nothing is recorded yet"
         raise InputError(f"run takes a History, or what `explore` gives; got {got}.", "run")
-    experiment = experiment or getattr(run, "experiment", None) or find(history.experiment)
+    experiment = experiment or (find(history.experiment) if history is run else run.experiment)
     shown = history.until(history.step)
     write(Path(path), content(Finished(experiment, shown, getattr(run, "claims", None) or None), Path(path).name))
 
