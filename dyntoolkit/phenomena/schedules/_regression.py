@@ -43,6 +43,23 @@ def hardness(config: Config) -> float:
     return 1 - 1 / config.capacity - config.source
 
 
+def noise_gain(config: Config, batch: int) -> float:
+    """By how much the noise of a batch feeds itself; from 1 on the exact expectation diverges.
+
+    At rest m_j (2 lr lambda_j - lr^2 lambda_j^2 (1 + 1/B)) = lr^2 lambda_j L/B; times lambda_j, summed over j, over L.
+    """
+    step = config.lr * np.arange(1, config.n_features + 1) ** -config.capacity  # lr lambda_j, (M,)
+    room = 2 - step * (1 + 1 / batch)
+    return float((step / batch / room).sum()) if (room > 0).all() else np.inf
+
+
+def warnings(config: Config, batch: int) -> list[str]:
+    """That a learning rate is too large for the smallest batch of a run."""
+    if noise_gain(config, batch) < 1:
+        return []
+    return [f"in expectation the loss diverges with batches of {batch}: lower the learning rate of {config.lr:g}."]
+
+
 class Problem(NamedTuple):
     """What a run is about, float64 (R, M) each.
 

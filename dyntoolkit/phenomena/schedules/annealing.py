@@ -49,6 +49,10 @@ class Config(regression.Config):
     steps: int = number(4000, 1000, 6000, label="steps", help="updates", log=True, structural=True)
     fit: str = choice("cosine_wsd", tuple(FITS), label="fitted on", help="the two schedules that the law may see")
 
+    def warnings(self) -> list[str]:
+        """A learning rate that the batch does not bear."""
+        return regression.warnings(self, self.batch)
+
 
 PRESETS = {
     "hard": Preset("Fitted on cosine and wsd, the law foretells the four others."),

@@ -71,6 +71,10 @@ class Config(regression.Config):
                 "large_batch",
             )
 
+    def warnings(self) -> list[str]:
+        """A learning rate that the small batch does not bear."""
+        return regression.warnings(self, self.small_batch)
+
     @property
     def chunks(self) -> int:
         """C: so many large batches, the points at which a schedule may switch."""
@@ -419,5 +423,8 @@ EXPERIMENT = Experiment(
         simulate=simulate_exact,
         value=best_switch_exact,
     ),
-    borders={"hard | easy: s = 1 − 1/β": regression.hardness},
+    borders={
+        "hard | easy: s = 1 − 1/β": regression.hardness,
+        "the expectation diverges": lambda config: 1 - regression.noise_gain(config, config.small_batch),
+    },
 )

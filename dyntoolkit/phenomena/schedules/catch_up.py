@@ -68,6 +68,10 @@ class Config(regression.Config):
         """The large batch is larger."""
         check_batches(self.small_batch, self.large_batch)
 
+    def warnings(self) -> list[str]:
+        """A learning rate that the small batch does not bear."""
+        return regression.warnings(self, self.small_batch)
+
     @property
     def switch_step(self) -> int:
         """K, the first step with the large batch."""
@@ -345,6 +349,8 @@ def _gap(history: History) -> Panel:
             gap = medians((risk[:, :, 2] / risk[:, :, 1] - 1)[after])  # (T,)
         lines.append(Line(label, steps[after] - first, np.where(gap > 0, gap, np.nan), color, dash=dash))
     note = "" if history.step > first else "It begins at the switch."
+    if (history.diverged >= 0).all():
+        note = "The run diverged: there is nothing to compare."
     return Panel("Above the large batch", SINCE, Axis("switched/large − 1", log=True), lines, note)
 
 
@@ -376,5 +382,8 @@ EXPERIMENT = Experiment(
     claims=CLAIMS,
     panels=panels,
     predictions={"data_saved": data_saved},
-    borders={"hard | easy: s = 1 − 1/β": regression.hardness},
+    borders={
+        "hard | easy: s = 1 − 1/β": regression.hardness,
+        "the expectation diverges": lambda config: 1 - regression.noise_gain(config, config.small_batch),
+    },
 )

@@ -49,6 +49,12 @@ class Config(config.Config):
         """The large batch is larger."""
         check_batches(self.small_batch, self.large_batch)
 
+    def warnings(self) -> list[str]:
+        """A learning rate that a small batch does not bear."""
+        if self.lr > 0.15 and self.small_batch <= 4:
+            return [f"a learning rate of {self.lr:g} diverges with batches of {self.small_batch}."]
+        return []
+
     @property
     def switch_step(self) -> int:
         """K, the first step with the large batch."""
@@ -69,6 +75,7 @@ PRESETS = {
 # ---- Data, model, step ----
 
 EVERY = 25  # steps between two frames
+EARLY = (1, 2, 4, 8, 16)  # further ones, of a run that is about to diverge
 
 
 def draw_data(config: Config, seeds: Sequence[int]) -> Problem:
@@ -140,7 +147,8 @@ def make_step(net: MLP, data: Problem, lr: Tensor) -> Callable[[State, Batch], S
 def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]:
     """The three networks of all runs in one loop, on the same images and noise.
 
-    Values (R, 3) every 25 steps: train_loss, test_loss, accuracy (on the test images), against clean labels.
+    Values (R, 3) every 25 steps, and at a few early ones: train_loss, test_loss, accuracy (on the test images), against
+    clean labels.
     """
     config, data = configs[0], draw_data(configs[0], seeds)
     net = network(config)
@@ -157,13 +165,14 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
             "test_loss": mean_loss(output, test_y),
             "accuracy": (output.argmax(2) == test_y.argmax(2)).double().mean(1),
         }
-        return {name: value.view(shape).numpy() for name, value in found.items()}
+        # of a run that is about to diverge they may be infinite
+        return {name: value.nan_to_num(torch.nan, torch.nan).view(shape).numpy() for name, value in found.items()}
 
     return train(
         State(theta[:, None].repeat(1, 3, 1)),
         make_step(net, data, per_run(configs, "lr", ndim=3)),
         make_batches(configs, seeds),
-        sorted({*range(0, config.steps, EVERY), config.steps}),
+        sorted({*range(0, config.steps, EVERY), *EARLY, config.steps}),
         measure,
     )
 
@@ -298,8 +307,15 @@ def _gap(history: History) -> Panel:
             median_line("switched", steps[after] - first, switched, GREEN, markers="both"),
             Level("joined", y=0.0),
         ],
-        "" if history.step > first else "It begins at the switch.",
+        _why_empty(history, first),
     )
+
+
+def _why_empty(history: History, first: int) -> str:
+    """What to say where there is no gap to be seen."""
+    if (history.diverged >= 0).all():
+        return "The run diverged: there is nothing to compare."
+    return "" if history.step > first else "It begins at the switch."
 
 
 # ---- The record ----

@@ -6,6 +6,7 @@ import torch
 
 from dyntoolkit.phenomena.schedules import _regression as regression
 from dyntoolkit.phenomena.schedules._regression import Samples, excess_risk, initial_errors, problem
+from dyntoolkit.phenomena.schedules._theory import Moments, Update
 from dyntoolkit.phenomena.schedules.batch_size import Config
 
 
@@ -52,3 +53,17 @@ def test_the_excess_risk_is_the_error_on_samples_without_noise():
     measured = (x.double() @ v[0].T.double()).square().mean()
     variances = torch.from_numpy(problem(configs).variances)[:, None]
     assert float(excess_risk(variances, v)) == pytest.approx(float(measured), rel=0.05)
+
+
+def test_the_expectation_diverges_where_the_gain_of_noise_is_above_1():
+    configs = [Config(lr=lr, small_batch=2, capacity=1.2, n_features=100) for lr in (0.7, 0.74, 0.79, 0.8)]
+    gains = [regression.noise_gain(c, 2) for c in configs]
+    assert gains[0] < gains[1] < 1 < gains[2] < gains[3]
+    variances, _, start = problem(configs)
+    moments = Moments.start(variances, start)
+    update = Update.of(variances, np.ones((4, 1)), np.array([[c.lr] for c in configs]), 2)
+    for _ in range(3000):
+        before, moments = moments, update(moments)
+    grows = moments.risks(variances)[0] / before.risks(variances)[0] > 1 + 1e-4
+    assert grows.tolist() == [False, False, True, True]
+    assert [bool(c.warnings()) for c in configs] == [False, False, True, True]
