@@ -30,6 +30,7 @@ SPHINX: dict[str, Any] = {  # what would stand in a conf.py
     "extensions": ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.githubpages", "dyntoolkit.app.sphinx_extension"],
     "myst_enable_extensions": ["dollarmath", "amsmath"],
     "myst_heading_anchors": 3,
+    "myst_heading_slug_func": "dyntoolkit.app.sphinx_extension.anchor",
     "nb_execution_mode": "off",
     "nb_remove_code_source": True,
     "default_role": "literal",
@@ -42,6 +43,7 @@ SPHINX: dict[str, Any] = {  # what would stand in a conf.py
     "html_js_files": [("page.js", {"defer": "defer"})],
     "html_math_renderer": "mathml",
     "html_copy_source": False,
+    "html_show_search_summary": False,  # for which it would have to read pages, as none may that comes from a disk
     "html_show_copyright": False,
 }
 
@@ -119,12 +121,14 @@ def _run_sphinx(sources: Path, folder: Path) -> None:
     """Build the pages, in `folder / "html"`; InputError with the warnings, if there are any."""
     try:
         from sphinx.application import Sphinx
+        from sphinx.util.docutils import docutils_namespace
     except ImportError:
         raise InputError('a site takes Sphinx: pip install "dyntoolkit[docs]".', "docs") from None
     warnings = io.StringIO()
     html, doctrees = folder / "html", folder / "doctrees"
-    app = Sphinx(sources, None, html, doctrees, "html", confoverrides=SPHINX, status=None, warning=warnings)
-    app.build()
+    with docutils_namespace():  # another site may be built in this process
+        app = Sphinx(sources, None, html, doctrees, "html", confoverrides=SPHINX, status=None, warning=warnings)
+        app.build()
     if warnings.getvalue():
         raise InputError(f"the pages cannot be built: {' '.join(warnings.getvalue().split())}", "site")
 

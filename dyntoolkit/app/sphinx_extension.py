@@ -18,6 +18,11 @@ def setup(app: Any) -> dict[str, bool]:
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
+def anchor(heading: str) -> str:
+    """What a link to a heading says, in notebooks."""
+    return heading.strip().replace(" ", "-")
+
+
 def _inline(page: Any, formula: nodes.math) -> None:
     page.body.append(convert(formula.astext(), display="inline"))
     raise nodes.SkipNode

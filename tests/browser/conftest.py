@@ -68,7 +68,7 @@ def guarded(browser: Browser, outside: list[str], errors: list[str], **options: 
     """A fresh profile that reaches nothing outside. At its end no page may have looked there, nor have failed."""
 
     def guard(route: Route) -> None:
-        if urlsplit(route.request.url).hostname in LOCAL:
+        if (urlsplit(route.request.url).hostname or "") in LOCAL:  # a file has none
             route.fallback()
         else:
             outside.append(route.request.url)

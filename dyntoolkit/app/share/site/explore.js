@@ -49,7 +49,7 @@ function makeSlider(label, moved) {
   const box = element("label", "dyn-slider");
   const name = element("span", "dyn-slider-name");
   const input = element("input", "", { type: "range", min: 0, step: 1 });
-  const word = element("output", "");
+  const word = element("span", "dyn-slider-word");
   name.textContent = label;
   box.append(name, input, word);
   let words = [];
