@@ -305,7 +305,7 @@ CLAIMS = (
         statement="It stops at SAM's own edge: the last sharpness is λ*, to 10 % below and 6 % above.",
         metric="settle",
         bound=between(0.9, 1.06),
-        where=defaults(rho_relative=between(1.2, 4)),
+        where=defaults(rho_relative=between(2, 4)),
         controls=(Control("gradient descent", metric="settle_gd"),),
     ),
     Claim(

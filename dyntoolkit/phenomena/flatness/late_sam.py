@@ -23,9 +23,11 @@ from dyntoolkit.experiment import (
     Control,
     Experiment,
     Preset,
+    above,
     at_least,
     at_most,
     below,
+    between,
     choice,
     config,
     defaults,
@@ -101,7 +103,7 @@ class Config(config.Config):
 
     def warnings(self) -> list[str]:
         """Where SAM from the start was seen to diverge: in two of four runs at lr 0.1, rho 0.2."""
-        if self.lr * self.rho < 0.02 - 1e-9:
+        if self.lr < 0.08 or self.rho < 0.15:
             return []
         return ["with a learning rate and a radius this large, SAM from the start diverges for some seeds."]
 
@@ -347,6 +349,8 @@ def edges(history: History) -> Array:
     return edge(lr, rho / np.maximum(norm, 1e-12))
 
 
+TABLES = [Config().replace(**PRESETS[name].changes) for name in ("breast_cancer", "wine")]
+ANY_LABELS = defaults(label_noise=between(0, 0.4))  # flatter it is without wrong labels, too
 CLEAN = Control("all labels right", {"label_noise": 0.0})
 TINY = Control("ρ = 0.0001", {"rho": 1e-4})
 
@@ -357,7 +361,7 @@ CLAIMS = (
         "the sharpness is at most 0.4 of that under SGD.",
         metric="ratio_90",
         bound=at_most(0.4),
-        where=defaults(),
+        where=ANY_LABELS,
         controls=(TINY,),
     ),
     Claim(
@@ -365,7 +369,7 @@ CLAIMS = (
         statement="SAM for the second half is nearly as flat as SAM throughout: its sharpness is at most 1.6 times.",
         metric="over_sam_50",
         bound=at_most(1.6),
-        where=defaults(),
+        where=ANY_LABELS,
         controls=(Control("SAM for the last 3 %", metric="over_sam_97"),),
     ),
     Claim(
@@ -385,7 +389,7 @@ CLAIMS = (
         statement="First SAM leaves the minimum: within 30 steps of the switch the loss rises at least threefold.",
         metric="peak_75",
         bound=at_least(3),
-        where=defaults(),
+        where=ANY_LABELS,
         controls=(TINY,),
     ),
     Claim(
@@ -395,6 +399,15 @@ CLAIMS = (
         bound=at_least(0.015),
         where=defaults(),
         controls=(CLEAN, Control("SAM for the last 3 %", metric="gain_97")),
+    ),
+    Claim(
+        id="generalises_on_tables",
+        statement="So it does, by any amount, on two small tables with a fifth of the labels wrong: tumours and wines.",
+        metric="gain_75",
+        bound=above(0),
+        where=lambda config: config in TABLES,
+        preset="breast_cancer",
+        controls=(TINY,),
     ),
     Claim(
         id="beats_early_stopping",

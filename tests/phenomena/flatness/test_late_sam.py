@@ -144,6 +144,7 @@ def test_engines_agree(history):
 def test_most_fresh_seeds_show_the_claims_and_those_controls_that_are_of_the_same_run():
     found = EXPERIMENT.metrics(EXPERIMENT.run(seeds=range(421, 426)))
     for claim in CLAIMS:
+        assert claim.where(Config()) == (not claim.preset)
         assert majority(claim.bound.holds(found[claim.metric])), (claim.id, found[claim.metric])
         for control in claim.controls:
             if control.metric:
