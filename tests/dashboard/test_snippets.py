@@ -2,12 +2,12 @@
 
 import shlex
 import sys
-from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import xarray as xr
+from small_settings import small
 
 from dyntoolkit.app import cli
 from dyntoolkit.catalog.course import course, course_label
@@ -16,21 +16,9 @@ from dyntoolkit.dashboard import snippets
 from dyntoolkit.dashboard.dashboard import Dashboard
 from dyntoolkit.dashboard.runner import State
 from dyntoolkit.dashboard.snippets import Source, command_snippet, python_snippet, source_of
-from dyntoolkit.errors import InputError
 from dyntoolkit.phenomena import EXPERIMENTS
 
 SEEDS = (3, 4)
-
-
-def small(experiment):
-    """Settings that train quickly: sizes and lengths a thirtieth of their default, or as near as is allowed."""
-    config = experiment.configure(list(experiment.presets)[-1])
-    for name, slider in config.sliders().items():
-        value = getattr(config, name)
-        if slider.structural and isinstance(value, int) and not isinstance(value, bool):
-            with suppress(InputError):
-                config = config.replace(**{name: max(int(slider.low), value // 30)})
-    return config
 
 
 def trained(dashboard, until):
