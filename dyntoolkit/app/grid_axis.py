@@ -12,7 +12,7 @@ FORM = "takes values such as 0.9,0.99 or a range LOW:HIGH:COUNT, such as 0:1:5 o
 
 
 def grid_axis(text: str, config: type[Config]) -> tuple[str, list[Any]]:
-    """The field and its values. Of a field that takes whole numbers, those of a range are rounded.
+    """The field and its values. Of a field that takes whole numbers, those of a range are rounded, each once.
 
     Raises InputError for a field that there is not, and a range that is empty, reversed or no range.
     """
@@ -42,4 +42,4 @@ def _range(name: str, text: str, *, whole: bool) -> list[Any]:
         raise InputError(f"--grid {name}: a logarithmic range begins above 0, got {text!r}.", name)
     number = whole_number(f"--grid {name}: a range", count, 2, MOST)
     values = (np.geomspace if logarithmic else np.linspace)(low, high, number)
-    return [int(value) for value in values.round()] if whole else [float(value) for value in values]
+    return [int(value) for value in np.unique(values.round())] if whole else [float(value) for value in values]

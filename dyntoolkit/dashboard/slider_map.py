@@ -38,6 +38,8 @@ def slider_map(experiment: Experiment, config: Config, x: str, y: str, of: str) 
     for name in (x, y):
         if name not in fields:
             raise unknown("field", name, fields)
+    if not of:
+        raise InputError("a map needs a metric or a claim; they are known once a run has finished.", "of")
     if x == y:
         raise InputError(f"a map takes two different sliders, got {x} twice.", "y")
     claims = {_claim_name(claim): claim for claim in experiment.claims if claim.sweep is None}

@@ -15,13 +15,14 @@ from dyntoolkit.experiment.config import Config
 from dyntoolkit.experiment.judging import DIVERGED
 from dyntoolkit.experiment.plan import run_rows
 from dyntoolkit.experiment.training import Run, Start, loops
-from dyntoolkit.experiment.words import seeds_words
+from dyntoolkit.experiment.words import seeds_words, value_names
 from dyntoolkit.figure.family import family
 from dyntoolkit.figure.panels import MEASURED, Axis, Panel
 from dyntoolkit.figure.recorded import is_logarithmic
 from dyntoolkit.figure.sweeps import Rows, sweep_line
 
 FEWEST, MOST = 2, 16
+NOWHERE = "Never, or not measurable, in any of these runs."
 
 
 class Spread:
@@ -48,7 +49,7 @@ class Spread:
     @property
     def names(self) -> list[str]:
         """Each value in words."""
-        return [f"{value:g}" for value in self.values]
+        return value_names(self.values)
 
     @property
     def title(self) -> str:
@@ -80,8 +81,12 @@ class Spread:
         line = sweep_line("median over the seeds", {v: rows for v, rows in known.items() if rows}, metric, MEASURED)
         slider = self._configs[0].sliders()[self.field]
         theory = theory_lines(self.experiment, self._configs[0], self.field, self.values, metric)
+        ended = sum(map(len, runs.values())) == len(self.values) * len(self.seeds)
+        note = NOWHERE if ended and not np.isfinite(line.y).any() else ""
         x = Axis(self._label, log=slider.log and self.values[0] > 0)
-        return Panel(metric.replace("_", " "), x, Axis(metric, log=is_logarithmic(np.asarray(line.y))), [line, *theory])
+        return Panel(
+            metric.replace("_", " "), x, Axis(metric, log=is_logarithmic(np.asarray(line.y))), [line, *theory], note
+        )
 
     @property
     def _label(self) -> str:

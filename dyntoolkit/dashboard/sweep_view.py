@@ -19,6 +19,7 @@ from dyntoolkit.dashboard.theory import border_lines, theory_lines
 from dyntoolkit.errors import InputError
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.experiment.config import Config
+from dyntoolkit.experiment.words import value_names
 from dyntoolkit.figure.family import family
 from dyntoolkit.figure.panels import MEASURED, Axis, Bars, Heat, Panel, median_line, medians
 from dyntoolkit.figure.recorded import is_logarithmic
@@ -49,7 +50,7 @@ class SweepView:
         self.up = widgets.Dropdown(options=[NOTHING, *fields], value=second, description="Up")
         self.at = {
             field: widgets.Dropdown(
-                options=[(value_words(each), k) for k, each in enumerate(runs[field].values)], description=field
+                options=[(name, k) for k, name in enumerate(value_names(runs[field].values.tolist()))], description=field
             )
             for field in fields
         }
@@ -129,7 +130,7 @@ def sweep_panels(
         {field: k for field, k in at.items() if field not in free}
     )
     values = runs[across].values
-    names = [value_words(value) for value in values]
+    names = value_names(values.tolist())
     label = _label(runs, across)
     if is_curve:
         steps = runs["step"].values
@@ -139,7 +140,7 @@ def sweep_panels(
         return [Panel(f"{panel.title} by {label}", panel.x, panel.y, panel.marks) for panel in family(members)]
     if up:
         z = medians(array.transpose(up, across, "seed").values)
-        y = [value_words(value) for value in runs[up].values]
+        y = value_names(runs[up].values.tolist())
         numbers = is_number(runs, across) and is_number(runs, up)
         borders = (
             border_lines(*theory, across, up, values.tolist(), runs[up].values.tolist()) if theory and numbers else []
@@ -152,11 +153,6 @@ def sweep_panels(
     line = median_line("median over the seeds", values.astype(np.float64), found, MEASURED, markers="both")
     dashed = theory_lines(*theory, across, values.tolist(), show) if theory else []
     return [Panel(show, Axis(label, log=is_logarithmic(values.astype(np.float64))), y_axis, [line, *dashed])]
-
-
-def value_words(value: Any) -> str:
-    """A value of the grid."""
-    return f"{value:g}" if isinstance(value, float | np.floating) else str(value)
 
 
 def _curve(name: str, axis: Axis, steps: Any, values: Any) -> list[Panel]:

@@ -15,11 +15,13 @@ from dyntoolkit.experiment import Experiment, Map
 from dyntoolkit.experiment.claims import Array
 from dyntoolkit.experiment.config import Config
 from dyntoolkit.experiment.training import Start, loops
+from dyntoolkit.experiment.words import value_names
 from dyntoolkit.figure.literal import literal
 from dyntoolkit.figure.panels import Axis, Border, Heat, Panel
 
 Cell = tuple[int, int]  # row and column
 SHARE = 0.1  # of the map's range: where a square's corners differ by more, it is refined
+NOWHERE = "No cell has a value: never, or not expected here."
 MOST = 121  # cells of a map that is refined
 
 
@@ -69,9 +71,10 @@ class TrainedMap:
 
     def panel(self) -> Panel:
         """The map as far as it is known; in one that is refined, a cell not trained has the value of the nearest."""
-        x, y = ([f"{value:g}" for value in values] for values in (self.map.xs, self.map.ys))
+        x, y = value_names(self.map.xs), value_names(self.map.ys)
+        note = NOWHERE if not self._left and not np.isfinite(self._z).any() else ""
         x_axis, y_axis = (Axis(label) for label in self._labels)
-        return Panel(self._title, x_axis, y_axis, [Heat(self.map.label, x, y, self._nearest()), *self._borders])
+        return Panel(self._title, x_axis, y_axis, [Heat(self.map.label, x, y, self._nearest()), *self._borders], note)
 
     @cached_property
     def _borders(self) -> list[Border]:
@@ -80,7 +83,7 @@ class TrainedMap:
 
     def settings(self, x: str, y: str) -> dict[str, Any]:
         """The values of the two fields in the cell of these names."""
-        named = [{f"{value:g}": value for value in values} for values in (self.map.xs, self.map.ys)]
+        named = [dict(zip(value_names(each), each, strict=True)) for each in (self.map.xs, self.map.ys)]
         return {self.map.x: named[0][x], self.map.y: named[1][y]}
 
     def _add(self, cells: Sequence[Cell]) -> None:

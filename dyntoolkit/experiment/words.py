@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,20 @@ def numbers_words(values: Sequence[float]) -> str:
     if len(values) == 1 or not known:
         return number_words(values[0]) if values else ""
     return f"{number_words(float(np.median(known)))} [{number_words(min(known))}, {number_words(max(known))}]"
+
+
+def value_names(values: Sequence[Any]) -> list[str]:
+    """What the values of a setting are called, each in its own way: numbers with six digits, or as many as it takes.
+
+    >>> value_names([0.1, 0.2])
+    ['0.1', '0.2']
+    >>> value_names([0.1234561, 0.1234562])
+    ['0.1234561', '0.1234562']
+    """
+    numbers = all(isinstance(value, float | np.floating) for value in values)
+    ways = ([f"{value:.{digits}g}" for value in values] for digits in range(6, 18)) if numbers else ()
+    whole = len(set(values))
+    return next((names for names in ways if len(set(names)) == whole), [str(value) for value in values])
 
 
 def share_words(answers: Sequence[bool]) -> str:

@@ -23,6 +23,7 @@ class Kinds(Config):
         ("lr=0.001:0.1:log3", [0.001, 0.01, 0.1]),
         ("width=8:512:log4", [8, 32, 128, 512]),
         ("width=1:10:4", [1, 4, 7, 10]),
+        ("width=1:4:log8", [1, 2, 3, 4]),
         ("wide=true,false", ["true", "false"]),
     ],
 )

@@ -98,6 +98,22 @@ def test_sliders_are_the_numbers_that_are_trained_the_main_ones_first(tiny):
     assert "look" not in number_fields(Watching())
 
 
+def test_a_map_on_which_nothing_is_known_says_so(tiny):
+    def metrics(history):
+        return {"gone": np.full(len(history.seeds), np.nan)}
+
+    over, grid = trained(replace(tiny, metrics=metrics), "gone")
+    assert grid.panel().note == "No cell has a value: never, or not expected here."
+    assert trained(tiny, "ratio")[1].panel().note == ""
+    empty = TrainedMap(replace(tiny, map=over), tiny.configure(steps=50), 0, GRIDS)
+    assert empty.panel().note == ""  # not yet
+
+
+def test_there_is_something_to_map(tiny):
+    with pytest.raises(InputError, match="a map needs a metric or a claim; they are known once a run has finished"):
+        slider_map(tiny, tiny.configure(), "lr", "noise_std", "")
+
+
 def test_two_sliders_are_needed(tiny):
     with pytest.raises(InputError, match="a map takes two different sliders, got lr twice"):
         slider_map(tiny, tiny.configure(), "lr", "lr", "ratio")

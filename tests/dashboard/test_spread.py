@@ -57,6 +57,17 @@ def test_a_metric_is_drawn_against_the_values_once_they_are_trained(tiny):
     )
 
 
+def test_values_are_told_apart_however_near_they_are(tiny):
+    spread = trained(Spread(tiny, tiny.configure(steps=20), (0,), "lr", [0.1234561, 0.1234562]))
+    assert [line.name for line in spread.family()[0].marks] == ["0.1234561", "0.1234562"]
+
+
+def test_a_metric_that_no_run_has_says_so(tiny):
+    spread = Spread(replace(tiny, metrics=lambda h: {"gone": np.full(2, np.nan)}), tiny.configure(), (0,), "lr", [1, 2])
+    assert spread.against("gone").note == ""
+    assert trained(spread).against("gone").note == "Never, or not measurable, in any of these runs."
+
+
 def test_a_value_of_0_has_no_logarithm(tiny):
     spread = trained(Spread(tiny, tiny.configure(steps=20), (0,), "select", [0, 10]))
     assert not spread.against("ratio").x.log
