@@ -37,7 +37,7 @@ def test_a_link_gives_any_settings_back(experiment: Experiment) -> None:
         lambda preset, values, some, ends: run_of(preset, values, some, *ends), presets, changes, names, seeds
     )
 
-    @settings(max_examples=20)
+    @settings(max_examples=10)
     @given(runs, runs)
     def there_and_back(own: Run, pin: Run) -> None:
         compared = {"pins": [{"settings": pin.config.asdict(), "seeds": list(pin.seeds)}]}

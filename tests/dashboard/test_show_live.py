@@ -218,3 +218,34 @@ def test_without_a_dashboard_a_new_one_is_opened(cells):
 def test_an_experiment_without_a_map_says_so(tiny):
     with pytest.raises(InputError, match=r"tiny\.one has no map\."):
         trained_map(tiny)
+
+
+@pytest.fixture
+def address(monkeypatch):
+    """address(query): the page has been opened with it; returns what is said in the page."""
+    module, said = sys.modules["dyntoolkit.dashboard.parameters"], []
+    monkeypatch.setattr(module, "is_voila", lambda: True)
+    monkeypatch.setattr(module, "display", lambda html: said.append(html.data))
+
+    def opened(query):
+        monkeypatch.setenv("QUERY_STRING", query)
+        return said
+
+    return opened
+
+
+def test_a_link_is_followed_by_the_first_dashboard_of_its_experiment(cells, tiny, address, until):
+    said = address("experiment=tiny.one&noise_std=0.1&seed=5&gone=1&utm_source=x")
+    first = explore("tiny", lr=0.2, n_seeds=2)
+    assert (first.config, first.seeds) == (tiny.configure(noise_std=0.1), (5,))
+    assert first.share.plain == "experiment=tiny.one&lr=0.2&n_seeds=2"  # what the page shows without a link
+    cells.run("c2")
+    assert explore("tiny").config == tiny.configure()
+    assert explore(replace(tiny, name="other")).config == tiny.configure()
+    (html,) = said
+    assert "unknown parameter &#x27;gone&#x27;." in html
+
+
+def test_of_a_link_that_names_none_it_is_not_known_what_the_page_shows_without_it(address):
+    address("lr=0.2")
+    assert explore("tiny", lr=0.2).share.plain == ""
