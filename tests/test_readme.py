@@ -57,6 +57,7 @@ SERVERS = {  # what the page at the printed address holds
 THIS_VERY_RUN = ("make test", ".venv/bin/pytest")
 LIST = ".venv/bin/dyntoolkit list"
 RUN_OUT = ".venv/bin/dyntoolkit run label_noise --preset fast --seeds 4 --out run.nc"
+RERUN = ".venv/bin/dyntoolkit rerun run.nc"
 RUN_JSON = ".venv/bin/dyntoolkit run cross_task_linearity.digits --set pretrain_steps=0 --json"
 RUN_CLAIM = ".venv/bin/dyntoolkit run cross_task_linearity --claims ctl_ratio"
 SWEEP = (
@@ -93,7 +94,20 @@ BROWSER_BENCHMARKS = {
     ".venv/bin/python benchmarks/page_opening.py": (" --help", "to its text, its first slider and its first curve"),
     ".venv/bin/python benchmarks/page_bytes.py": (" --help", "Bytes that travel to the browser"),
 }
-KNOWN = (*SETUP, *SERVERS, *THIS_VERY_RUN, LIST, RUN_OUT, RUN_JSON, RUN_CLAIM, SWEEP, PAPERMILL, *OWN, SAME_NUMBERS)
+KNOWN = (
+    *SETUP,
+    *SERVERS,
+    *THIS_VERY_RUN,
+    LIST,
+    RUN_OUT,
+    RERUN,
+    RUN_JSON,
+    RUN_CLAIM,
+    SWEEP,
+    PAPERMILL,
+    *OWN,
+    SAME_NUMBERS,
+)
 IN_PROSE = {
     "make serve",
     "make test",
@@ -283,6 +297,7 @@ def test_run_keeps_the_curves(checkout: Path) -> None:
     with xr.open_dataset(checkout / "run.nc") as curves:
         assert curves.sizes["run"] == 4
         assert curves.attrs["finished"] == 1
+    assert shell(RERUN, checkout).endswith("are the same, number by number.\n")
 
 
 @pytest.mark.slow

@@ -34,8 +34,8 @@ class TakeAway(anywidget.AnyWidget):
 
     def _receive(self, _widget: object, message: dict[str, Any], _buffers: object) -> None:
         """The page wants a file. ask: what this wish is known by."""
-        if message.get("kind") == "wanted" and message.get("suffix") in FORMATS:
-            wish = (str(message["suffix"]), str(message.get("ask")))
+        wish = (str(message.get("suffix")), str(message.get("ask")))
+        if message.get("kind") == "wanted" and wish[0] in FORMATS:
             threading.Thread(target=self._give, args=wish, name="dyntoolkit file", daemon=True).start()
 
     def _give(self, suffix: str, ask: str) -> None:
