@@ -1,6 +1,7 @@
 """The notebooks in pages of `dyntoolkit serve`, used as a visitor would."""
 
 import pytest
+from axe import serious
 from dashboards import Dashboard
 from looks import CUT, FAINT, FOCUSED, INKS, STICKING_OUT, set_width
 
@@ -507,3 +508,8 @@ def test_text_stands_out_from_its_ground(dashboard, scheme):
         assert dashboard.page.evaluate(FAINT, 4.5) == []
     finally:
         dashboard.page.emulate_media(color_scheme="light")
+
+
+def test_axe_finds_nothing_serious(noise):
+    noise.show_more_settings()
+    assert serious(noise.page) == []
