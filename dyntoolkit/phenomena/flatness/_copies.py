@@ -1,13 +1,14 @@
 """Copies of a small tanh network on noisy labels, trained side by side: what the two experiments share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from dyntoolkit.data import standardized
-from dyntoolkit.engine.history import Array
+from dyntoolkit.engine.history import Array, Frame, History
 from dyntoolkit.engine.initialization import lecun, normal_init
 from dyntoolkit.engine.layers import MLP
 from dyntoolkit.engine.per_run import per_run
@@ -20,6 +21,7 @@ from dyntoolkit.probes.power_iteration import any_vector, power_iteration
 Tensor = torch.Tensor
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # theta (M, P), x (M, n, d), y (M, n, C) -> (M,)
 
+LARGEST = 1e6  # weight of a network that has not diverged; they begin below 10
 WAY = np.linspace(0, 1, 21)  # from the first end of a segment to the second
 
 
@@ -65,19 +67,40 @@ def of_copies(part: Tensor, copies: int) -> Tensor:
 
 
 def moved(theta: Tensor, change: Tensor, left: Tensor, updates: Tensor) -> tuple[Tensor, Tensor]:
-    """theta + change (R, S, P), and the update (R, S) at which each copy left the finite numbers, 0 for never.
+    """theta + change (R, S, P), and the update (R, S) at which each copy diverged, 0 for never.
 
-    A copy that leaves them stays where it was, for good, and the others go on. updates: (R,) with this one.
+    A copy diverges where a weight is no number below LARGEST; it stays where it was, for good, and the others go on.
+    updates: (R,) with this one.
     """
     after = theta + change
-    breaks = ~torch.isfinite(after).all(2)  # (R, S)
+    breaks = ~(after.abs().amax(2) < LARGEST)  # (R, S), also where it is NaN
     left = torch.where((left == 0) & breaks, updates[:, None], left)
     return torch.where((left == 0)[..., None], after, theta), left
 
 
 def known(value: Tensor, left: Tensor) -> Array:
-    """A measured value (R, S); NaN for copies that have left the finite numbers, or are about to."""
-    return torch.where((left > 0) | value.isinf(), torch.nan, value).double().numpy()
+    """A measured value (R, S); NaN for copies that have diverged."""
+    return torch.where(left > 0, torch.nan, value).double().numpy()
+
+
+def marked(frames: Iterable[Frame], plain: int) -> Iterator[Frame]:
+    """The frames, of which a run counts as diverged where its copy number `plain` has; `left` (R, S) in values says."""
+    diverged: Array | None = None
+    for frame in frames:
+        if "left" in frame.values:
+            at = frame.values["left"][:, plain]  # (R,)
+            diverged = np.where(at > 0, at, -1)
+        yield frame if diverged is None else replace(frame, diverged=diverged)
+
+
+def named(history: History, label: str, copy: int) -> str:
+    """What a copy is called in a figure, and when it diverged, if it did."""
+    left = history.last("left")[:, copy] if "left" in history else np.zeros(1)
+    if not left.any():
+        return label
+    if len(left) == 1:
+        return f"{label}: diverged at step {left[0]}"
+    return f"{label}: diverged in {np.count_nonzero(left)} of {len(left)} runs"
 
 
 class Sharpness:

@@ -42,7 +42,9 @@ from dyntoolkit.phenomena.flatness._copies import (
     initial,
     known,
     loss_between,
+    marked,
     moved,
+    named,
     network,
     of_copies,
     squares,
@@ -103,7 +105,7 @@ LEAST_RADIUS = (
 class Copies(NamedTuple):
     """Copies of a network. theta: (R, S, P). updates: (R,).
 
-    left: the update at which a copy left the finite numbers (R, S), 0 for never.
+    left: the update at which a copy diverged (R, S), 0 for never.
     """
 
     theta: Tensor
@@ -143,10 +145,16 @@ def make_step(
 def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]:
     """Gradient descent, 21 frames with loss_before, sharpness_before (R,); then COPIES, a frame at every step.
 
-    At the switch: curvature, rho (R,), the sharpness lambda_0 and the radius; path_other (R, 21), the training loss at
-    WAY to gradient descent from another start. Then: loss (R, 4); x (R, 2), the distance along v of gd_kick from gd and
-    of sam_kick from sam; every 20 steps and at the end sharpness (R, 4); at the end path (R, 21) from gd to sam_kick.
+    left (R, 4): as in `Copies`; a run counts as diverged where gradient descent has. At the switch: curvature, rho
+    (R,), the sharpness lambda_0 and the radius; path_other (R, 21), the training loss at WAY to gradient descent from
+    another start. Then: loss (R, 4); x (R, 2), the distance along v of gd_kick from gd and of sam_kick from sam; every
+    20 steps and at the end sharpness (R, 4); at the end path (R, 21) from gd to sam_kick.
     """
+    return marked(_trained(configs, seeds), COPIES.index("gd"))
+
+
+def _trained(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]:
+    """The frames of both phases, see `simulate`."""
     config = configs[0]
     samples = draw(configs, seeds, "digits", torch.float64)
     model = network(samples, config)
@@ -161,6 +169,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
         return {
             "loss_before": known(loss(gd[:, 0], samples.x, samples.y), left),
             "sharpness_before": known(sharpness, left),
+            "left": state.left[:, [1] * len(COPIES)].numpy(),
         }
 
     pair = Copies.start(torch.stack([other, one], 1))
@@ -192,6 +201,7 @@ def after_the_switch(
             "loss": known(loss(theta.flatten(0, 1), x, y).view(left.shape), left),
             # x = |<theta_kicked - theta, v>|
             "x": known((off * v[:, None]).sum(2).abs(), left[:, ::2] + left[:, 1::2]),
+            "left": left.numpy(),
         }
         if k == 0:
             others = loss_between(loss, samples, gd[:, None], other[:, None])[:, 0]
@@ -369,8 +379,8 @@ def _sharpness(history: History) -> Panel:
         Axis(SWITCH, range=(-config.steps, config.sam_steps)),
         Axis("λ<sub>max</sub>(H)"),
         [
-            median_line("gradient descent", *gd, BLUE),
-            median_line("SAM", *sam, RED),
+            median_line(named(history, "gradient descent", 1), *gd, BLUE),
+            median_line(named(history, "SAM", 3), *sam, RED),
             Level("2/η", y=2 / config.lr),
             Level("λ* of SAM", y=lambda_star, color=ORANGE),
         ],
@@ -416,8 +426,8 @@ def _loss(history: History) -> Panel:
         Axis(SWITCH, range=(0, history.config.sam_steps)),
         Axis("½ squared error", log=True),
         [
-            median_line("gradient descent", steps, loss[:, :, 1], BLUE),
-            median_line("SAM", steps, loss[:, :, 3], RED),
+            median_line(named(history, "gradient descent", 1), steps, loss[:, :, 1], BLUE),
+            median_line(named(history, "SAM", 3), steps, loss[:, :, 3], RED),
         ],
         "" if "loss" in history else WAITING,
     )

@@ -5,7 +5,6 @@ Zhou, Wang, Chen and others 2024, "Sharpness-aware minimization efficiently sele
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -60,7 +59,9 @@ from dyntoolkit.phenomena.flatness._copies import (
     initial,
     known,
     loss_between,
+    marked,
     moved,
+    named,
     network,
     of_copies,
     squares,
@@ -137,8 +138,8 @@ WATCHED = 30  # steps after a switch
 class Schedules(NamedTuple):
     """Seven copies of a network: "other", then SCHEDULES; one that has not switched yet is the same as "sgd".
 
-    theta: (R, 7, P). norms: sum of |g| over the updates (R, 7). left: the update at which a copy left the finite
-    numbers (R, 7), 0 for never. updates: (R,).
+    theta: (R, 7, P). norms: sum of |g| over the updates (R, 7). left: the update at which a copy diverged (R, 7), 0 for
+    never. updates: (R,).
     """
 
     theta: Tensor
@@ -209,8 +210,7 @@ def make_step(
         g = torch.cat([g[:, :PLAIN], gradient(state.theta[:, PLAIN:] + ascent, x, y)], 1)
         updates = state.updates + 1
         theta, left = moved(state.theta, -lr * g, state.left, updates)
-        norms = state.norms + torch.where(left == 0, norm, 0.0)
-        return Schedules(theta, norms, left, updates)
+        return Schedules(theta, state.norms + norm, left, updates)
 
     return step
 
@@ -231,12 +231,7 @@ def simulate(
     one, other = initial(configs, seeds, model, torch.float32)
     start = Schedules.start(torch.stack([other, *[one] * len(SCHEDULES)], 1))
     step, batches = make_step(configs, samples, squares(model), climb), make_batches(configs, seeds)
-    diverged = np.full(len(seeds), -1)
-    for frame in train(start, step, batches, bench.moments(), bench.measure):
-        if "left" in frame.values:
-            of_sgd = frame.values["left"][:, 0]
-            diverged = np.where(of_sgd > 0, of_sgd, -1)
-        yield replace(frame, diverged=diverged)
+    return marked(train(start, step, batches, bench.moments(), bench.measure), SCHEDULES.index("sgd"))
 
 
 # ---- What is measured, claims ----
@@ -452,18 +447,8 @@ def _by_step(history: History, name: str, start: int = 0) -> list[Mark]:
     """A curve of each schedule from its switch on, and from step `start` on."""
     steps, values = recorded(history, name, start)
     values = values if values.ndim > 2 else np.empty((0, len(history.seeds), len(SCHEDULES)))
-    return [median_line(_label(history, s), steps, values[:, :, s], COLORS[of]) for s, of in enumerate(SCHEDULES)]
-
-
-def _label(history: History, s: int) -> str:
-    """What a schedule is called, and when it diverged."""
-    label = LABELS[SCHEDULES[s]]
-    left = history.last("left")[:, s] if "left" in history else np.zeros(1)
-    if not left.any():
-        return label
-    if len(left) == 1:
-        return f"{label}: diverged at step {left[0]}"
-    return f"{label}: diverged in {np.count_nonzero(left)} of {len(left)} runs"
+    labels = [named(history, LABELS[of], s) for s, of in enumerate(SCHEDULES)]
+    return [median_line(labels[s], steps, values[:, :, s], COLORS[of]) for s, of in enumerate(SCHEDULES)]
 
 
 def _limits(history: History) -> list[Mark]:

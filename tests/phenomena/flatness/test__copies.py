@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from dyntoolkit.data import standardized
+from dyntoolkit.engine.history import Frame, History
 from dyntoolkit.engine.layers import MLP
 from dyntoolkit.phenomena.flatness import _copies as copies
 from dyntoolkit.phenomena.flatness.late_sam import Config
@@ -83,17 +84,17 @@ def test_sharpness_is_the_largest_eigenvalue_and_new_copies_begin_at_the_first_o
         assert again[r, s] == pytest.approx(expected.item(), rel=1e-3)
 
 
-def test_a_copy_that_breaks_stays_where_it_was_for_good_and_the_others_go_on():
+@pytest.mark.parametrize("broken", [torch.inf, torch.nan, -1e7])
+def test_a_copy_that_diverges_stays_where_it_was_for_good_and_the_others_go_on(broken):
     theta, none = torch.ones(1, 2, 3), torch.zeros(1, 2, dtype=torch.int64)
-    step = torch.tensor([[[1.0, 1.0, 1.0], [1.0, torch.inf, 1.0]]])
+    step = torch.tensor([[[1.0, 1.0, 1.0], [1.0, broken, 1.0]]])
     after, left = copies.moved(theta, step, none, torch.tensor([7]))
     assert after.tolist() == [[[2.0] * 3, [1.0] * 3]]
     assert left.tolist() == [[0, 7]]
     after, left = copies.moved(after, torch.ones(1, 2, 3), left, torch.tensor([8]))
     assert after.tolist() == [[[3.0] * 3, [1.0] * 3]]
     assert left.tolist() == [[0, 7]]
-    measured = copies.known(torch.tensor([[torch.inf, 5.0]]), left)
-    assert np.isnan(measured).tolist() == [[True, True]]
+    assert np.isnan(copies.known(torch.tensor([[4.0, 5.0]]), left)).tolist() == [[False, True]]
 
 
 def test_the_loss_on_the_way_begins_at_the_first_end():
@@ -102,3 +103,15 @@ def test_the_loss_on_the_way_begins_at_the_first_end():
     for k in (0, 7, 20):
         point = (1 - k / 20) * theta[:, 0] + k / 20 * theta[:, 1]
         torch.testing.assert_close(paths[:, 0, k], LOSS(point, samples.x, samples.y))
+
+
+def test_a_run_counts_as_diverged_where_the_plain_copy_has_and_the_figure_names_all_that_have():
+    history = History("flatness", [Config()] * 2, SEEDS)
+    values = {"left": np.array([[0, 3], [4, 4]])}
+    seen = list(copies.marked([Frame(5, 10, values, np.full(2, -1)), Frame(6, 10, {}, np.full(2, -1))], plain=0))
+    assert [frame.diverged.tolist() for frame in seen] == [[-1, 4]] * 2
+    assert copies.named(history, "SAM", 1) == "SAM"
+    history.append(seen[0])
+    assert copies.named(history, "SAM", 1) == "SAM: diverged in 2 of 2 runs"
+    assert copies.named(history.run(1), "SAM", 0) == "SAM: diverged at step 4"
+    assert copies.named(history.run(0), "SGD", 0) == "SGD"

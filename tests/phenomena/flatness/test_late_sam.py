@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dyntoolkit.engine.choice import Asked, asking
-from dyntoolkit.engine.history import Frame, History
+from dyntoolkit.engine.history import History
 from dyntoolkit.errors import InputError
 from dyntoolkit.experiment.judging import majority
 from dyntoolkit.phenomena.flatness import _copies as copies
@@ -108,14 +108,6 @@ def test_where_sam_diverges_the_others_go_on_and_the_figure_says_when():
     assert np.isnan([found[f"{name}_sam"][0] for name in ("sharpness", "error", "gain", "barrier")]).all()
     assert np.isfinite([found[name][0] for name in ("sharpness_sgd", "ratio_75", "barrier_75")]).all()
     assert EXPERIMENT.panels(lost)[0].marks[1].name == "SAM: diverged at step 1"
-
-
-def test_a_run_whose_sgd_diverges_counts_as_diverged():
-    values = {"left": np.array([[0, 3, 0, 0, 0, 0], [4, 4, 4, 4, 4, 4]])}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(late_sam, "train", lambda *_: iter([Frame(5, 10, values, np.full(2, -1))]))
-        (frame,) = late_sam.simulate(CONFIGS, SEEDS)
-    assert frame.diverged.tolist() == [-1, 4]
 
 
 @pytest.mark.parametrize(
