@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import cloudpickle
 
-from dyntoolkit.catalog.registry import absolute, installed, load_one
+from dyntoolkit.catalog.registry import absolute, find, installed, load_one
 from dyntoolkit.errors import InputError, problem_words
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.phenomena import EXPERIMENTS
@@ -29,7 +29,7 @@ def pack(given: str | Experiment) -> tuple[Experiment, Parcel]:
 
     Raises InputError where it cannot be found, or cannot be sent.
     """
-    experiment = given if isinstance(given, Experiment) else load_one(given)
+    experiment = load_one(given) if isinstance(given, str) else find(given)
     if any(experiment is known for known in (*EXPERIMENTS, *installed())):
         return experiment, Parcel(experiment.name)
     target = "" if isinstance(given, Experiment) else absolute(given)

@@ -1,5 +1,6 @@
 """`sweep`: a grid of settings and seeds in batches, over many processes, in a directory that survives them."""
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, as_completed
@@ -79,6 +80,9 @@ def sweep(
     >>> dict(runs["metrics"].sel(metric="w2_ratio").sizes)
     {'noise_std': 2, 'width': 2, 'seed': 3}
     """
+    given: Any = executor  # of anybody's code
+    if executor is not None and not isinstance(given, Executor):
+        raise InputError(f"executor takes a concurrent.futures.Executor, got {given!r}.", "executor")
     planned = Sweep(pack(experiment), grid, seeds, out, curves, memory, engine, preset, settings)
     with local_workers() if executor is None else nullcontext(executor) as pool:
         planned.train(pool, metrics)
@@ -148,6 +152,8 @@ class Sweep:
     def found(self, metrics: Sequence[str] | None) -> xr.Dataset:
         """What there is, with these metrics only (default: all); InputError for a metric that no run has."""
         found = open_sweep(self.store.folder)
+        if metrics is not None and not is_list(metrics):
+            raise InputError(f"metrics takes a list of names, got {metrics!r}.", "metrics")
         known = found["metric"].values.tolist()
         if metrics is None or not known:
             return found
@@ -186,7 +192,12 @@ class Sweep:
 
     def _train(self, executor: Executor, numbers: set[int], bar: "tqdm[Any]") -> None:
         """Train the batches of these numbers, and keep each as soon as it is there."""
-        futures = {executor.submit(train_batch, self._batch(number)): number for number in sorted(numbers)}
+        try:
+            futures = {executor.submit(train_batch, self._batch(number)): number for number in sorted(numbers)}
+        except BrokenExecutor:
+            raise
+        except RuntimeError as closed:
+            raise InputError(f"executor takes no work: {closed}.", "executor") from closed
         try:
             for future in as_completed(futures):
                 number = futures.pop(future)  # and with it what it holds
@@ -231,7 +242,7 @@ class Sweep:
 
 def _bytes(memory: float) -> float:
     found = as_number(memory)
-    if found is None or not found > 0:
+    if found is None or not 0 < found < math.inf:
         raise InputError(f"memory takes a number of bytes above 0, got {memory!r}.", "memory")
     return found
 
@@ -244,6 +255,8 @@ def _grid(
     if not isinstance(given, Mapping):
         raise InputError(f"grid takes a dict, field -> its values; got {given!r}.", "grid")
     for name, values in listed.items():
+        if not isinstance(name, str):
+            raise unknown("field", name, experiment.config.sliders())
         if not is_list(values):
             raise InputError(f"{name}: a grid takes a list of values, got {values!r}.", name)
         if name in single:

@@ -29,6 +29,9 @@ class SweepStore:
     """
 
     def __init__(self, folder: str | Path) -> None:
+        given: Any = folder  # of anybody's code
+        if not isinstance(given, str | Path):
+            raise InputError(f"out takes a directory, got {given!r}.", "out")
         self.folder = Path(folder)
         self._batches = self.folder / "batches"
 

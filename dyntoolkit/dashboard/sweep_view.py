@@ -50,7 +50,8 @@ class SweepView:
         self.up = widgets.Dropdown(options=[NOTHING, *fields], value=second, description="Up")
         self.at = {
             field: widgets.Dropdown(
-                options=[(name, k) for k, name in enumerate(value_names(runs[field].values.tolist()))], description=field
+                options=[(name, k) for k, name in enumerate(value_names(runs[field].values.tolist()))],
+                description=field,
             )
             for field in fields
         }
@@ -85,14 +86,18 @@ def show_sweep(runs: "xr.Dataset | str | Path", experiment: Experiment | None = 
 
     runs: what `sweep`, `open_sweep` or `run` returned, or the directory of a sweep. experiment: what was swept, for
     what its theory says (default: the known one of that name, if there is one). Without a front end: one picture.
-    Raises InputError where there is no sweep.
+    Raises InputError where there is no sweep, and for one over no field.
 
     >>> show_sweep("nowhere")
     Traceback (most recent call last):
     ...
     dyntoolkit.errors.InputError: there is no sweep in nowhere.
     """
-    found = open_sweep(runs) if isinstance(runs, str | Path) else runs
+    found: Any = open_sweep(runs) if isinstance(runs, str | Path) else runs  # of anybody's code
+    if not hasattr(found, "data_vars") or not {"metrics", "diverged_at"} <= set(found.data_vars):
+        raise InputError(f"show_sweep takes a sweep or its directory, got {type(runs).__name__}.", "runs")
+    if not fields_of(found):
+        raise InputError("show_sweep takes runs over one field at least; these are all of the same settings.", "runs")
     view = SweepView(found, experiment or _known(found.attrs["experiment"]))
     if headless.is_headless():
         display(Image(still_png(view.panels()), format="png"))  # type: ignore[no-untyped-call]

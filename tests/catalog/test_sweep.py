@@ -275,15 +275,29 @@ def test_workers_that_go_are_said_to(tmp_path):
         ({"memory": "much"}, "memory takes a number of bytes above 0, got 'much'."),
         ({"preset": "no"}, "unknown preset 'no'."),
         ({"engine": "fast"}, "unknown engine 'fast'."),
+        ({"executor": "mine"}, "executor takes a concurrent.futures.Executor, got 'mine'."),
+        ({"memory": float("inf")}, "memory takes a number of bytes above 0, got inf."),
+        ({"grid": {1: [0.1]}}, "unknown field '1'."),
+        ({"out": None}, "out takes a directory, got None."),
+        ({"experiment": None}, "unknown experiment 'None'."),
         ({"experiment": "tyny"}, "unknown experiment 'tyny'."),
     ],
 )
 def test_wrong_input_is_refused_before_anything_is_trained(tmp_path, changes, sentence):
     here, given = Here(), {"experiment": TINY, "grid": {"lr": [0.1]}, "out": tmp_path / "sweep", "seeds": 1} | changes
     with pytest.raises(InputError, match=f"^{sentence}"):
-        sweep(given.pop("experiment"), given.pop("grid"), given.pop("seeds"), executor=here, **given)
+        sweep(given.pop("experiment"), given.pop("grid"), given.pop("seeds"), **{"executor": here, **given})
     assert here.seen == []
     assert not (tmp_path / "sweep").exists()
+
+
+def test_an_executor_that_is_shut_and_metrics_that_are_no_list_are_refused(tmp_path):
+    shut = ThreadPoolExecutor(1)
+    shut.shutdown()
+    with pytest.raises(InputError, match=r"executor takes no work: cannot schedule new futures after shutdown\."):
+        sweep(TINY, {"lr": [0.1]}, out=tmp_path, executor=shut)
+    with pytest.raises(InputError, match=r"metrics takes a list of names, got 'end'\."):
+        sweep(TINY, {"lr": [0.1]}, out=tmp_path, executor=Here(), metrics="end")
 
 
 def test_a_directory_that_is_none_of_a_sweep_is_left_alone(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from dyntoolkit.catalog.run import run
 from dyntoolkit.catalog.sweep import sweep
 from dyntoolkit.dashboard.sweep_view import SweepView, curves_of, fields_of, show_sweep, sweep_panels
+from dyntoolkit.errors import InputError
 from dyntoolkit.experiment.config import number
 from dyntoolkit.figure.family import sequential
 
@@ -131,6 +132,14 @@ def test_theory_of_settings_that_are_no_more_is_left_out(runs, tiny, displayed):
 
     view = show_sweep(runs, replace(known(tiny), config=Other))
     assert len(view.panels()[0].marks) == 1
+
+
+def test_what_is_no_sweep_is_refused(tiny):
+    for runs in (None, np.ones(3)):
+        with pytest.raises(InputError, match="show_sweep takes a sweep or its directory, got "):
+            show_sweep(runs)
+    with pytest.raises(InputError, match="takes runs over one field at least; these are all of the same settings"):
+        show_sweep(run(tiny, seeds=2, steps=20))
 
 
 def test_values_ascend_however_the_grid_lists_them(tiny, displayed):
