@@ -72,6 +72,10 @@ OWN = {  # what is in each output
     ".venv/bin/dyntoolkit run examples.first:EXPERIMENT --set lr=0.1": "valley, seed 0",
     ".venv/bin/python examples/sweep.py sweep.png": "loss per step",
 }
+SITES = {  # what each does; the site itself: tests/browser/test_site.py
+    "make site": "dyntoolkit site build/site",
+    "make docs": "dyntoolkit site build/docs --values 0",
+}
 SAME_NUMBERS = ".venv/bin/python benchmarks/same_numbers.py bd70aa9"  # takes minutes: tests/test_same_numbers.py
 BENCHMARKS = {  # what is added to be quick, and words of what it prints
     ".venv/bin/python benchmarks/board.py": ("", "bytes per frame: "),
@@ -106,12 +110,17 @@ KNOWN = (
     SWEEP,
     PAPERMILL,
     *OWN,
+    *SITES,
     SAME_NUMBERS,
 )
 IN_PROSE = {
     "make serve",
     "make test",
     "make quick",
+    "make site",
+    "make docs",
+    'make ARGS="--live https://example.org/dyn" site',
+    "dyntoolkit site --help",
     "apt install chromium",
     "dyntoolkit list",
     "dyntoolkit show sweep",
@@ -252,6 +261,13 @@ def test_commands_of_the_prose() -> None:
     assert re.search(
         r"missing\+=\(chromium\)\n.*\n.*apt-get update.*\n.*apt-get install", (ROOT / ".ci/run").read_text()
     )
+
+
+@pytest.mark.parametrize("command", SITES)
+def test_sites_are_built_by_one_command_each(command: str) -> None:
+    steps = shell(f'{command} -n -o {sys.prefix}/.ready VENV={sys.prefix} ARGS="--live https://a.org"', ROOT)
+    live = " --live https://a.org" if command == "make site" else ""
+    assert steps.strip() == f"{sys.prefix}/bin/{SITES[command]}{live}"
 
 
 # The ways to open the notebooks.
