@@ -305,7 +305,7 @@ def panels(history: History) -> list[Panel]:
             "What becomes of a kick, by its step",
             _kick_axis(config),
             Axis("amplification A", log=True),
-            [_by_kick(history, "amplification", "A at the end", MEASURED), unchanged, saturated, fit],
+            [_by_kick(history, "amplification", "A at the end", MEASURED, LEAST), unchanged, saturated, fit],
         ),
         Panel("Kicks while it trains", step, Axis("amplification A", log=True), [*_courses(history), saturated]),
         Panel(
@@ -333,12 +333,12 @@ def _kick_axis(config: Config) -> Axis:
     return Axis(f"step of the kick t₀ (0 is drawn at {place})", log=True, range=(0.8 * place, config.steps))
 
 
-def _by_kick(history: History, name: str, label: str, color: str) -> Line:
-    """The newest values of the copies, by the step at which they were kicked."""
+def _by_kick(history: History, name: str, label: str, color: str, least: float = 0.0) -> Line:
+    """The newest values of the copies, or `least`, by the step at which they were kicked."""
     config: Config = history.config
     at = np.array([zero_place(config), *config.kicks[1:]], dtype=np.float64)
-    values = _newest(history, name)  # (R, K)
-    return median_line(label, at, np.maximum(values.T, LEAST), color, markers="both")
+    values = _newest(history, name).T  # (K, R)
+    return median_line(label, at, np.maximum(values, least), color, markers="both")
 
 
 def _courses(history: History) -> list[Line]:

@@ -203,17 +203,20 @@ def panels(history: History) -> list[Panel]:
     S = distances(history)
     steps = np.array(evenly(config.steps, KERNELS))
     step = Axis("step", range=(0, config.steps))
+    shown = medians(np.moveaxis(S, 0, -1))  # (31, 31)
+    farthest = float(np.max(shown, where=np.isfinite(shown), initial=0)) or 1.0
     third = Level("the cone begins", x=float(steps[LAST // 3]))
-    speed = median_line(f"radians in {steps[1]} steps", steps[1:], speeds(S).T, KERNEL)
+    still = "" if config.hidden else "Without hidden layers the kernel never changes."
+    speed = median_line(f"radians in {steps[1]} steps", steps[1:], _positive(speeds(S)).T, KERNEL)
     loss = recorded_line(history, "train_loss", "training loss (nats)", TRAIN)
     return [
         Panel(
             "Distance of any two kernels",
             Axis("step"),
             Axis("step"),
-            [Heat("distance S", steps, steps, medians(np.moveaxis(S, 0, -1)), low=0.0)],
+            [Heat("distance S", steps, steps, shown, low=0.0, high=farthest)],
         ),
-        Panel("Distance from one kernel", step, Axis("distance S", log=True), [*_from(S, steps), third]),
+        Panel("Distance from one kernel", step, Axis("distance S", log=True), [*_from(S, steps), third], still),
         Panel("Speed, and what drives it", step, Axis("angle; cross-entropy", log=True), [speed, loss, third]),
         Panel("Walked and gained", Axis("part of the training"), Axis("angle (radians)"), _ways(history)),
     ]
@@ -223,8 +226,13 @@ def _from(S: Array, steps: Array) -> list[Line]:
     """Distance from the kernel at the start, after a third, and after two thirds, to the later ones."""
     lines = []
     for k, color in zip((0, LAST // 3, 2 * LAST // 3), sequential(3), strict=True):
-        lines.append(median_line(f"from step {steps[k]:,}", steps[k + 1 :], S[:, k, k + 1 :].T, color))
+        lines.append(median_line(f"from step {steps[k]:,}", steps[k + 1 :], _positive(S[:, k, k + 1 :]).T, color))
     return lines
+
+
+def _positive(values: Array) -> Array:
+    """What a logarithmic axis can show: NaN where a kernel did not move."""
+    return np.where(values > 0, values, np.nan)
 
 
 def _ways(history: History) -> list[Mark]:

@@ -283,6 +283,7 @@ def panels(history: History) -> list[Panel]:
     steps, loss = recorded(history, "train_loss")
     _, right = recorded(history, "test_accuracy")
     gap, ratio = gaps(history)
+    ratio = 10 ** np.round(np.log10(np.where(ratio > 0, ratio, np.nan)), 4)  # rounding is nothing to look at
     return [
         Panel(
             "Training loss",
