@@ -7,6 +7,7 @@ import pytest
 from dashboards import Dashboard
 
 from dyntoolkit.app.gallery import notebooks
+from dyntoolkit.catalog.stored_run import read_run
 
 pytestmark = pytest.mark.browser
 
@@ -82,6 +83,16 @@ def test_no_question_about_news_lies_over_the_notebook(dashboard):
 
 def test_a_slider_moved_with_the_keyboard_trains_anew(dashboard):
     assert retrains(dashboard)
+
+
+def test_a_file_of_the_run_is_taken_away(dashboard, tmp_path):
+    dashboard.root.get_by_role("button", name="Take away").click()
+    with dashboard.page.expect_download() as download:
+        dashboard.root.locator(".dyn-take").get_by_role("button", name="netCDF").click()
+    path = tmp_path / download.value.suggested_filename
+    download.value.save_as(path)
+    assert path.name.startswith("label_noise.linear_lr=")
+    assert read_run(path).made.settings[0]["steps"] == 1000
 
 
 def test_running_the_cell_again_leaves_one_live_dashboard(dashboard):
