@@ -14,7 +14,7 @@ from dyntoolkit.catalog.weights import FILE, weights
 from dyntoolkit.engine.history import PICTURE, Array, History
 from dyntoolkit.experiment import Experiment
 
-MOST_NUMBERS = 3_000_000  # of a quantity in JSON, where they take about 20 bytes each
+MOST_NUMBERS = 3_000_000  # in JSON, where each takes about 20 bytes
 DIVERGED = "diverged_at"
 
 
@@ -57,15 +57,15 @@ def _cells(recorded: Array, steps: Array, values: Array) -> list[str]:
 def json_file(history: History, made: Provenance) -> bytes:
     """One document: what made it, the metrics, and of each quantity its steps (T,) and values (T, R, ...).
 
-    null is NaN. A quantity of more than MOST_NUMBERS numbers is left out, and named under "left_out".
+    null is NaN. Where they are more than MOST_NUMBERS, the largest quantities are left out, and named under "left_out".
     """
-    kept, left_out = {}, []
-    for name in history.names():
-        steps, values = course(history, name)
-        if values.size > MOST_NUMBERS:
-            left_out.append(name)
-        else:
-            kept[name] = {"steps": steps.tolist(), "values": plain(values)}
+    found = {name: course(history, name) for name in history.names()}  # steps (T,), values (T, R, ...)
+    left_out, total = [], sum(values.size for _, values in found.values())
+    while total > MOST_NUMBERS:
+        name = max(found, key=lambda name: found[name][1].size)
+        total -= found.pop(name)[1].size
+        left_out.append(name)
+    kept = {name: {"steps": steps.tolist(), "values": plain(values)} for name, (steps, values) in found.items()}
     document = {
         KEY: json.loads(made.text()),
         DIVERGED: [int(step) if step >= 0 else None for step in history.diverged],

@@ -20,6 +20,7 @@ from dyntoolkit.errors import InputError
 from dyntoolkit.experiment import Experiment, run_metrics
 
 KEY = "dyntoolkit-run"  # what it is called in every file
+MOST_RUNS = 10_000
 LONGEST_NAME = 120  # characters of a file's name, without what a folder or a copy adds
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)  # devices of Windows, with any suffix
 Settings = Mapping[str, Any]
@@ -31,7 +32,8 @@ class Provenance:
 
     settings: of each of the R runs, before anything was sent in; seeds: (R,). engine: what trained; asked, device: what
     was asked for. step, total: how far it was trained, and what there is to train. sent: (step, name of an action or
-    values of live fields). data: name of the reader's file it stands on. metrics: name -> (R,), NaN for "never".
+    values of live fields). data: name of the reader's file it stands on. metrics: name -> (R,), NaN for "never"; {} of
+    a run that was not trained to its end.
     """
 
     experiment: str
@@ -84,7 +86,7 @@ def provenance(experiment: Experiment, history: History) -> Provenance:
         {**versions(), "python": platform.python_version()},
         source_hash(experiment),
         experiment.data,
-        run_metrics(experiment, history),
+        run_metrics(experiment, history) if history.done else {},
     )
 
 
@@ -114,6 +116,8 @@ def parse(text: str, where: str) -> Provenance:
         )
         if found.asked not in (None, *ENGINES) or found.device not in DEVICES:
             raise ValueError("no such engine or device")
+        if len(found.seeds) > MOST_RUNS:
+            raise ValueError(f"it has more than {MOST_RUNS:,} runs")
         shapes = {(len(found.settings),), *(values.shape for values in found.metrics.values())}
         if shapes != {(len(found.seeds),)}:
             raise ValueError("settings, seeds and metrics must be of as many runs")

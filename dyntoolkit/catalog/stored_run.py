@@ -17,7 +17,7 @@ from dyntoolkit.catalog.provenance import KEY, Provenance, numbers, parse
 from dyntoolkit.engine.history import Array
 from dyntoolkit.errors import InputError
 
-LIMIT = 1_000_000_000  # bytes of a file
+LIMIT = 500_000_000  # bytes of a file, and numbers in it
 HEADER = 100_000_000  # bytes of the header that safetensors allows, too
 HELD = re.compile(rb'id="' + KEY.encode() + rb'">([^<]*)<')  # within a page or an SVG picture
 PICTURE_ENDS = (b"</html>", b"</svg>")
@@ -38,7 +38,7 @@ def read_run(path: Path) -> StoredRun:
             raise InputError(f"{path} is a directory: give the file of a run.", "file")
         if path.stat().st_size > LIMIT:
             raise InputError(
-                f"{path} has {path.stat().st_size / 1e9:.1f} GB: the file of a run has 1 GB at most.", "file"
+                f"{path} has {path.stat().st_size / 1e6:,.0f} MB: the file of a run has 500 MB at most.", "file"
             )
         content = path.read_bytes()
     except OSError as error:
@@ -139,6 +139,8 @@ def _netcdf(content: bytes) -> tuple[str, str, dict[str, Array]]:
     if not isinstance(text, str):
         raise _nothing()
     with xr.open_dataset(io.BytesIO(content), engine="h5netcdf") as data:
+        if sum(each.size for each in data.variables.values()) > LIMIT:  # packed they need not take a byte each
+            raise InputError(f"is no file of a run: it has more than {LIMIT:,} numbers.")
         return (
             text,
             ".nc",

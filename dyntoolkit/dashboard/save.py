@@ -74,6 +74,7 @@ def save(run: Any, path: str | Path, experiment: Experiment | None = None) -> No
     history = getattr(run, "history", run)
     if not isinstance(history, History) or not history.names():
         got = type(run).__name__ if not isinstance(history, History) else "one of which nothing is recorded yet"
+        got += " (which writes itself: its `to_netcdf`)" if got == "Dataset" else ""
         raise InputError(f"run takes a History, or what `explore` gives; got {got}.", "run")
     experiment = experiment or (find(history.experiment) if history is run else run.experiment)
     shown = history.until(history.step)

@@ -69,6 +69,7 @@ def changed(**changes):
         changed(seeds=[]),
         changed(seeds=[-1, 0]),
         changed(seeds=[0, 1, 2]),
+        changed(seeds=list(range(10_001)), others=[{}] * 10_000, metrics={}),
         changed(seeds="01"),
         changed(settings=[]),
         changed(others=[1]),

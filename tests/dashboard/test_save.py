@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import json
 import os
 import re
 from html.parser import HTMLParser
@@ -13,6 +14,7 @@ import xarray as xr
 from PIL import Image
 from tiny_experiment import TINY
 
+from dyntoolkit.catalog import data_files, stored_run
 from dyntoolkit.catalog.rerun import differences, train_again, warnings
 from dyntoolkit.catalog.stored_run import read_content, read_run
 from dyntoolkit.dashboard.save import FORMATS, Finished, content, save
@@ -208,6 +210,19 @@ def test_strangers_words_are_no_markup():
         assert b"<img src=x" not in content(Finished(experiment, RUN.history), f"a{suffix}")
 
 
+def test_json_leaves_the_largest_quantities_out_and_says_so(monkeypatch):
+    monkeypatch.setattr(data_files, "MOST_NUMBERS", 30)
+    document = json.loads(content(RUN, "a.json"))
+    assert (list(document["quantities"]), document["left_out"]) == (["loss", "theta"], ["map"])
+
+
+def test_a_file_of_more_numbers_than_a_run_has_is_not_unpacked(monkeypatch):
+    packed = content(RUN, "a.nc")
+    monkeypatch.setattr(stored_run, "LIMIT", 100)
+    with pytest.raises(InputError, match=r"^run is no file of a run: it has more than 100 numbers\.$"):
+        read_content(packed, "run")
+
+
 # dt.save.
 
 
@@ -219,7 +234,10 @@ def test_save_writes_what_the_name_says(tmp_path):
         save(history, tmp_path / "run.txt", DESCENT)
     with pytest.raises(InputError, match=r"^unknown experiment 'descent'"):
         save(history, tmp_path / "run.csv")
-    with pytest.raises(InputError, match=r"^run takes a History, or what `explore` gives; got Dataset\.$"):
+    with pytest.raises(
+        InputError,
+        match=r"^run takes a History, or what `explore` gives; got Dataset \(which writes itself: its `to_netcdf`\)\.$",
+    ):
         save(xr.Dataset(), tmp_path / "run.csv")
     assert os.listdir(tmp_path) == ["Run.CSV"]
 
