@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 PAGE = "sweep.ipynb"
+LINES = 100  # of the tables that the page shows until it is live
 
 
 def show_command(options: argparse.Namespace, serve: Callable[[Path], int]) -> int:
@@ -30,7 +31,9 @@ def show_command(options: argparse.Namespace, serve: Callable[[Path], int]) -> i
 
 def _notebook(folder: Path, text: str) -> str:
     """A notebook that shows the sweep in this folder. text: what it has stored, to be read until it runs."""
-    output = {"output_type": "stream", "name": "stdout", "text": text}
+    lines = text.splitlines()
+    shown = "\n".join([*lines[:LINES], *(["…"] if len(lines) > LINES else [])])
+    output = {"output_type": "stream", "name": "stdout", "text": shown}
     title = {"cell_type": "markdown", "id": "title", "source": f"# A sweep\n\n    {folder}", "metadata": {}}
     code = f"import dyntoolkit as dt\n\nview = dt.show_sweep({str(folder)!r})"
     cell = {"cell_type": "code", "id": "view", "source": code, "metadata": {}, "outputs": [output]}

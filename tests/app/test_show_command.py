@@ -41,6 +41,16 @@ def test_the_tables_come_first_and_then_a_page_of_the_sweep_alone(swept, served,
     assert notebook.cells[1].source.endswith(f'view = dt.show_sweep("{swept}")')  # with a quote in its name
 
 
+def test_of_long_tables_the_page_stores_the_beginning(tmp_path, served, capsys):
+    with ThreadPoolExecutor(1) as executor:
+        sweep(TINY, {"pull": [k / 200 for k in range(150)]}, out=tmp_path, executor=executor)
+    assert cli.main(["show", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 152
+    ((_, text),) = served
+    assert nbformat.reads(text, as_version=4).cells[1].outputs[0].text.splitlines() == [*printed[:100], "…"]
+
+
 def test_with_print_no_page_is_served(swept, served, capsys):
     assert cli.main(["show", str(swept), "--print"]) == 0
     assert capsys.readouterr().out.startswith("tiny.decay, 2 of 2 runs")
