@@ -49,7 +49,8 @@ def _where(claim: Claim) -> str:
         return f"everywhere{shown}"
     if isinstance(claim.where, Settings):
         return f"at {claim.where}{shown}"
-    return f"where a rule of the experiment's own says so{shown}"
+    rule = inspect.getdoc(claim.where)
+    return f"{'where this is so: ' + rule.rstrip('.') if rule else 'where a rule in the source says so'}{shown}"
 
 
 def _control(claim: Claim, control: Control) -> str:

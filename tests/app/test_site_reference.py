@@ -17,6 +17,7 @@ def test_a_claim_is_told_with_threshold_settings_and_controls():
     assert "https://arxiv.org/abs/0000.00000" in text
     assert "- **shrinks**: x shrinks\n  Judged by `end`: \\< 0.01." in text
     assert "  - Control lr 0: x stays \\(lr 0.0\\): must be not \\< 0.01" in text
+    assert "Expected where a rule in the source says so \\(preset pulled\\)." in text
     assert "a number over 2 runs: \\> 2. Expected at pull 0" in text
 
 
