@@ -4,6 +4,7 @@ from dyntoolkit.probes._heap import keep_freed_memory
 from dyntoolkit.probes.accuracy import accuracy
 from dyntoolkit.probes.alignment import alignment, matrix_alignment
 from dyntoolkit.probes.amplification import amplification
+from dyntoolkit.probes.attention_entropy import attention_entropy
 from dyntoolkit.probes.auc import auc
 from dyntoolkit.probes.barrier import along_segment, barrier
 from dyntoolkit.probes.commutativity import additivity, commutativity, relative_square
@@ -71,6 +72,7 @@ __all__ = [
     "alignment",
     "along_segment",
     "amplification",
+    "attention_entropy",
     "auc",
     "average_sharpness",
     "barrier",

@@ -31,8 +31,8 @@ from dyntoolkit.figure.panels import (
     median_line,
 )
 from dyntoolkit.figure.recorded import recorded, recorded_line
-from dyntoolkit.phenomena.loss_spikes._number_text import vocabulary
-from dyntoolkit.phenomena.loss_spikes._text_training import (
+from dyntoolkit.phenomena._number_text import vocabulary
+from dyntoolkit.phenomena._text_training import (
     CONTEXT,
     check_width,
     make_step,

@@ -13,7 +13,7 @@ import torch
 from dyntoolkit.engine.history import Array, Frame, History
 from dyntoolkit.engine.loop import train
 from dyntoolkit.engine.streams import Stream
-from dyntoolkit.engine.transformer import Transformer, attention, cross_entropy
+from dyntoolkit.engine.transformer import Transformer
 from dyntoolkit.engine.update import Adam
 from dyntoolkit.experiment import (
     Claim,
@@ -48,8 +48,9 @@ from dyntoolkit.figure.panels import (
 )
 from dyntoolkit.figure.recorded import recorded, recorded_line
 from dyntoolkit.figure.sweeps import Row, Rows, sweep_line
-from dyntoolkit.phenomena.loss_spikes._number_text import vocabulary
-from dyntoolkit.phenomena.loss_spikes._text_training import (
+from dyntoolkit.phenomena._attention_measures import attention_measures
+from dyntoolkit.phenomena._number_text import vocabulary
+from dyntoolkit.phenomena._text_training import (
     CONTEXT,
     check_width,
     make_step,
@@ -111,7 +112,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     def measure(k: int, state: Adam) -> dict[str, Array]:
         batch = batches(k, k + 1)[0]  # the batch of the update that comes next
         return {
-            **attention_measures(network, state.theta, batch, held_out[:, :1]),
+            **attention_measures(network, state.theta, batch[..., :-1], batch[..., 1:], held_out[:, :1, :-1]),
             "validation": next_token_loss(network, state.theta, held_out).numpy(),
         }
 
@@ -123,35 +124,6 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
 # ---- What is measured, claims ----
 
 SETTLED = 10  # step from which on attention counts
-
-
-def entropy(a: Tensor) -> Tensor:
-    """-sum_j a_ij ln(a_ij + 1e-12) in nats of each head, mean over batch and places i >= 1 (place 0 has no choice).
-
-    a: (R, B, heads, T, T). Returns (R, heads).
-    """
-    each = -(a * (a + 1e-12).log()).sum(-1)  # (R, B, heads, T)
-    return each[..., 1:].mean((1, 3))
-
-
-def attention_measures(network: Transformer, theta: Tensor, batch: Tensor, shown: Tensor) -> dict[str, Array]:
-    """What attention does on a batch (R, B, 33), by layer, before the update with it.
-
-    logit_max: the largest |score| of all pairs of places, masked ones too. entropy: mean over the heads, nats. Both
-    (R, layers). loss: (R,) nats. attention: of the head of lowest entropy, on the one window `shown` (R, 1, 33),
-    (R, T, T).
-    """
-    logits, scores = network.forward(theta, batch[..., :-1])
-    by_head = torch.stack([entropy(attention(s)) for s in scores], dim=1)  # (R, layers, heads)
-    _, seen = network.forward(theta, shown[..., :-1])
-    maps = torch.cat([attention(s)[:, 0] for s in seen], dim=1)  # (R, layers heads, T, T)
-    narrow = by_head.flatten(1).argmin(1)  # (R,)
-    return {
-        "logit_max": torch.stack([s.abs().amax((1, 2, 3, 4)) for s in scores], dim=1).numpy(),
-        "entropy": by_head.mean(2).numpy(),
-        "loss": cross_entropy(logits, batch[..., 1:]).numpy(),
-        "attention": maps[torch.arange(len(maps), dtype=torch.int64), narrow].numpy(),
-    }
 
 
 def score_bound(width: int) -> float:

@@ -10,7 +10,7 @@ from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.transformer import Transformer
 from dyntoolkit.errors import InputError
 from dyntoolkit.experiment import judge_history
-from dyntoolkit.phenomena.loss_spikes._text_training import training_starts, windows
+from dyntoolkit.phenomena._text_training import training_starts, windows
 from dyntoolkit.phenomena.loss_spikes.blocks import BLOCKS, EXPERIMENT, Config, block_sharpness
 from dyntoolkit.probes.fisher_trace import sampled_labels
 

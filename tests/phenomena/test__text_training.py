@@ -10,8 +10,8 @@ from torch.nn import functional
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.transformer import GAINS, Transformer
 from dyntoolkit.engine.update import Adam
-from dyntoolkit.phenomena.loss_spikes._number_text import tokens
-from dyntoolkit.phenomena.loss_spikes._text_training import (
+from dyntoolkit.phenomena._number_text import tokens
+from dyntoolkit.phenomena._text_training import (
     make_step,
     schedule,
     training_starts,

@@ -15,7 +15,7 @@ from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.transformer import GAINS, Transformer, cross_entropy
 from dyntoolkit.engine.update import Adam, adam, clip
 from dyntoolkit.errors import InputError
-from dyntoolkit.phenomena.loss_spikes._number_text import CHARACTERS, TRAINING, tokens
+from dyntoolkit.phenomena._number_text import CHARACTERS, TRAINING, tokens
 
 Tensor = torch.Tensor
 CONTEXT = 32  # characters that the network sees

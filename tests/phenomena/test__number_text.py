@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from dyntoolkit.phenomena.loss_spikes._number_text import in_words, sentence, text, tokens, vocabulary
+from dyntoolkit.phenomena._number_text import in_words, sentence, text, tokens, vocabulary
 
 
 def test_the_text_is_that_of_the_recipe():
