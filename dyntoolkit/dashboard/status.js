@@ -22,7 +22,7 @@ function describe(handle) {
 const PATIENCE = 3000; // ms that a connection may be lost before the reader is told
 const LOOK_EVERY = 5000; // ms between two looks at the server: a network that is cut says nothing
 const ENDED = new Set(["dead", "restarting", "autorestarting", "terminating"]);
-const USELESS = ".dyn-controls, .dyn-buttons, .dyn-lapse-row, .dyn-actions, .dyn-controls-run, .dyn-notes";
+const USELESS = ".dyn-controls, .dyn-buttons, .dyn-lapse-row, .dyn-actions, .dyn-controls-run, .dyn-notes, .dyn-take";
 
 // Whether the server still knows a kernel; null if it does not answer.
 async function isKnown(kernel) {
