@@ -95,7 +95,7 @@ def test_the_metrics_by_hand(history):
 
 def test_where_sam_diverges_the_others_go_on_and_the_figure_says_when():
     def burst(gradient):  # of "sam" only
-        return late_sam.uphill(gradient) * torch.tensor([torch.inf, 1, 1, 1, 1])[:, None]
+        return late_sam.uphill(gradient) * torch.tensor([1e22, 1, 1, 1, 1])[:, None]
 
     with asking(Asked("eager")):
         frames = late_sam.simulate([SMALL], SEEDS[:1], climb=burst)
@@ -107,6 +107,8 @@ def test_where_sam_diverges_the_others_go_on_and_the_figure_says_when():
     found = EXPERIMENT.metrics(lost)
     assert np.isnan([found[f"{name}_sam"][0] for name in ("sharpness", "error", "gain", "barrier")]).all()
     assert np.isfinite([found[name][0] for name in ("sharpness_sgd", "ratio_75", "barrier_75")]).all()
+    assert found["ratio_75"][0] != 1
+    assert lost["loss"][-1, 0, 0] < lost["loss"][1, 0, 0]
     assert EXPERIMENT.panels(lost)[0].marks[1].name == "SAM: diverged at step 1"
 
 
