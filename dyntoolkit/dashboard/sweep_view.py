@@ -111,10 +111,14 @@ def fields_of(runs: "xr.Dataset") -> list[str]:
     return [str(dim) for dim in runs["metrics"].dims if dim not in ("seed", "metric")]
 
 
-def curves_of(runs: "xr.Dataset") -> list[str]:
-    """The recorded quantities that are one number per run and step."""
-    wanted = {*fields_of(runs), "seed", "step"}
-    return [str(name) for name, array in runs.data_vars.items() if set(array.dims) == wanted]
+def curves_of(runs: "xr.Dataset") -> dict[str, str]:
+    """The recorded quantities that are one number per run and step: what each is called -> its name.
+
+    One that is called like a metric is "... by step".
+    """
+    wanted, metrics = {*fields_of(runs), "seed", "step"}, set(runs["metric"].values.tolist())
+    names = [str(name) for name, array in runs.data_vars.items() if set(array.dims) == wanted]
+    return {f"{name} by step" if name in metrics else name: name for name in names}
 
 
 def is_number(runs: "xr.Dataset", field: str) -> bool:
@@ -129,19 +133,19 @@ def sweep_panels(
 
     at: for the other fields, which of their values. theory: whose predictions and borders are shown.
     """
-    is_curve = show in curves_of(runs)
-    free = {across} if is_curve or not up else {across, up}
-    array = (runs[show] if is_curve else runs["metrics"].sel(metric=show)).isel(
+    curve = curves_of(runs).get(show)
+    free = {across} if curve or not up else {across, up}
+    array = (runs[curve] if curve else runs["metrics"].sel(metric=show)).isel(
         {field: k for field, k in at.items() if field not in free}
     )
     values = runs[across].values
     names = value_names(values.tolist())
     label = _label(runs, across)
-    if is_curve:
+    if curve:
         steps = runs["step"].values
         own = array.transpose(across, "step", "seed").values.astype(np.float64)
-        axis = Axis(show, log=is_logarithmic(own))
-        members = {name: _curve(show, axis, steps, each) for name, each in zip(names, own, strict=True)}
+        axis = Axis(curve, log=is_logarithmic(own))
+        members = {name: _curve(curve, axis, steps, each) for name, each in zip(names, own, strict=True)}
         return [Panel(f"{panel.title} by {label}", panel.x, panel.y, panel.marks) for panel in family(members)]
     if up:
         z = medians(array.transpose(up, across, "seed").values)

@@ -32,7 +32,7 @@ def displayed(monkeypatch):
 
 def test_it_knows_the_fields_and_the_curves(runs):
     assert fields_of(runs) == ["lr", "dim", "kind"]
-    assert curves_of(runs) == ["norm"]
+    assert curves_of(runs) == {"norm": "norm"}
 
 
 def test_a_metric_over_one_field_is_the_median_over_the_seeds(runs):
@@ -65,6 +65,18 @@ def test_a_curve_is_a_family_over_a_field(runs):
     found = runs["norm"].sel(dim=3, kind="sgd", lr=0.3).values
     np.testing.assert_array_equal(panel.marks[2].y, np.median(found, axis=0))
     assert panel.marks[2].x.tolist() == runs["step"].values.tolist()
+
+
+def test_a_metric_and_a_curve_of_one_name_are_both_there(tiny, displayed):
+    same = replace(tiny, metrics=lambda history: {"norm": history["norm"][-1]})
+    view = show_sweep(run(same, lr=[0.1, 0.2], steps=50))
+    assert view.show.options == ("norm", "norm by step")
+    view.up.value = "–"
+    metric = view.panels()[0]
+    view.show.value = "norm by step"
+    curve = view.panels()[0]
+    assert (metric.x.label, curve.x.label) == ("lr", "step")
+    assert [line.y[-1] for line in curve.marks] == metric.marks[0].y.tolist()
 
 
 def test_what_is_not_trained_or_measured_is_left_out(runs):
