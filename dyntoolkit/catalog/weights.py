@@ -45,7 +45,9 @@ def weights(experiment: Experiment, history: History) -> Weights:
     if not history.done:
         raise InputError("weights: they are there when the run has ended.", "weights")
     if not history.weights:
-        raise InputError(f"weights: {experiment.name} trains without `dt.train`, which would keep them.", "weights")
+        raise InputError(
+            f"weights: {experiment.name} keeps none: a run of it is not one training by `dt.train`.", "weights"
+        )
     network = None if experiment.network is None else experiment.network(history)
     theta = history.weights.get("theta")
     if isinstance(network, MLP) and theta is not None and (inner := _activation(network.activation)):

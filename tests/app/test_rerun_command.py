@@ -147,7 +147,7 @@ def test_weights_that_there_are_not_cost_no_results(run):
     code, out, err = run("run", "tiny", "--out", "run.safetensors")
     assert code == 2
     assert "shrinks: x shrinks" in out
-    assert err.endswith("--out: weights: tiny.decay trains without `dt.train`, which would keep them.\n")
+    assert err.endswith("--out: weights: tiny.decay keeps none: a run of it is not one training by `dt.train`.\n")
     assert os.listdir() == []
 
 

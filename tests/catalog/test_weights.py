@@ -147,7 +147,9 @@ def test_what_has_no_weights_says_so():
     history.append(next(frames))
     with pytest.raises(InputError, match=r"^weights: they are there when the run has ended\.$"):
         weights(TINY, history)
-    with pytest.raises(InputError, match=r"^weights: tiny\.decay trains without `dt\.train`, which would keep them\.$"):
+    with pytest.raises(
+        InputError, match=r"^weights: tiny\.decay keeps none: a run of it is not one training by `dt\.train`\.$"
+    ):
         weights(TINY, TINY.run())
 
 

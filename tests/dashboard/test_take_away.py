@@ -46,7 +46,7 @@ def test_nothing_is_made_before_a_run_and_of_what_there_is_not(asked, monkeypatc
     row = TakeAway(lambda: Finished(TINY, TINY.run()))
     message, _ = asked(row, ".safetensors")
     assert (message["kind"], message["ask"]) == ("refused", "7")
-    assert message["why"].startswith("weights: tiny.decay trains without")
+    assert message["why"].startswith("weights: tiny.decay keeps none")
     monkeypatch.setattr(take_away, "MOST", 10)
     words = "too much for a page: dyntoolkit run tiny.decay --out tiny.decay_seed=0.csv writes it."
     assert asked(row, ".csv")[0]["why"].endswith(words)
