@@ -1,6 +1,7 @@
 """Every experiment there is. A new one is a new file and a new line here."""
 
 from dyntoolkit.experiment import Experiment
+from dyntoolkit.phenomena.attention import composition, entropy, one_step, sign_descent
 from dyntoolkit.phenomena.chaos import amplification, cone, linearized
 from dyntoolkit.phenomena.condensation import directions, dropout, final, isometric, phase, recovery, split, staircase
 from dyntoolkit.phenomena.cross_task_linearity import decentralized, digits, merging, permutation, spawn
@@ -55,5 +56,9 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     catch_up.EXPERIMENT,
     schedules_digits.EXPERIMENT,
     annealing.EXPERIMENT,
+    one_step.EXPERIMENT,
+    sign_descent.EXPERIMENT,
+    composition.EXPERIMENT,
+    entropy.EXPERIMENT,
     network.EXPERIMENT,
 )

@@ -14,7 +14,7 @@ Array = np.ndarray
 def variances(dim: int, condition: float) -> Array:
     """lambda (d,): from large to small, geometric, mean 1, the largest `condition` times the smallest."""
     falling = condition ** -np.linspace(0, 1, dim)  # (d,)
-    return falling / falling.mean()
+    return np.asarray(falling / falling.mean())
 
 
 class Step(NamedTuple):
@@ -40,7 +40,7 @@ class Step(NamedTuple):
     @property
     def eta(self) -> Array:
         """The best step sizes (d,)."""
-        return self.linear / self.quadratic
+        return np.asarray(self.linear / self.quadratic)
 
     @property
     def loss(self) -> float:

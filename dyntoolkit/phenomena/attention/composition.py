@@ -159,7 +159,7 @@ class Network:
     def split(self, theta: Tensor) -> dict[str, Tensor]:
         """Name -> (R, in, out) of each block."""
         sizes = [math.prod(shape) for shape in self.shapes.values()]
-        blocks = zip(self.shapes.items(), theta.split(sizes, 1), strict=True)
+        blocks = zip(self.shapes.items(), torch.split(theta, sizes, dim=1), strict=True)
         return {name: part.view(-1, *shape) for (name, shape), part in blocks}
 
     def init(self, stream: Stream, init_rate: Tensor) -> Tensor:
@@ -243,10 +243,9 @@ def measure(network: Network, theta: Tensor, every: Sequences) -> dict[str, Arra
     answer = logits.argmax(-1)  # (R, n)
     loss = torch.logsumexp(logits, -1) - logits.gather(-1, taught.expand(R, -1)[..., None]).squeeze(-1)  # (R, n)
     trained = every.pair != UNSEEN
-    by_pair = (PAIRS, -1)
     found = {
-        "composed": (answer == every.composed).double().unflatten(1, by_pair).mean(-1),
-        "symmetric": (answer == symmetric(every)).double().unflatten(1, by_pair).mean(-1),
+        "composed": (answer == every.composed).double().view(R, PAIRS, -1).mean(-1),
+        "symmetric": (answer == symmetric(every)).double().view(R, PAIRS, -1).mean(-1),
         "train_accuracy": (answer == taught)[:, trained].double().mean(1),
         "train_loss": loss[:, trained].mean(1),
         "unseen_loss": loss[:, ~trained].mean(1),
@@ -259,7 +258,7 @@ def components(rows: Tensor) -> Tensor:
     """Rows (R, n, d) on their two first principal components, (R, n, 2), the later half on the positive side."""
     centred = rows - rows.mean(1, keepdim=True)
     u, s, _ = torch.linalg.svd(centred, full_matrices=False)
-    found = u[..., :2] * s[:, None, :2]  # (R, n, 2)
+    found: Tensor = u[..., :2] * s[:, None, :2]  # (R, n, 2)
     half = found.shape[1] // 2
     side = (found[:, half:].sum(1) - found[:, :half].sum(1)).sign()  # (R, 2): components have no sign of their own
     return found * side[:, None]

@@ -178,7 +178,8 @@ def make_batches(configs: Sequence[Config], seeds: Sequence[int]) -> Callable[[i
 
     def batches(k0: int, k1: int) -> Prompts:
         drawn = source.draw((k1 - k0) * config.batch_size)
-        return Prompts(*(part.unflatten(1, (k1 - k0, -1)).transpose(0, 1).float() for part in drawn))
+        by_step = (len(seeds), k1 - k0, config.batch_size)
+        return Prompts(*(part.view(*by_step, *part.shape[2:]).transpose(0, 1).float() for part in drawn))
 
     return batches
 

@@ -101,22 +101,22 @@ def training_samples(configs: Sequence[Config], seeds: Sequence[int]) -> Samples
 
 
 def parts(theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """W_Q and W_K (..., 500, 20), and v = (1/10)(sum of rows 1-10 - sum of rows 11-20 of W_V) (..., 500, 1)."""
-    query, key, value = theta.split([DIMENSION * HEAD, DIMENSION * HEAD, VALUES * DIMENSION], -1)
-    rows = value.unflatten(-1, (2, VALUES // 2, DIMENSION)).mean(-2)  # (..., 2, 500)
-    by_column = (DIMENSION, HEAD)
-    return query.unflatten(-1, by_column), key.unflatten(-1, by_column), (rows[..., 0, :] - rows[..., 1, :])[..., None]
+    """W_Q and W_K (R, C, 500, 20), v = (1/10)(sum of rows 1-10 - sum of rows 11-20 of W_V) (R, C, 500, 1)."""
+    query, key, value = torch.split(theta, [DIMENSION * HEAD, DIMENSION * HEAD, VALUES * DIMENSION], dim=-1)
+    R, C, _ = theta.shape
+    halves = value.view(R, C, 2, VALUES // 2, DIMENSION).mean(-2)  # (R, C, 2, 500)
+    query, key = (part.view(R, C, DIMENSION, HEAD) for part in (query, key))
+    return query, key, (halves[:, :, 0] - halves[:, :, 1])[..., None]
 
 
 def forward(theta: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """f (R, C, n), attention A (R, C, n, 2, 2) and values X v (R, C, n, 2) of C copies. theta: (R, C, P)."""
     query, key, v = parts(theta)
-    R, n = x.shape[:2]
+    (R, n), C = x.shape[:2], theta.shape[1]
     patches = x.view(R, 1, 2 * n, DIMENSION)
-    by_sample = (n, 2)
-    q, k = ((patches @ W).unflatten(2, by_sample) for W in (query, key))  # (R, C, n, 2, 20)
+    q, k = ((patches @ W).view(R, C, n, 2, HEAD) for W in (query, key))  # (R, C, n, 2, 20)
     A = (q @ k.mT).softmax(-1)  # (R, C, n, 2, 2)
-    values = (patches @ v).squeeze(-1).unflatten(2, by_sample)  # (R, C, n, 2)
+    values = (patches @ v).view(R, C, n, 2)  # (R, C, n, 2)
     # f = sum_l sum_a A_la (X v)_a
     return (A.sum(-2) * values).sum(-1), A, values
 
@@ -127,32 +127,26 @@ def loss_of(f: Tensor, y: Tensor) -> Tensor:
 
 
 class State(NamedTuple):
-    """The copies that sign descent and gradient descent train, (R, P) each; Adam's copy and what Adam remembers."""
+    """theta: the copies that OPTIMIZERS train, (R, 3, P). What Adam remembers: mean, square (R, P), updates (R,)."""
 
-    adam: Tensor
+    theta: Tensor
     mean: Tensor
     square: Tensor
     updates: Tensor
-    sign: Tensor
-    gd: Tensor
-
-    @property
-    def copies(self) -> Tensor:
-        """All weights in the order of OPTIMIZERS, (R, 3, P)."""
-        return torch.stack([self.sign, self.adam, self.gd], 1)
 
 
 def make_step(configs: Sequence[Config], samples: Samples) -> Callable[[State, None], State]:
     """One update of all three copies, full batch."""
     lr, lr_gd = per_run(configs, "lr", ndim=2), per_run(configs, "lr_gd", ndim=2)  # (R, 1)
-    rate = per_run(configs, "lr").double()  # (R,)
     gradient = value_and_grad(lambda theta: loss_of(forward(theta, samples.x)[0], samples.y).sum(1))
 
     def step(state: State, _: None) -> State:
-        g_sign, g_adam, g_gd = gradient(state.copies)[1].unbind(1)  # (R, P) each
-        moved = adam(Adam(*state[:4]), g_adam, rate)
-        # theta <- theta - lr sign(g)
-        return State(*moved, state.sign - lr * g_sign.sign(), state.gd - lr_gd * g_gd)
+        sign, of_adam, gd = state.theta.unbind(1)  # (R, P) each
+        g_sign, g_adam, g_gd = gradient(state.theta)[1].unbind(1)
+        moved = adam(Adam(of_adam, *state[1:]), g_adam, lr.double())
+        # theta <- theta - lr sign(g); theta <- theta - lr_gd g
+        copies = torch.stack([sign - lr * g_sign.sign(), moved.theta, gd - lr_gd * g_gd], 1)  # (R, 3, P)
+        return State(copies, *moved[1:])
 
     return step
 
@@ -172,8 +166,8 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     steps = configs[0].steps
     training = training_samples(configs, seeds)
     test = draw(configs, seeds, "test", TEST_SAMPLES)
-    theta = initial(configs, seeds)
-    start = State(*Adam.start(theta.clone()), theta.clone(), theta.clone())
+    theta, *remembered = Adam.start(initial(configs, seeds))
+    start = State(theta[:, None].repeat(1, 3, 1), *remembered)
     record = sorted({*geometrically(steps, 60), *STAGE_1, min(CHECKPOINT, steps)})
     return train(
         start,
@@ -195,8 +189,8 @@ def measure(state: State, training: Samples, test: Samples) -> dict[str, Array]:
     value_signal: signal v_1. All (R, 3). on_signal: of each training sample what signal and noise patch take from the
     signal patch, (R, 3, n, 2).
     """
-    f, A, values = forward(state.copies, training.x)
-    f_test, _, _ = forward(state.copies, test.x)
+    f, A, values = forward(state.theta, training.x)
+    f_test, _, _ = forward(state.theta, test.x)
     sides = training.x[:, None, :, 0, 0].sign()  # of the signal, (R, 1, n)
     found = {
         "train": loss_of(f, training.y),
