@@ -86,7 +86,7 @@ function follow(model) {
 // The picture of a link on top of all else, until Escape or a click.
 function show(el, picture, text) {
   const warning = HERE.test(new URL(text).hostname)
-    ? [element("p", { textContent: "Only this machine opens it: its address is that of each machine for itself." })]
+    ? [element("p", { textContent: "Only this machine can open it: to a phone, this address means the phone itself." })]
     : [];
   const close = element("button", { type: "button", className: "jupyter-button", textContent: "Close" });
   const image = element("img", { src: picture, alt: "QR code of the link" });
