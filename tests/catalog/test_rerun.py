@@ -7,6 +7,7 @@ from dyntoolkit.catalog.data_files import json_file
 from dyntoolkit.catalog.provenance import provenance
 from dyntoolkit.catalog.rerun import differences, experiment_of, train_again, warnings
 from dyntoolkit.catalog.stored_run import read_content
+from dyntoolkit.catalog.weights import weights
 from dyntoolkit.phenomena import EXPERIMENTS
 
 
@@ -21,3 +22,7 @@ def test_a_run_is_the_same_when_it_is_trained_again_from_its_file(experiment):
     assert warnings(stored.made, made) == []
     assert set(differences(stored.values, now.values).values()) == {0.0}
     assert set(differences(stored.made.metrics, made.metrics).values()) == {0.0}
+    if experiment.network is not None:
+        tensors = weights(experiment, history).tensors.values()
+        assert len(tensors) > 1
+        assert sum(tensor.size for tensor in tensors) == history.weights["theta"].size

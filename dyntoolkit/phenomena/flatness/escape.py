@@ -508,6 +508,7 @@ EXPERIMENT = Experiment(
     metrics=metrics,
     claims=CLAIMS,
     panels=panels,
+    network=lambda history: network(draw(history.configs, history.seeds, "digits", torch.float64), history.config),
     sweep_panels=sweep_panels,
     predictions={"settle": lambda config: 1.0 if config.rho_relative > 1 else np.nan},
     borders={"threshold ρ*": lambda config: float(np.log(config.rho_relative))},

@@ -504,4 +504,7 @@ EXPERIMENT = Experiment(
     metrics=metrics,
     claims=CLAIMS,
     panels=panels,
+    network=lambda history: network(
+        draw(history.configs, history.seeds, history.config.data, torch.float32), history.config
+    ),
 )
