@@ -152,6 +152,9 @@ def test_a_link_is_for_the_experiment_without_the_file(dashboard, until):
     dashboard.sliders.widget("lr").value = 0.9
     until(trained(dashboard))
     assert dashboard.monitor.status.link == "experiment=tiny.means&preset=quick&data=file&steps=8"
+    assert dashboard.share.note.startswith("a.csv does not travel in a link: who opens it chooses the file again.")
+    assert "dt.find(MEANS).with_file('a.csv', " in dashboard.share.python
+    assert dashboard.share.command.endswith(":MEANS --file a.csv --set lr=0.9")
     assert live.newest("tiny.means") is None
 
 
