@@ -88,14 +88,17 @@ class SweepStore:
 
     def failed(self) -> dict[int, dict[str, Any]]:
         """Each failed batch: the `cells` of its runs and its `error`."""
-        found = {int(path.name[:6]): path for path in sorted(self._batches.glob(f"*{FAILED}"))}
-        try:
-            return {
-                number: json.loads(path.read_bytes()) for number, path in found.items() if not self._is_there(number)
-            }
-        except ValueError:
-            cure = "delete its failed batches, and the same sweep trains them again"
-            raise InputError(f"{self._batches} is damaged: {cure}.", "out") from None
+        found = {}
+        for path in sorted(self._batches.glob(f"*{FAILED}")):
+            try:
+                number = int(path.name[:6])
+                if not self._is_there(number):
+                    found[number] = json.loads(path.read_bytes())
+            except FileNotFoundError:
+                continue  # it has been trained again by now
+            except ValueError:
+                raise InputError(f"{path} is damaged: delete it, and the same sweep trains its batch.", "out") from None
+        return found
 
     def keep(self, number: int, content: bytes) -> None:
         """Put a finished batch on the disk."""

@@ -400,8 +400,14 @@ def test_a_manifest_of_something_else_is_said_to_be(tmp_path, change):
 def test_a_damaged_note_on_a_failure_is_said_with_the_cure(tmp_path):
     sweep(TINY, {"lr": [0.1]}, out=tmp_path, executor=Here())
     (tmp_path / "batches" / "000003.failed.json").write_text("{")
-    with pytest.raises(InputError, match="is damaged: delete its failed batches, and the same sweep trains them"):
+    with pytest.raises(InputError, match=r"000003.failed.json is damaged: delete it, and the same sweep trains its"):
         open_sweep(tmp_path)
+
+
+def test_a_sweep_that_goes_on_meanwhile_can_be_looked_at(tmp_path):
+    sweep(TINY, {"lr": [0.1]}, out=tmp_path, executor=Here())
+    (tmp_path / "batches" / "000003.failed.json").symlink_to("gone")  # listed, and not there when it is read
+    assert open_sweep(tmp_path).attrs["failed_runs"] == 0
 
 
 def test_two_sweeps_do_not_fill_one_directory(tmp_path):
