@@ -249,12 +249,6 @@ def metrics(history: History) -> dict[str, Array]:
     with np.errstate(divide="ignore"):
         plain_error = growth / predicted_gd - 1
     return {
-        "curvature": curvature,
-        "rho": rho,
-        "rho_star": threshold(lr, curvature),
-        "lr_curvature": lr * curvature,
-        "predicted": predicted,
-        "predicted_gd": predicted_gd,
         "growth": growth,
         "growth_gd": growth_gd,
         "growth_error": growth / predicted - 1,
@@ -265,6 +259,12 @@ def metrics(history: History) -> dict[str, Array]:
         "settle_gd": sharpness[:, 1] / lambda_star,
         "barrier": barrier(history.last("path"), WAY),
         "barrier_other": barrier(history.last("path_other"), WAY),
+        "curvature": curvature,
+        "rho": rho,
+        "rho_star": threshold(lr, curvature),
+        "lr_curvature": lr * curvature,
+        "predicted": predicted,
+        "predicted_gd": predicted_gd,
     }
 
 

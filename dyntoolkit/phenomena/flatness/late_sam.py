@@ -321,10 +321,9 @@ def metrics(history: History) -> dict[str, Array]:
     early_stop = np.fmin.reduce(history["error"][even, :, 0])
     lambda_star = edges(history)
     return {
-        **end,
         **{f"ratio_{of}": end[f"sharpness_{of}"] / end["sharpness_sgd"] for of in X},
-        **{f"over_sam_{of}": end[f"sharpness_{of}"] / end["sharpness_sam"] for of in SWITCHES},
         **{f"gain_{of}": end["error_sgd"] - end[f"error_{of}"] for of in X},
+        **{f"over_sam_{of}": end[f"sharpness_{of}"] / end["sharpness_sam"] for of in SWITCHES},
         **{f"barrier_{of}": barriers[:, k] for k, of in enumerate(ENDS)},
         **{f"distance_{of}": history.last("distance")[:, k] for k, of in enumerate(ENDS)},
         "early_stop": early_stop,
@@ -332,6 +331,7 @@ def metrics(history: History) -> dict[str, Array]:
         "peak_75": after.max(0),
         "peak_step_75": np.where(np.isnan(after).any(0), np.nan, after.argmax(0)),
         **{f"edge_{of}": end[f"sharpness_{of}"] / lambda_star[:, SCHEDULES.index(of)] for of in ("sam", "75")},
+        **end,
     }
 
 
