@@ -54,15 +54,22 @@ BOUNDS: dict[str, dict[str, float]] = {
     "schedules.catch_up": {"n_features": 150, "large_batch": 64},
     "schedules.digits": {"steps": 525, "width": 20, "large_batch": 32},
     "schedules.annealing": {"n_features": 110, "batch": 4, "replicas": 2},
+    "attention.one_step": {"steps": 110, "n_context": 8, "batch_size": 40},
+    "attention.sign_descent": {"steps": 210, "n_train": 12},
+    "attention.composition": {"steps": 310, "items": 26, "batch_size": 64},
+    "attention.entropy": {"steps": 52, "width": 18, "batch_size": 5},
     "laboratory.network": {"steps": 40, "width": 40, "n_train": 80, "batch_size": 50, "n_bits": 8, "irrelevant": 5},
 }
+
+# Up to which step a run alone equals the same run among others, where rounding grows sooner than usual.
+UNTIL = {"attention.entropy": 10}  # its attention collapses from there on
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.name)
 def test_an_experiment_keeps_the_rules(experiment):
     examples = max(2, settings().max_examples // 16)
-    report = check(experiment, most=BOUNDS[experiment.name], examples=examples)
+    report = check(experiment, most=BOUNDS[experiment.name], until=UNTIL.get(experiment.name, 20), examples=examples)
     assert report.passed, report
 
 
