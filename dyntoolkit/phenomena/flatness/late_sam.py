@@ -1,6 +1,6 @@
 """SAM late in training: how late can one switch from SGD to sharpness-aware minimization, and what does it change?
 
-Zhou, Wang, Chen and others 2024, "Sharpness-aware minimization efficiently selects flatter minima late in training"
+Zhou, Wang, Mao, Li and Yan 2024, "Sharpness-aware minimization efficiently selects flatter minima late in training"
 (arXiv 2410.10373), whose abstract, code and public summaries are taken as hypotheses; on digits with wrong labels.
 """
 
