@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from dyntoolkit.catalog.batches import TOGETHER, batches
+from dyntoolkit.catalog.batches import batches
+from dyntoolkit.catalog.sweep import TOGETHER
 from dyntoolkit.dashboard.around import around
 from dyntoolkit.dashboard.claims_view import claims_html
 from dyntoolkit.dashboard.link import link
