@@ -19,6 +19,7 @@ NOTEBOOKS = {
     "schedules": "schedules.batch_size",
     "flatness": "flatness.late_sam",
     "chaos": "chaos.amplification",
+    "attention": "attention.one_step",
     "laboratory": "laboratory.network",
 }
 SHORT = {
@@ -30,6 +31,7 @@ SHORT = {
     "schedules": "data=8000&n_features=100",
     "flatness": "steps=500",
     "chaos": "steps=500&width=16",
+    "attention": "steps=100&batch_size=32",
     "laboratory": "steps=50",
 }
 MAIN = [

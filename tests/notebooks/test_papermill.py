@@ -22,6 +22,7 @@ NAMES = [
     "schedules",
     "flatness",
     "chaos",
+    "attention",
     "laboratory",
 ]
 SHORT = {
@@ -33,6 +34,7 @@ SHORT = {
     "schedules": {"data": 8000, "n_features": 100},
     "flatness": {"steps": 500, "width": 16},
     "chaos": {"steps": 500, "width": 16, "n_train": 300},
+    "attention": {"steps": 100, "batch_size": 32},
     "laboratory": {"steps": 20, "width": 8},
 }
 
@@ -95,6 +97,7 @@ def test_stored_notebooks_hold_text_and_still_pictures_only(name):
         ("schedules", {"preset": "random_start", "noise_std": 0.5}),
         ("flatness", {"preset": "clean", "rho": 0.1}),
         ("chaos", {"preset": "noisy_cosine", "eps": 0.001}),
+        ("attention", {"preset": "whitened", "n_context": 40}),
         ("laboratory", {"preset": "wrong_labels", "watch_sharpness": True}),
     ],
 )

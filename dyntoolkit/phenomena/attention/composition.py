@@ -35,7 +35,6 @@ from dyntoolkit.experiment import (
     number,
 )
 from dyntoolkit.figure.panels import (
-    BLUE,
     GREEN,
     GREY,
     RED,
@@ -44,7 +43,6 @@ from dyntoolkit.figure.panels import (
     Bars,
     Heat,
     Level,
-    Line,
     Panel,
     median_line,
 )
@@ -236,7 +234,7 @@ def measure(network: Network, theta: Tensor, every: Sequences) -> dict[str, Arra
 
     composed, symmetric: share of x + shift_a + shift_b, and of x - 6, among the answers to each pair, (R, 16).
     train_accuracy, train_loss: over the 15 pairs as they are taught; unseen_loss: of x - 10 for the pair never seen.
-    All (R,). embedding: of the items, on their two first principal components, (R, items, 2).
+    All (R,).
     """
     R, taught = len(theta), torch.where(every.pair == SEEN, symmetric(every), every.composed)  # (n,)
     logits = network(theta, every.tokens.expand(R, -1, -1))  # (R, n, V)
@@ -249,19 +247,8 @@ def measure(network: Network, theta: Tensor, every: Sequences) -> dict[str, Arra
         "train_accuracy": (answer == taught)[:, trained].double().mean(1),
         "train_loss": loss[:, trained].mean(1),
         "unseen_loss": loss[:, ~trained].mean(1),
-        "embedding": components(network.split(theta)["tok"][:, FIRST : FIRST + len(every.pair) // PAIRS]),
     }
     return {name: value.numpy() for name, value in found.items()}
-
-
-def components(rows: Tensor) -> Tensor:
-    """Rows (R, n, d) on their two first principal components, (R, n, 2), the later half on the positive side."""
-    centred = rows - rows.mean(1, keepdim=True)
-    u, s, _ = torch.linalg.svd(centred, full_matrices=False)
-    found: Tensor = u[..., :2] * s[:, None, :2]  # (R, n, 2)
-    half = found.shape[1] // 2
-    side = (found[:, half:].sum(1) - found[:, :half].sum(1)).sign()  # (R, 2): components have no sign of their own
-    return found * side[:, None]
 
 
 def metrics(history: History) -> dict[str, Array]:
@@ -343,7 +330,7 @@ def unseen_accuracy(history: History) -> Array:
 
 
 def panels(history: History) -> list[Panel]:
-    """Accuracies and losses; of run 1 the table of all pairs, the answers to the two special ones, and its numbers."""
+    """Accuracies and losses; of run 1 the table of all pairs, and the answers to the two special ones."""
     step = Axis("step", range=(0, history.config.steps))
     steps, composed = recorded(history, "composed")  # (T, R, 16)
     _, symmetric = recorded(history, "symmetric")
@@ -372,7 +359,6 @@ def panels(history: History) -> list[Panel]:
                 recorded_line(history, "unseen_loss", "composed answer, pair never seen", GREEN),
             ],
         ),
-        _items(history),
     ]
 
 
@@ -401,17 +387,6 @@ def _special(history: History) -> Panel:
             Bars("x − 6, as taught for −2, −8", pairs, copied, RED),
             Bars("anything else", pairs, 1 - composed - copied, GREY),
         ],
-    )
-
-
-def _items(history: History) -> Panel:
-    """Embeddings of the items of run 1 in order, joined."""
-    z = history.last("embedding")[0] if "embedding" in history else np.empty((0, 2))  # (items, 2)
-    return Panel(
-        "Embeddings of the items",
-        Axis("first principal component"),
-        Axis("second"),
-        [Line("0, 1, 2, …", z[:, 0], z[:, 1], BLUE, markers="both", width=1)],
     )
 
 

@@ -171,6 +171,9 @@ def initial(configs: Sequence[Config], seeds: Sequence[int]) -> Tensor:
     return theta
 
 
+Begin = Callable[[Sequence[Config], Sequence[int]], Tensor]
+
+
 def make_batches(configs: Sequence[Config], seeds: Sequence[int]) -> Callable[[int, int], Prompts]:
     """Fresh prompts for each update, (K, R, B, ...), float32."""
     config = configs[0]
@@ -197,13 +200,13 @@ def make_step(configs: Sequence[Config]) -> Callable[[Adam, Prompts], Adam]:
     return step
 
 
-def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]:
-    """Train R layers; frames at step 0 and on a geometric grid, with the values of `Bench`."""
+def simulate(configs: Sequence[Config], seeds: Sequence[int], begin: Begin = initial) -> Iterator[Frame]:
+    """Train R layers from `begin` on; frames at step 0 and on a geometric grid, with the values of `Bench`."""
     config = configs[0]
     bench = Bench(configs, test_prompts(configs, seeds))
     numbers = len(seeds) * config.batch_size * (config.n_context + 1) * config.dim  # of a step
     return train(
-        Adam.start(initial(configs, seeds)),
+        Adam.start(begin(configs, seeds)),
         make_step(configs),
         make_batches(configs, seeds),
         geometrically(config.steps, 60),

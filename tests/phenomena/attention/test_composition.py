@@ -124,11 +124,6 @@ def test_a_frame_counts_the_answers_to_every_pair():
     right = math.log(1 + 83 * math.exp(-3))
     assert found["train_loss"] == pytest.approx(right, rel=1e-5)
     assert found["unseen_loss"] == pytest.approx(right + 3 / 2, rel=1e-5)
-    rows = network.split(theta)["tok"][0, 20:60].double()
-    centred = rows - rows.mean(0)
-    singular = torch.linalg.svdvals(centred)[:2]
-    np.testing.assert_allclose(np.linalg.norm(found["embedding"][0], axis=0), singular, rtol=1e-4)
-    assert (found["embedding"][0, 20:].sum(0) > found["embedding"][0, :20].sum(0)).all()
 
 
 def test_metrics_and_figure_of_a_course_that_is_known():
@@ -137,7 +132,7 @@ def test_metrics_and_figure_of_a_course_that_is_known():
         composed = np.full((1, 16), 1.0)
         composed[0, UNSEEN], composed[0, SEEN] = share, 0.0
         values = {"train_accuracy": np.array([share + 0.15]), "train_loss": np.ones(1), "unseen_loss": np.ones(1)}
-        values |= {"composed": composed, "symmetric": (1 - composed) / 2, "embedding": np.ones((1, 40, 2))}
+        values |= {"composed": composed, "symmetric": (1 - composed) / 2}
         history.append(Frame(k, 1000, values, np.full(1, -1)))
     found = EXPERIMENT.metrics(history)
     expected = {"unseen_accuracy": 0.8, "symmetric": 0.1, "t_unseen": 500, "t_train": 1000, "train_accuracy": 0.95}
@@ -147,8 +142,7 @@ def test_metrics_and_figure_of_a_course_that_is_known():
     assert composes.value(found, Config()) == pytest.approx(0.8)
     assert np.isnan(composes.value({**found, "train_accuracy": np.array([0.8])}, Config()))
     np.testing.assert_allclose(EXPERIMENT.map.value(history), [0.8])
-    _, table, special, _, items = EXPERIMENT.panels(history)
+    _, table, special, _ = EXPERIMENT.panels(history)
     assert table.marks[0].z[3, 2] == pytest.approx(0.8)
     assert table.marks[0].z[2, 3] == 0
     np.testing.assert_allclose([bars.y for bars in special.marks], [[0, 0.8], [0.5, 0.1], [0.5, 0.1]])
-    assert len(items.marks[0].x) == 40
