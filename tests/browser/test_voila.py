@@ -122,7 +122,7 @@ def test_the_gallery_leads_to_every_notebook_and_back(browser_page, dyntoolkit_s
     assert len(pictures) == len(links)
     assert all(picture.evaluate("(picture) => picture.naturalWidth") > 100 for picture in pictures)
     for title in links:
-        browser_page.get_by_role("link", name=title).click()
+        browser_page.locator(".dyntoolkit-gallery").get_by_role("link", name=title).click()
         browser_page.locator("h1", has_text=title).wait_for()
         browser_page.get_by_role("link", name="All notebooks").click()
         browser_page.locator(".dyntoolkit-gallery a").first.wait_for()
