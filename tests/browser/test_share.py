@@ -44,7 +44,8 @@ NO_CLIPBOARD = "Object.defineProperty(navigator, 'clipboard', { value: undefined
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory, write_notebook):
     folder = tmp_path_factory.mktemp("fall")
-    write_notebook(folder / "fall.ipynb", CELL, SECOND)
+    write_notebook(folder / "fall.ipynb", CELL)
+    write_notebook(folder / "two.ipynb", CELL, SECOND)
     write_notebook(folder / "other.ipynb", "print('elsewhere')")
     return folder
 
@@ -52,6 +53,12 @@ def folder(tmp_path_factory, write_notebook):
 @pytest.fixture
 def address(voila_server, folder):
     return f"{voila_server(folder)}/voila/render/fall.ipynb"
+
+
+@pytest.fixture
+def two(address):
+    """The page of two dashboards."""
+    return address.replace("fall.ipynb", "two.ipynb")
 
 
 @pytest.fixture
@@ -79,10 +86,10 @@ def copy(dashboard, name):
     return dashboard.page.evaluate("navigator.clipboard.readText()")
 
 
-def test_the_address_follows_the_dashboard_moved_last_and_back_leaves_the_page(browser_page, address):
+def test_the_address_follows_the_dashboard_moved_last_and_back_leaves_the_page(browser_page, address, two):
     browser_page.goto(address.replace("fall.ipynb", "other.ipynb"))
     first, second = Dashboard(browser_page, "fall"), Dashboard(browser_page, "fall.again")
-    first.open(f"{address}?voila-theme=dark&utm_source=news")
+    first.open(f"{two}?voila-theme=dark&utm_source=news")
     first.press("lr", "ArrowRight")
     wait_for_query(browser_page, f"experiment=fall&lr={first.value('lr')}&voila-theme=dark")
     second.root.scroll_into_view_if_needed()
@@ -121,9 +128,9 @@ def test_a_link_opens_the_same(fall, browser_context):
     assert other.page.url == link  # nobody has moved anything
 
 
-def test_a_link_to_a_dashboard_further_down_brings_it_into_sight(browser_page, address):
+def test_a_link_to_a_dashboard_further_down_brings_it_into_sight(browser_page, two):
     second = Dashboard(browser_page, "fall.again")
-    second.open(f"{address}?experiment=fall.again&start=2&gone=1&seed=<script>")
+    second.open(f"{two}?experiment=fall.again&start=2&gone=1&seed=<script>")
     assert second.value("start") == "2"
     alert = second.page.locator("main [role=alert]", has_text="Not followed in this link")
     assert "unknown parameter 'gone'" in alert.inner_text()
