@@ -7,6 +7,7 @@ from dyntoolkit.probes.amplification import amplification
 from dyntoolkit.probes.attention_entropy import attention_entropy
 from dyntoolkit.probes.auc import auc
 from dyntoolkit.probes.barrier import along_segment, barrier
+from dyntoolkit.probes.cka import cka
 from dyntoolkit.probes.commutativity import additivity, commutativity, relative_square
 from dyntoolkit.probes.cosine_matrix import cosine_matrix, unit_vectors
 from dyntoolkit.probes.crossing_times import delay, first_above, first_below, first_step, first_value, value_at
@@ -36,8 +37,10 @@ from dyntoolkit.probes.gaussian_filter import (
 )
 from dyntoolkit.probes.gradient_curvature import gradient_curvature, hessian_product, loss_gradient_product
 from dyntoolkit.probes.gradient_noise_scale import gradient_noise_scale
+from dyntoolkit.probes.grid_minimum import grid_minimum
 from dyntoolkit.probes.inertia import inertia
 from dyntoolkit.probes.kernel_distance import kernel_angle, kernel_distance
+from dyntoolkit.probes.kernel_flow import kernel_flow
 from dyntoolkit.probes.kernel_regression import kernel_regression
 from dyntoolkit.probes.lanczos import lanczos
 from dyntoolkit.probes.largest_eigenvalue import largest_eigenvalue
@@ -76,6 +79,7 @@ __all__ = [
     "auc",
     "average_sharpness",
     "barrier",
+    "cka",
     "commutativity",
     "cosine_distance",
     "cosine_matrix",
@@ -101,6 +105,7 @@ __all__ = [
     "gaussian_filter",
     "gradient_curvature",
     "gradient_noise_scale",
+    "grid_minimum",
     "hessian_product",
     "high_frequency_share",
     "inertia",
@@ -108,6 +113,7 @@ __all__ = [
     "kernel_angle",
     "kernel_change",
     "kernel_distance",
+    "kernel_flow",
     "kernel_regression",
     "lanczos",
     "largest",
