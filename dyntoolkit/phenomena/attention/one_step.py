@@ -410,12 +410,14 @@ def panels(history: History) -> list[Panel]:
 
 
 def _loss(history: History) -> Panel:
+    """The loss, dashed that of theory's step and, where it is not 0, of the best answer of all."""
+    config: Config = history.config
+    levels = {"one step": "theory_loss"}
+    if config.noise_std > 0 or config.n_context < config.dim:
+        levels["best answer (Bayes)"] = "bayes_loss"
     marks: list[Mark] = [recorded_line(history, "test_loss", "test prompts", TEST, start=1)]
-    known = "theory_loss" in history
-    levels = {"one step": "theory_loss", "Bayes": "bayes_loss"}
     for label, name in levels.items():
-        y = float(np.median(history.last(name))) if known else np.nan
-        marks.append(Level(label, y=y if y > 1e-9 else np.nan))
+        marks.append(Level(label, y=float(np.median(history.last(name))) if name in history else np.nan))
     return Panel("Loss on new tasks", log_steps(history), Axis("½(f − w·x)²", log=True), marks)
 
 

@@ -106,7 +106,7 @@ def perfect(config, off=0.0):
     K[0, range(d), range(d)] = config.theory.eta / 2
     K[0, 0, 1] = off / 2
     values = {"v": v, "K": K, "test_loss": np.array([2.0]), "cosine": np.array([0.1]), "answers": np.ones((1, 200))}
-    fixed = {"theory_loss": np.ones(1), "plain_loss": np.array([1.5]), "bayes_loss": np.zeros(1)}
+    fixed = {"theory_loss": np.ones(1), "plain_loss": np.array([1.5]), "bayes_loss": np.full(1, 0.25)}
     history.append(Frame(0, 100, {**values, **fixed, "theory_answers": np.ones((1, 200))}, np.full(1, -1)))
     history.append(Frame(40, 100, {**values, "test_loss": np.array([1.05])}, np.full(1, -1)))
     return history
@@ -128,7 +128,9 @@ def test_the_figure_shows_dots_on_their_stems_and_no_line_for_a_bayes_loss_of_ze
     loss, steps, weights, scatter = EXPERIMENT.panels(history)
     np.testing.assert_allclose(steps.marks[2].y, SHORT.theory.eta)
     np.testing.assert_allclose(steps.marks[0].y[1::3], SHORT.theory.eta)
-    assert [mark.y for mark in loss.marks[1:]] == [1, pytest.approx(np.nan, nan_ok=True)]
+    assert [mark.y for mark in loss.marks[1:]] == [1]
+    noisy = EXPERIMENT.panels(perfect(SHORT.replace(noise_std=1)))[0]
+    assert [mark.y for mark in noisy.marks[1:]] == [1, 0.25]
     assert weights.marks[0].z.shape == (4, 5)
     assert weights.marks[0].z[3, 4] == 2
     assert len(scatter.marks[0].x) == 200
