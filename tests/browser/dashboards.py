@@ -23,7 +23,7 @@ EMPTY = """[...ROOT.querySelectorAll(".dyn-board .dyntoolkit-plot")].filter((plo
   const paths = [...plot.querySelectorAll(".scatterlayer path, .barlayer path, .heatmaplayer image")];
   const said = plot.querySelector(".annotation-text"); // why there is nothing
   return !said && !paths.some((path) => path.getBoundingClientRect().width + path.getBoundingClientRect().height > 1);
-}).map((plot) => plot.getAttribute("aria-label"))"""
+}).map((plot) => plot.dataset.label)"""
 
 
 class Dashboard:

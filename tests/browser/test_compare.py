@@ -135,7 +135,7 @@ def test_a_slider_is_spread_and_a_click_on_a_curve_sets_it(fall):
     drawn(fall, ".dyn-compare", 3)
     assert fall.page.evaluate(STICKING_OUT) == []
     plot = fall.root.locator(".dyn-compare .dyntoolkit-plot").first
-    assert plot.get_attribute("aria-label") == "x. x against step. Shown: 0.1, 0.3, 0.6."
+    assert plot.get_attribute("data-label") == "x. x against step. Shown: 0.1, 0.3, 0.6."
 
     fall.root.get_by_label("Show", exact=True).select_option("x")
     drawn(fall, ".dyn-compare", 2)

@@ -15,7 +15,7 @@ CLASSES = ["<i>no</i>", "_$yes$"]
 TEXTS = """(root) => [...root.querySelectorAll(".dyn-board .dyntoolkit-plot")].flatMap((plot) =>
   [...plot.querySelectorAll(".xtitle, .ytitle, .xtick text, .ytick text")].map((text) => text.textContent))"""
 MEASURED = """[...document.querySelectorAll(".dyn-board .dyntoolkit-plot")]
-  .filter((plot) => plot.getAttribute("aria-label").startsWith("Sharpness"))
+  .filter((plot) => plot.dataset.label.startsWith("Sharpness"))
   .map((plot) => Array.from(plot.data?.[0].x ?? []).filter((x, k) => Number.isFinite(plot.data[0].y[k])))[0] ?? []"""
 
 
