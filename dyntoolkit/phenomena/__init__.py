@@ -8,6 +8,7 @@ from dyntoolkit.phenomena.cross_task_linearity import decentralized, digits, mer
 from dyntoolkit.phenomena.flatness import escape, late_sam
 from dyntoolkit.phenomena.grokking import digits as grokking_digits
 from dyntoolkit.phenomena.grokking import modular, oned, parity, polynomial
+from dyntoolkit.phenomena.kernels import geometry, lr_transfer, swing_by, width
 from dyntoolkit.phenomena.label_noise import diagonal, features, linear, refresh
 from dyntoolkit.phenomena.label_noise import map as noise_map
 from dyntoolkit.phenomena.laboratory import network
@@ -60,5 +61,9 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     sign_descent.EXPERIMENT,
     composition.EXPERIMENT,
     entropy.EXPERIMENT,
+    width.EXPERIMENT,
+    geometry.EXPERIMENT,
+    lr_transfer.EXPERIMENT,
+    swing_by.EXPERIMENT,
     network.EXPERIMENT,
 )

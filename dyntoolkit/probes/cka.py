@@ -14,4 +14,5 @@ def cka(H: Tensor, Z: Tensor) -> Tensor:
     """
     H, Z = (M.double() - M.double().mean(-2, keepdim=True) for M in (H, Z))
     norm = torch.linalg.matrix_norm
-    return norm(H.mT @ Z).square() / (norm(H.mT @ H) * norm(Z.mT @ Z))
+    alike: Tensor = norm(H.mT @ Z).square() / (norm(H.mT @ H) * norm(Z.mT @ Z))
+    return alike

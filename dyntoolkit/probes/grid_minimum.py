@@ -16,4 +16,4 @@ def grid_minimum(values: Array) -> Array:
     before, at, after = (np.take_along_axis(values, (inner + i)[..., None], -1)[..., 0] for i in (-1, 0, 1))
     bend = before - 2 * at + after
     shift = np.divide(before - after, 2 * bend, out=np.zeros_like(bend), where=bend > 0)
-    return np.where(k == inner, inner + shift, k)
+    return np.asarray(np.where(k == inner, inner + shift, k))

@@ -20,6 +20,7 @@ NOTEBOOKS = {
     "flatness": "flatness.late_sam",
     "chaos": "chaos.amplification",
     "attention": "attention.one_step",
+    "kernels": "kernels.width",
     "laboratory": "laboratory.network",
 }
 SHORT = {
@@ -32,6 +33,7 @@ SHORT = {
     "flatness": "steps=500",
     "chaos": "steps=500&width=16",
     "attention": "steps=100&batch_size=32",
+    "kernels": "steps=100&width=30",
     "laboratory": "steps=50",
 }
 MAIN = [

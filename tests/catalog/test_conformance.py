@@ -58,6 +58,10 @@ BOUNDS: dict[str, dict[str, float]] = {
     "attention.sign_descent": {"steps": 210, "n_train": 12},
     "attention.composition": {"steps": 310, "items": 26, "batch_size": 64},
     "attention.entropy": {"steps": 52, "width": 18, "batch_size": 5},
+    "kernels.width": {"steps": 110, "width": 40, "n_train": 12},
+    "kernels.geometry": {"steps": 110, "width": 40, "patterns": 18},
+    "kernels.lr_transfer": {"steps": 21, "n_train": 110},
+    "kernels.swing_by": {"steps": 210},
     "laboratory.network": {"steps": 40, "width": 40, "n_train": 80, "batch_size": 50, "n_bits": 8, "irrelevant": 5},
 }
 

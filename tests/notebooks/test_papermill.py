@@ -23,6 +23,7 @@ NAMES = [
     "flatness",
     "chaos",
     "attention",
+    "kernels",
     "laboratory",
 ]
 SHORT = {
@@ -35,6 +36,7 @@ SHORT = {
     "flatness": {"steps": 500, "width": 16},
     "chaos": {"steps": 500, "width": 16, "n_train": 300},
     "attention": {"steps": 100, "batch_size": 32},
+    "kernels": {"steps": 100, "width": 30},
     "laboratory": {"steps": 20, "width": 8},
 }
 
@@ -98,6 +100,7 @@ def test_stored_notebooks_hold_text_and_still_pictures_only(name):
         ("flatness", {"preset": "clean", "rho": 0.1}),
         ("chaos", {"preset": "noisy_cosine", "eps": 0.001}),
         ("attention", {"preset": "whitened", "n_context": 40}),
+        ("kernels", {"preset": "rich", "noise_std": 0.1}),
         ("laboratory", {"preset": "wrong_labels", "watch_sharpness": True}),
     ],
 )

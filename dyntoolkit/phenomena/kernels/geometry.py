@@ -95,7 +95,7 @@ def draw(configs: Sequence[Config], seeds: Sequence[int]) -> Data:
     centres = Stream(seeds, "centres").normal(P, DIM) / DIM**0.5  # (R, P, 50)
     splits = Stream(seeds, "labels")
     order = torch.stack([splits.permutations(P) for _ in range(k)], 2)  # (R, P, k)
-    labels = torch.where(order < P // 2, 1.0, -1.0)
+    labels = 2.0 * (order < P // 2).float() - 1  # (R, P, k)
     A = per_run(configs, "alignment", ndim=3)  # (R, 1, 1)
     e = torch.linalg.qr(Stream(seeds, "directions").normal(DIM, k)).Q  # (R, 50, k) orthonormal
     # c_p <- sqrt(1 - A) c_p + sqrt(A/k) sum_o y_po e_o
@@ -173,7 +173,7 @@ def measure(k: int, theta: Tensor, config: Config, data: Data) -> dict[str, Arra
         found["targets"].append(cka(z, data.test_y))
         found["train"].append(branch_loss(net(half, data.x), data.y) / config.outputs)
         found["error"].append((f * data.test_y <= 0).double().mean((1, 2)))
-        centred = z.unflatten(1, (-1, COPIES)).mean(2)  # (R, P, width)
+        centred = z.view(len(z), -1, COPIES, config.width).mean(2)  # (R, P, width)
         centred = centred - centred.mean(1, keepdim=True)
         found["gram"].append(centred @ centred.mT)
     values = {name: torch.stack(pair, 1) for name, pair in found.items()}

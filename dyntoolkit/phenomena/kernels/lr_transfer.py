@@ -164,7 +164,9 @@ class Bank:
         """1/2 mean over the images of sum over the classes of (f - y)^2, of networks (R, M, P_N): (R, M)."""
         R, M, _ = theta.shape
         f = self.net(theta.flatten(0, 1), self.images.x.repeat_interleave(M, 0))  # (R M, n, 10)
-        return (f.unflatten(0, (R, M)) - self.images.y[:, None]).square().sum(3).mean(2) / 2
+        error = f.view(R, M, *f.shape[1:]) - self.images.y[:, None]  # (R, M, n, 10)
+        half: Tensor = error.square().sum(3).mean(2) / 2
+        return half
 
     def sharpness(self, theta: Tensor) -> Tensor:
         """Largest eigenvalue (R, 2) of D^1/2 H D^1/2, D the factors of gradient descent, at theta (R, 2, P_N)."""
@@ -173,14 +175,16 @@ class Bank:
         length = 1e-3 * flat.norm(dim=1, keepdim=True)
 
         def slope(at: Tensor) -> Tensor:
-            return self.gradient(at.view_as(theta))[1].flatten(0, 1)
+            found: Tensor = self.gradient(at.view_as(theta))[1]
+            return found.flatten(0, 1)
 
         def product(v: Tensor) -> Tensor:
             along = root * v
             size = along.norm(dim=1, keepdim=True)
             unit = along / size * length
             # H u by central differences
-            return root * (slope(flat + unit) - slope(flat - unit)) * (size / (2 * length))
+            turned: Tensor = root * (slope(flat + unit) - slope(flat - unit)) * (size / (2 * length))
+            return turned
 
         value, _ = power_iteration(product, any_vector(flat), ITERATIONS)
         return value.view(theta.shape[:2])
@@ -231,7 +235,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     def values(k: int, state: State) -> dict[str, Array]:
         found = {"loss": losses(state, banks)}
         if k == c.steps:
-            ends = [part.unflatten(1, (2, RATES))[:, :, -1] for part in split(state.theta, banks)]
+            ends = [part[:, RATES - 1 :: RATES] for part in split(state.theta, banks)]  # at Config's own rate
             found |= {"sharpness": sharpness(banks, starts, ends, state.left[..., -1], configs)}
         return found
 
@@ -249,7 +253,7 @@ WORST = 1000.0  # the loss of a network that has diverged
 def losses(state: State, banks: Sequence[Bank]) -> Array:
     """Loss of each network, (R, 4, 2, 11), at most WORST, which is that of a network that diverged."""
     found = torch.stack([bank.losses(part) for bank, part in zip(banks, split(state.theta, banks), strict=True)], 1)
-    found = found.unflatten(2, (2, RATES))
+    found = found.view(*found.shape[:2], 2, RATES)
     lost = (state.left > 0) | ~(found < WORST)
     return torch.where(lost, WORST, found).double().numpy()
 

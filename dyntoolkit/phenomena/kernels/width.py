@@ -216,9 +216,12 @@ def make_step(problem: Problem) -> Callable[[Sgd, None], Sgd]:
     return step
 
 
-def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]:
-    """Train R networks in float64; frames at step 0 and on a geometric grid, with the values of `Bench`."""
-    problem = Problem(configs, seeds)
+def simulate(configs: Sequence[Config], seeds: Sequence[int], problem_of: type[Problem] = Problem) -> Iterator[Frame]:
+    """Train R networks in float64; frames at step 0 and on a geometric grid, with the values of `Bench`.
+
+    problem_of: the class that draws data and start, and says what is trained.
+    """
+    problem = problem_of(configs, seeds)
     record = geometrically(configs[0].steps, FRAMES)
     return train(Sgd(problem.theta), make_step(problem), full_batch, record, Bench(problem, record).measure)
 
@@ -264,7 +267,8 @@ class Bench:
             "kernel": K,
             **({} if k else {"size": size, "labels": y}),
         }
-        return {name: value.numpy() for name, value in values.items()}
+        # NaN where it is infinite, in a run that is about to diverge
+        return {name: torch.where(value.isinf(), torch.nan, value).numpy() for name, value in values.items()}
 
 
 def metrics(history: History) -> dict[str, Array]:
@@ -277,14 +281,16 @@ def metrics(history: History) -> dict[str, Array]:
     if "train" not in history:
         return dict.fromkeys(METRICS, np.full(len(history.seeds), np.nan))
     loss, linear = history["train"], history["train_lin"]  # (T, R)
-    apart = history.last("function") - history.last("function_lin")  # (R, 100)
-    with np.errstate(divide="ignore", invalid="ignore"):  # a loss of exactly 0
+    with np.errstate(all="ignore"):  # a loss of exactly 0, or of a run that is about to diverge
         log_gap = np.abs(np.log10(loss) - np.log10(linear)).max(0)
+        curve_gap = np.abs(loss - linear).max(0)
+        apart = history.last("function") - history.last("function_lin")  # (R, 100)
+        function_gap = np.sqrt((apart**2).mean(1) / history.last("size"))
     last = ("kernel_move", "kernel_turn", "weight_move", "train", "test", "train_lin", "test_lin", "alignment")
     return {
-        "curve_gap": np.abs(loss - linear).max(0),
+        "curve_gap": curve_gap,
         "log_gap": log_gap,
-        "function_gap": np.sqrt((apart**2).mean(1) / history.last("size")),
+        "function_gap": function_gap,
         **{name: history.last(name) for name in last},
         "turned_to_labels": history.last("alignment") - history["alignment"][0],
     }
