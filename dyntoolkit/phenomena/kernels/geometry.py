@@ -257,18 +257,12 @@ def panels(history: History) -> list[Panel]:
     """Likeness to inputs and to labels; the hidden layers as matrices, and on their first two components."""
     levels = [Level(f"{NAMES[phi]} at the start", y=_start(history, "inputs", i)) for i, phi in enumerate(ACTIVATIONS)]
     task = float(np.median(history.last("task_alignment"))) if "task_alignment" in history else np.nan
+    step, likeness = log_steps(history), Axis("CKA", range=(0, 1))
     return [
-        Panel(
-            "Like the inputs", log_steps(history), Axis("CKA", range=(0, 1)), [*_courses(history, "inputs"), *levels]
-        ),
-        Panel(
-            "Like the labels",
-            log_steps(history),
-            Axis("CKA", range=(0, 1)),
-            [*_courses(history, "targets"), Level("inputs with labels", y=task)],
-        ),
+        Panel("Like the inputs", step, likeness, [*_courses(history, "inputs"), *levels]),
         _matrix(history, 0),
         _matrix(history, 1),
+        Panel("Like the labels", step, likeness, [*_courses(history, "targets"), Level("inputs with labels", y=task)]),
         _components(history, 0),
         _components(history, 1),
     ]

@@ -353,7 +353,7 @@ def _growth(history: History) -> Panel:
     )
 
 
-SMALLEST = 1e-14  # mixed entries below it are rounding
+SMALLEST = 1e-10  # mixed entries below it are rounding
 
 
 # ---- The record ----

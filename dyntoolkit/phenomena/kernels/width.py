@@ -398,7 +398,7 @@ def _losses(history: History) -> Panel:
         _theory(history, "train_lin", "training, fixed kernel"),
         _theory(history, "test_lin", "test, fixed kernel"),
     ]
-    return Panel("Loss", log_steps(history), Axis("mean (f − y)² / mean y²", log=True), lines)
+    return Panel("Loss", log_steps(history), Axis("loss / mean y²", log=True), lines)
 
 
 def _theory(history: History, name: str, label: str) -> Line:
