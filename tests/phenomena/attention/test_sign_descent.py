@@ -76,6 +76,33 @@ def test_attention_and_output_are_those_of_the_recipe():
     assert values.shape == (1, 1, 4, 2)
 
 
+def test_a_frame_shows_losses_errors_and_what_patches_take_and_make():
+    configs = [Config(init_scale=3.0, n_train=10, flip=0.2)]
+    training, test = sign_descent.training_samples(configs, [2]), draw(configs, [2], "test", 20)
+    theta = torch.stack([sign_descent.initial(configs, [seed]) for seed in (2, 3, 4)], 1)  # (R, 3, P)
+    none = torch.zeros(1)
+    found = sign_descent.measure(sign_descent.State(theta, none, none, none), training, test)
+    for c in range(3):
+        of_training = [naive(theta[0, c], one) for one in training.x[0]]
+        of_test = torch.stack([naive(theta[0, c], one)[0] for one in test.x[0]])
+        value = theta[0, c, 20_000:].view(20, 500)
+        v, y = (value[:10].sum(0) - value[10:].sum(0)) / 10, training.y[0]
+        f = torch.stack([output for output, _ in of_training])
+        expected = {
+            "train": functional.softplus(-y * f).mean(),
+            "test": functional.softplus(-test.y[0] * of_test).mean(),
+            "error": (test.y[0] * of_test <= 0).float().mean(),
+            "attention": torch.stack([A[1, 0] for _, A in of_training]).mean(),
+            "value_noise": (y * (training.x[0, :, 1] @ v)).mean(),
+            "value_signal": 2 * v[0],
+        }
+        for name, number in expected.items():
+            assert found[name][0, c] == pytest.approx(float(number), rel=1e-4, abs=1e-6), name
+        np.testing.assert_allclose(
+            found["on_signal"][0, c], [A[:, 0].numpy() for _, A in of_training], rtol=1e-3, atol=1e-6
+        )
+
+
 def test_theory_is_the_number_of_the_recipe_and_the_average_over_drawn_data():
     assert growth(Config()) == pytest.approx(0.0102, abs=5e-5)
     assert overlap(40, 25) == pytest.approx(0.64, abs=5e-3)
