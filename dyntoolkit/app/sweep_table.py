@@ -6,6 +6,7 @@ import xarray as xr
 
 from dyntoolkit.app.printout import WIDTH
 from dyntoolkit.catalog.sweep_words import sweep_words
+from dyntoolkit.engine.history import Array
 from dyntoolkit.experiment.words import number_words, numbers_words
 
 GAP = "  "
@@ -17,7 +18,7 @@ def sweep_text(runs: xr.Dataset) -> str:
 
 
 def sweep_table(runs: xr.Dataset) -> str:
-    """A line for each setting, its metrics as median [least, largest] over the seeds.
+    """A line for each setting, its metrics as median [least, largest] over the seeds that did not diverge.
 
     What is wider than 100 columns goes on in a table of its own.
     """
@@ -26,8 +27,9 @@ def sweep_table(runs: xr.Dataset) -> str:
     heads = [[name, *(_plain(cell[k]) for cell in cells)] for k, name in enumerate(fields)]
     values = runs["metrics"].values.reshape(len(cells), runs.sizes["seed"], -1)  # (cells, seeds, metrics)
     trained = runs["trained"].values.reshape(len(cells), runs.sizes["seed"])
+    lost = runs["diverged_at"].notnull().values.reshape(trained.shape)
     columns = [
-        [str(name), *(numbers_words(each[there, k].tolist()) for each, there in zip(values, trained, strict=True))]
+        [str(name), *(_cell(*own) for own in zip(values[..., k], trained & ~lost, trained & lost, strict=True))]
         for k, name in enumerate(runs["metric"].values)
     ]
     tables, room = [list(heads)], WIDTH - sum(map(_width, heads))
@@ -38,6 +40,12 @@ def sweep_table(runs: xr.Dataset) -> str:
             room = WIDTH - sum(map(_width, heads)) - _width(column)
         tables[-1].append(column)
     return "\n\n".join(map(_lines, tables))
+
+
+def _cell(values: Array, sound: Array, lost: Array) -> str:
+    """A metric of one setting, all (seeds,); a run that diverged has none."""
+    words = [numbers_words(values[sound].tolist())] if sound.any() else []
+    return ", ".join(words + ([f"{lost.sum()} diverged"] if lost.any() else []))
 
 
 def _plain(value: object) -> str:
