@@ -69,7 +69,7 @@ class CompareSection:
         )
         self.run = widgets.Button(description="Spread").add_class("dyn-spread-run")
         self.view = widgets.Dropdown(options=[CURVES], description="Show", disabled=True)
-        self.title = widgets.Label()
+        self.title = widgets.Label().add_class("dyn-compare-title")
         self.board = Board("The spread slider", self._pick_value).add_class("dyn-sweep")
         self.x = widgets.Dropdown(options=fields, description="Across")
         self.y = widgets.Dropdown(options=fields, value=second, description="Up")

@@ -22,6 +22,7 @@ from dyntoolkit.figure.recorded import is_logarithmic
 from dyntoolkit.figure.sweeps import Rows, sweep_line
 
 FEWEST, MOST = 2, 16
+SAID = 4  # values that diverged and are named
 NOWHERE = "Never, or not measurable, in any of these runs."
 
 
@@ -53,8 +54,20 @@ class Spread:
 
     @property
     def title(self) -> str:
-        """What is spread, and with what seeds."""
-        return f"{self._label} from {self.names[0]} to {self.names[-1]}, {seeds_words(self.seeds)}"
+        """What is spread, and with what seeds; how many runs are finished until all are; which values diverged."""
+        words = [f"{self._label} from {self.names[0]} to {self.names[-1]}, {seeds_words(self.seeds)}"]
+        runs = len(self.values) * len(self.seeds)
+        if len(self._rows) < runs:
+            words.append(f"{len(self._rows)} of {runs} runs finished")
+        lost = [
+            name
+            for name, config in zip(self.names, self._configs, strict=True)
+            if any(not np.isnan(row[DIVERGED]) for row in self._finished(config))
+        ]
+        if lost:
+            more = f" and {len(lost) - SAID} more" if len(lost) > SAID else ""
+            words.append(f"diverged: {', '.join(lost[:SAID])}{more}")
+        return "; ".join(words)
 
     @property
     def metrics(self) -> list[str]:
@@ -78,7 +91,8 @@ class Spread:
         """A metric of the finished runs against the values: the median over the seeds, with a band, and theory."""
         runs = {value: self._finished(config) for value, config in zip(self.values, self._configs, strict=True)}
         known = {value: [row for row in rows if metric in row] for value, rows in runs.items()}
-        line = sweep_line("median over the seeds", {v: rows for v, rows in known.items() if rows}, metric, MEASURED)
+        name = "median over the seeds" if len(self.seeds) > 1 else "measured"
+        line = sweep_line(name, {v: rows for v, rows in known.items() if rows}, metric, MEASURED)
         slider = self._configs[0].sliders()[self.field]
         theory = theory_lines(self.experiment, self._configs[0], self.field, self.values, metric)
         ended = sum(map(len, runs.values())) == len(self.values) * len(self.seeds)
@@ -113,12 +127,24 @@ class Spread:
 def chosen_values(config: Config, field: str, text: str) -> list[Any]:
     """The values that a reader has written: several with commas between them, or how many around the present one.
 
+    Of the latter, those are left out that the other settings refuse, unless fewer than FEWEST remain.
     Raises InputError for anything else.
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if len(parts) == 1:
-        return around(config, field, whole_number("the number of values", parts[0], FEWEST, MOST))
+        near = around(config, field, whole_number("the number of values", parts[0], FEWEST, MOST))
+        allowed = [value for value in near if not _refused(config, field, value)]
+        return allowed if len(allowed) >= FEWEST else near
     numbers = [as_number(part) for part in parts]
     if not numbers or None in numbers:
         raise InputError(f"{field} takes numbers with commas between them, or how many; got {text!r}.", field)
     return [getattr(config.replace(**{field: number}), field) for number in numbers]
+
+
+def _refused(config: Config, field: str, value: Any) -> bool:
+    """Whether the other settings refuse this value."""
+    try:
+        config.replace(**{field: value})
+    except InputError:
+        return True
+    return False

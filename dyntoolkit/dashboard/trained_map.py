@@ -21,7 +21,8 @@ from dyntoolkit.figure.panels import Axis, Border, Heat, Panel
 
 Cell = tuple[int, int]  # row and column
 SHARE = 0.1  # of the map's range: where a square's corners differ by more, it is refined
-NOWHERE = "No cell has a value: never, or not expected here."
+NOWHERE = "No cell has a value: refused, diverged, never, or not expected here."
+NOT_YET = "No cell has a value yet."  # also where the map is given up for another run
 MOST = 121  # cells of a map that is refined
 
 
@@ -72,7 +73,8 @@ class TrainedMap:
     def panel(self) -> Panel:
         """The map as far as it is known; in one that is refined, a cell not trained has the value of the nearest."""
         x, y = value_names(self.map.xs), value_names(self.map.ys)
-        note = NOWHERE if not self._left and not np.isfinite(self._z).any() else ""
+        empty = NOT_YET if self._left else NOWHERE
+        note = "" if np.isfinite(self._z).any() else empty
         x_axis, y_axis = (Axis(label) for label in self._labels)
         return Panel(self._title, x_axis, y_axis, [Heat(self.map.label, x, y, self._nearest()), *self._borders], note)
 

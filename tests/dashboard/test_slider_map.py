@@ -103,10 +103,10 @@ def test_a_map_on_which_nothing_is_known_says_so(tiny):
         return {"gone": np.full(len(history.seeds), np.nan)}
 
     over, grid = trained(replace(tiny, metrics=metrics), "gone")
-    assert grid.panel().note == "No cell has a value: never, or not expected here."
+    assert grid.panel().note == "No cell has a value: refused, diverged, never, or not expected here."
     assert trained(tiny, "ratio")[1].panel().note == ""
     empty = TrainedMap(replace(tiny, map=over), tiny.configure(steps=50), 0, GRIDS)
-    assert empty.panel().note == ""  # not yet
+    assert empty.panel().note == "No cell has a value yet."
 
 
 def test_there_is_something_to_map(tiny):

@@ -88,8 +88,16 @@ def test_another_history_does_not_belong_to_it(tiny):
     assert not spread.take(tiny.run(tiny.configure()))
 
 
-def test_it_says_what_is_spread(tiny):
-    assert Spread(tiny, tiny.configure(), (0,), "lr", [0.1, 0.2]).title == "Learning rate from 0.1 to 0.2, seed 0"
+def test_it_says_what_is_spread_and_how_far_it_is(tiny):
+    spread = Spread(tiny, tiny.configure(steps=20), (0,), "lr", [0.1, 0.2])
+    assert spread.title == "Learning rate from 0.1 to 0.2, seed 0; 0 of 2 runs finished"
+    assert trained(spread).title == "Learning rate from 0.1 to 0.2, seed 0"
+
+
+def test_it_says_which_values_diverged(tiny):
+    rates = [0.1, 3.5, 3.6, 3.7, 3.8, 3.9]
+    spread = trained(Spread(tiny, tiny.configure(steps=100), (0, 1), "lr", rates))
+    assert spread.title == "Learning rate from 0.1 to 3.9, seeds 0 to 1; diverged: 3.5, 3.6, 3.7, 3.8 and 1 more"
 
 
 @pytest.mark.parametrize("values", [[0.1], [0.1, 0.1], np.linspace(0.1, 0.2, 17).tolist()])
@@ -108,6 +116,14 @@ def test_a_reader_writes_how_many_or_which(tiny):
     assert len(chosen_values(config, "lr", " 8 ")) == 8
     assert chosen_values(config, "lr", "0.1, 2e-1,") == [0.1, 0.2]
     assert chosen_values(config, "dim", "1,9") == [1, 9]
+
+
+def test_values_around_the_present_one_that_other_settings_refuse_are_left_out(tiny):
+    sam = tiny.configure(kind="sam", noise_std=0.1)  # allows a noise of at most 0.5
+    free = chosen_values(sam.replace(kind="sgd"), "noise_std", "8")
+    values = chosen_values(sam, "noise_std", "8")
+    assert values == [value for value in free if value <= 0.5]
+    assert 2 <= len(values) < len(free)
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_the_spread_of_a_slider_and_the_map_of_two_show_them(tiny):
             spread.take(history)
     measured, theory = spread.against("ratio").marks
     np.testing.assert_allclose(theory.y[[0, -1]], measured.y, rtol=1e-4)
-    assert [mark.name for mark in spread.against("norm_end").marks] == ["median over the seeds"]
+    assert [mark.name for mark in spread.against("norm_end").marks] == ["measured"]
 
     config = tiny.configure(steps=20)
     trained = TrainedMap(replace(known, map=slider_map(known, config, "lr", "noise_std", "ratio")), config, 0, (5, 9))
