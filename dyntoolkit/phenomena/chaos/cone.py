@@ -60,7 +60,7 @@ WIDE = {"lr": 0.1}
 PRESETS = {
     "cone": Preset("A far way at first; then it goes on, and stays close to where it is."),
     "frozen": Preset("All labels right: the kernel stands still once they are fitted.", CLEAN),
-    "wide": Preset("Three times the learning rate: as far away at the end as at first.", WIDE),
+    "wide": Preset("Three times the learning rate: no cone, the last third is still half as wide as the first.", WIDE),
     "slow": Preset("A third of the learning rate: a cone, too, after a shorter way.", {"lr": 0.01}),
 }
 

@@ -87,7 +87,9 @@ PRESETS = {
     "escape": Preset("Twice the threshold: the loss rises tenfold in ten steps, and comes back flatter."),
     "below": Preset("Below the threshold: nothing happens.", {"rho_relative": 0.8}),
     "just_above": Preset("Just above it: a slow, clean exponential.", {"rho_relative": 1.25}),
-    "noisy": Preset("A third of the labels wrong: the same.", {"label_noise": 0.3}),
+    "noisy": Preset(
+        "Three of ten labels wrong: nearer to its own edge, and at the predicted rate, too.", {"label_noise": 0.3}
+    ),
 }
 
 

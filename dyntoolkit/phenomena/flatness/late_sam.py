@@ -110,7 +110,7 @@ class Config(config.Config):
 
 
 PRESETS = {
-    "noisy": Preset("A third of the labels wrong: a late switch to SAM is flatter, and better on test data."),
+    "noisy": Preset("Three of ten labels wrong: a late switch to SAM is flatter, and better on test data."),
     "clean": Preset("All labels right: flatter as well, and not better.", {"label_noise": 0.0}),
     "tiny_rho": Preset("SAM that hardly climbs is SGD again, to three digits.", {"rho": 1e-4}),
     "breast_cancer": Preset(
@@ -406,7 +406,8 @@ CLAIMS = (
     ),
     Claim(
         id="beats_early_stopping",
-        statement="It is better than stopping SGD at its best frame, chosen with the test data: a lower test error.",
+        statement="In most runs it is better than stopping SGD at its best frame, chosen with the test data: "
+        "a lower test error.",
         metric="over_early_stop_75",
         bound=below(0),
         where=defaults(),
