@@ -15,8 +15,9 @@ endif
 .PHONY: serve lab quick test lint types format notebooks docs site bench audit
 
 serve: $(READY)  ## the gallery as dashboards in the browser; ARGS="--port 9000" passes options on
-	-$(BIN)/dyntoolkit warm  # saves waiting; where nothing can be kept, it says so
-	$(BIN)/dyntoolkit serve $(ARGS)
+	@# Meanwhile, while nobody needs the core, the programs of all notebooks; where nothing can be kept, it says so.
+	nice -n 19 $(BIN)/dyntoolkit warm > /dev/null & trap "kill $$! 2> /dev/null" EXIT INT TERM; \
+		$(BIN)/dyntoolkit serve $(ARGS)
 
 lab: $(READY)  ## the notebooks in JupyterLab
 	$(BIN)/dyntoolkit lab $(ARGS)

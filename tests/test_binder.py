@@ -60,8 +60,16 @@ def test_start_limits_threads_and_hands_over() -> None:
 
 @pytest.mark.slow
 def test_build_step_runs(tmp_path: Path) -> None:
-    subprocess.run([str(BINDER / "postBuild")], env=environment() | {"XDG_CACHE_HOME": str(tmp_path)}, check=True)
+    """But for the training of every experiment (tests/app/test_cli.py tries `warm`), which takes minutes."""
+    stub, called = tmp_path / "bin" / "dyntoolkit", tmp_path / "called"
+    stub.parent.mkdir()
+    stub.write_text(f'#!/bin/sh\necho "$@" > {called}\n')
+    stub.chmod(0o755)
+    own = environment()
+    own |= {"XDG_CACHE_HOME": str(tmp_path), "PATH": f"{stub.parent}:{own['PATH']}"}
+    subprocess.run([str(BINDER / "postBuild")], env=own, check=True)
     assert list(tmp_path.glob("dyntoolkit/plotly-*.js.gz"))
+    assert called.read_text() == "warm\n"
 
 
 @pytest.mark.slow
