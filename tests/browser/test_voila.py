@@ -179,6 +179,7 @@ LENGTH = {  # the keys that make a run as long as it has to be, where that is no
     "cross_task_linearity.spawn": {"width": "Home", "steps": "Home"},
     "cross_task_linearity.decentralized": {"rounds": "Home"},
     "flatness.escape": {"sam_steps": "Home", "steps": "Home"},
+    "kernels.lr_transfer": {"n_train": "Home", "steps": "Home"},
     "condensation.final": {},  # a tolerance is to be reached
 }
 
