@@ -144,6 +144,11 @@ def make_step(
     return step
 
 
+def radius(relative: Array | float, lr: Array, curvature: Array) -> Array:
+    """relative rho*, the radius of SAM; relative 0.002 where rho* is less than that."""
+    return np.asarray(relative * np.maximum(threshold(lr, curvature), LEAST_RADIUS))
+
+
 def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]:
     """Gradient descent, 21 frames with loss_before, sharpness_before (R,); then COPIES, a frame at every step.
 
@@ -190,7 +195,7 @@ def after_the_switch(
     curvature = at_switch(gd[:, None], 100)[:, 0]  # (R,) lambda_0
     v = at_switch.vectors[:, 0]  # (R, P)
     lr, relative, kick = (per_run(configs, name, torch.float64) for name in ("lr", "rho_relative", "kick"))
-    rho = relative * torch.from_numpy(threshold(lr.numpy(), curvature.numpy())).clamp_min(LEAST_RADIUS)  # (R,)
+    rho = torch.from_numpy(radius(relative.numpy(), lr.numpy(), curvature.numpy()))  # (R,)
     kicked = gd + kick[:, None] * v
     watch = Sharpness(loss, samples)
     watch.vectors = v[:, None].expand(-1, len(COPIES), -1)
@@ -436,12 +441,13 @@ def _loss(history: History) -> Panel:
 
 
 RADII = np.linspace(0.2, 8, 40)  # in units of the threshold
+PREDICTED = "|1 − ηλ₀(1 + ρλ₀)|"
 
 
 def _growth(history: History) -> Panel:
     """The growth per step at this radius, and the prediction from lambda_0 for all radii."""
     known = _theory(history)
-    line = np.stack([_predicted(r, known["lr"] * known["curvature"]) for r in RADII])  # (40, R)
+    line = _predicted(known["lr"], known["curvature"])  # (40, R)
     grown = rates(history["x"])[1] if "x" in history else np.full(len(history.seeds), np.nan)
     relative = np.array([config.rho_relative for config in history.configs])
     return Panel(
@@ -450,16 +456,16 @@ def _growth(history: History) -> Panel:
         Axis("x<sub>t+1</sub> / x<sub>t</sub>"),
         [
             Line("measured", relative, grown, RED, markers="points"),
-            median_line("1 + (ρ/ρ* − 1)(2 − ηλ₀)", RADII, line, GREY, dash=True),
+            median_line(PREDICTED, RADII, line, GREY, dash=True),
             Level("neither grows nor shrinks", y=1.0, color=SKY),
         ],
         "" if "x" in history else WAITING,
     )
 
 
-def _predicted(relative: float, lr_curvature: Array) -> Array:
-    """|1 - lr lambda_0 (1 + rho lambda_0)| at rho = relative rho*."""
-    return np.asarray(np.abs(1 + (relative - 1) * (2 - lr_curvature)))
+def _predicted(lr: Array, curvature: Array) -> Array:
+    """The growth by theory at all RADII, of runs with these curvatures (R,): (40, R)."""
+    return np.stack([factor(lr, curvature, radius(r, lr, curvature)) for r in RADII])
 
 
 def _way(history: History) -> Panel:
@@ -479,9 +485,10 @@ def _way(history: History) -> Panel:
 def sweep_panels(rows: Rows) -> list[Panel]:
     """Growth per step against the radius in finished runs that differ in nothing else, and theory."""
     groups = by_field(rows, "rho_relative")
-    runs = groups[max(groups, key=lambda config: len(groups[config]))]
-    products = np.array([metrics["lr_curvature"] for found in runs.values() for metrics in found])
-    line = np.stack([_predicted(r, products) for r in RADII])
+    others = max(groups, key=lambda config: len(groups[config]))
+    runs = groups[others]
+    curvature = np.array([metrics["curvature"] for found in runs.values() for metrics in found])
+    line = _predicted(np.full(len(curvature), others.lr), curvature)
     return [
         Panel(
             "Growth per step by radius",
@@ -489,7 +496,7 @@ def sweep_panels(rows: Rows) -> list[Panel]:
             Axis("x<sub>t+1</sub> / x<sub>t</sub>"),
             [
                 sweep_line("measured", runs, "growth", RED),
-                median_line("1 + (ρ/ρ* − 1)(2 − ηλ₀)", RADII, line, GREY, dash=True),
+                median_line(PREDICTED, RADII, line, GREY, dash=True),
                 Level("neither grows nor shrinks", y=1.0, color=SKY),
             ],
         )

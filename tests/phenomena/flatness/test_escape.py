@@ -105,10 +105,17 @@ def test_panels_keep_their_marks_and_the_line_of_theory_is_that_of_this_run(hist
     assert sharpness.marks[0].x[0] == -500
     assert EXPERIMENT.predictions["settle"](SMALL) == 1
     assert EXPERIMENT.borders["threshold ρ*"](SMALL.replace(rho_relative=1.0)) == 0
-    rows = {(SMALL.replace(rho_relative=r), 0): {"growth": r, "lr_curvature": 1.2} for r in (0.5, 2.0)}
+    rows = {(SMALL.replace(rho_relative=r), 0): {"growth": r, "curvature": 24.0} for r in (0.5, 2.0)}
     (swept,) = EXPERIMENT.sweep_panels(rows)
     assert swept.marks[0].x.tolist() == [0.5, 2]
     assert np.interp(2, swept.marks[1].x, swept.marks[1].y) == pytest.approx(1.8)
+
+
+def test_the_line_of_theory_where_gradient_descent_is_itself_at_the_edge_is_in_units_of_the_least_radius():
+    rows = {(SMALL.replace(lr=0.1, rho_relative=4.0), 0): {"growth": 1.8, "curvature": 24.0}}
+    (swept,) = EXPERIMENT.sweep_panels(rows)
+    expected = abs(1 - 0.1 * 24 * (1 + 4 * 0.002 * 24))
+    assert np.interp(4, swept.marks[1].x, swept.marks[1].y) == pytest.approx(expected)
 
 
 @pytest.mark.claims
