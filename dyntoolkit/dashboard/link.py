@@ -4,16 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from dyntoolkit.dashboard.parameters import CHOICE
+from dyntoolkit.dashboard.parameters import CHOICE, MAP, PIN, SPREAD
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.experiment.config import Config, carry_over
 from dyntoolkit.experiment.words import number_words
 
-# Parameters of an address beside settings; with a dot, as no field of a Config can be called so.
-PIN = "compare.pin"
-SPREAD = "compare.spread"
-MAP = "compare.map"
-STEP = "step"  # at which the time-lapse stands
 PACKED = str.maketrans("&=", ",:")  # a run within a parameter is written like a query, with these for its signs
 UNPACKED = str.maketrans(",:", "&=")
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from dyntoolkit.dashboard.link import MAP, PIN, SPREAD, STEP, UNPACKED
-from dyntoolkit.dashboard.parameters import CHOICE, address, followed, run_seeds
+from dyntoolkit.dashboard.link import UNPACKED
+from dyntoolkit.dashboard.parameters import CHOICE, MAP, PIN, SPREAD, STEP, VIEW, address, followed, repeated, run_seeds
 from dyntoolkit.dashboard.pins import MOST
 from dyntoolkit.dashboard.slider_map import number_fields, slider_map
 from dyntoolkit.dashboard.spread import Spread, chosen_values
@@ -54,7 +54,7 @@ def linked(experiment: Experiment, pairs: Sequence[tuple[str, str]]) -> Linked:
     >>> linked(noise, [("lr", "0.1"), ("seed", "3"), ("noise", "1")]).problems  # doctest: +ELLIPSIS
     ("unknown parameter 'noise'. ...",)
     """
-    view = {name: [value for each, value in pairs if each == name] for name in (PIN, SPREAD, MAP, STEP)}
+    view = {name: [value for each, value in pairs if each == name] for name in VIEW}
     words = {name: value for name, value in pairs if name not in (CHOICE, *view)}
     run, problems = _run(experiment, words)
     pins = []
@@ -77,6 +77,7 @@ def linked(experiment: Experiment, pairs: Sequence[tuple[str, str]]) -> Linked:
         step = whole_number(STEP, view[STEP][-1], 0, LAST_STEP) if view[STEP] else None
     except InputError as problem:
         problems.append(str(problem))
+    problems += repeated(pairs)
     return Linked(run, tuple(dict.fromkeys(pins)), spread, over, step, tuple(problems))
 
 

@@ -3,6 +3,7 @@
 import ast
 import os
 import textwrap
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -19,6 +20,12 @@ from dyntoolkit.experiment import Experiment
 MAX_SEEDS = 32
 RUN_NAMES = ("preset", "seed", "n_seeds")
 CHOICE = "experiment"  # what names the experiment on the page that shows any
+# Parameters of an address beside settings; with a dot, as no field of a Config can be called so.
+PIN = "compare.pin"
+SPREAD = "compare.spread"
+MAP = "compare.map"
+STEP = "step"  # at which the time-lapse stands
+VIEW = (PIN, SPREAD, MAP, STEP)
 SERVER_NAMES = ("token", "voila-template", "voila-theme", "template", "theme")  # of Voila, not of an experiment
 CAMPAIGN = "utm_"  # how the names begin that mailings add to a link, to count who follows it
 _ADDED = """
@@ -78,11 +85,14 @@ def _arguments(namespace: Mapping[str, Any], experiment: Experiment, *others: st
             raise unknown("parameter", name, allowed)
     given = {key: namespace[key] for key in allowed if namespace.get(key) is not None}
     _check(experiment, given)
-    linked = dict(address(allowed))
+    pairs = address(allowed)
+    linked = dict(pairs)
     if CHOICE in linked:
         return given
-    kept, problems = followed(experiment, linked, given)
-    say_not_followed(problems)
+    view = [name for name in VIEW if name in linked and name not in allowed]
+    kept, problems = followed(experiment, {name: linked[name] for name in linked if name not in view}, given)
+    problems += [f"{name} takes a link that names its experiment: {CHOICE}={experiment.name}." for name in view]
+    say_not_followed(problems + repeated(pairs))
     return given | kept
 
 
@@ -111,6 +121,14 @@ def followed(
             for name in [problem.field] if problem.field in kept else list(kept):
                 del kept[name]
     return kept, problems
+
+
+def repeated(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """What a link says more than once, a sentence each; pinned runs may be many."""
+    last = dict(pairs)
+    counts = Counter(name for name, _ in pairs if name != PIN)
+    names = [name for name, count in counts.items() if count > 1]
+    return [f"{name!r} stands {counts[name]:,} times in it: the last counts, {last[name]!r}." for name in names]
 
 
 def say_not_followed(problems: Sequence[str]) -> None:

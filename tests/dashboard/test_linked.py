@@ -42,6 +42,15 @@ def test_what_is_wrong_is_a_sentence_and_the_rest_is_taken(tiny, name, value, wo
     assert asked.run == Run(tiny.configure(dim=4), (0,))
 
 
+def test_what_stands_twice_is_said(tiny):
+    asked = linked(tiny, [("dim", "4"), ("step", "3"), ("dim", "5"), ("step", "8"), ("step", "9")])
+    assert (asked.run.config.dim, asked.step) == (5, 9)
+    assert asked.problems == (
+        "'dim' stands 2 times in it: the last counts, '5'.",
+        "'step' stands 3 times in it: the last counts, '9'.",
+    )
+
+
 @pytest.mark.parametrize("name", ["experiment", "lr", "preset", "seed", "compare.pin", "compare.spread", "step"])
 @pytest.mark.parametrize("value", HOSTILE)
 def test_hostile_values_change_nothing(tiny, name, value):

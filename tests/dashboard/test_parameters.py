@@ -270,6 +270,23 @@ def test_what_is_wrong_in_a_link_is_named_in_the_page_and_the_rest_is_followed(h
     assert len(html) < 500
 
 
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("step=5", "step takes a link that names its experiment: experiment=tiny.one."),
+        ("compare.spread=lr:3", "compare.spread takes a link that names its experiment: experiment=tiny.one."),
+        ("seed=1&seed=2", "&#x27;seed&#x27; stands 2 times in it: the last counts, &#x27;2&#x27;."),
+    ],
+)
+def test_why_a_part_of_a_link_is_not_followed(headless, query, words, monkeypatch):
+    shown = []
+    monkeypatch.setattr(module, "display", lambda html: shown.append(html.data))
+    headless(False, query)
+    parameters({}, "tiny")
+    assert words in shown[0]
+    assert shown[0].count("<p>") == 1
+
+
 def test_what_a_rule_between_fields_refuses_is_left_out(headless, monkeypatch):
     shown = []
     monkeypatch.setattr(module, "display", lambda html: shown.append(html.data))
