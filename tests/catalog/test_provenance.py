@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -130,6 +131,13 @@ def test_a_file_is_called_after_experiment_settings_and_seeds():
     assert name("pulled", (4, 5, 6)) == "tiny.decay_pull=0.5_steps=30_seeds=4-6.svg"
     assert name(seeds=(1, 9), law="cubic") == "tiny.decay_law=cubic_seeds=1-9.svg"
     assert len(name(seeds=tuple(range(0, 400, 2)))) <= LONGEST_NAME
+
+
+def test_runs_on_two_files_of_data_are_called_differently():
+    history, _ = TINY.start([TINY.configure()], [0])
+    names = {file_name(replace(TINY, data=data), history, ".csv") for data in ("", "a.csv", "b.csv", "b/csv")}
+    assert {"tiny.decay_seed=0.csv", "tiny.decay_data=a.csv_seed=0.csv"} < names
+    assert len(names) == 4
 
 
 def test_plain_gives_null_for_nan_and_a_word_for_what_is_infinite():
