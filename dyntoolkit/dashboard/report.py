@@ -35,6 +35,7 @@ def report_html(
         head=Markup(head),
         style=Markup(style),
         seeds=seeds_words(history.seeds),
+        data=experiment.data,
         how=_how(history),
         trouble=divergence_words(history),
         settings=_settings(config, _differing(config, experiment.configure(preset))),

@@ -14,6 +14,9 @@ from axe import serious
 from playwright.sync_api import Locator, Page, expect
 
 pytestmark = pytest.mark.browser
+LINKS_CUT = """[...document.querySelectorAll("article a")].filter((link) =>
+  link.getBoundingClientRect().right > innerWidth + 1 && !link.closest("pre, .table-wrapper, .dyn-formula"))
+  .map((link) => link.textContent)"""
 NOTEBOOKS = ("condensation", "label_noise")
 expect.set_options(timeout=30_000)  # ms: on a busy machine a browser takes its time
 LIMIT = 3_000_000  # bytes of a page with all that it loads, gzipped
@@ -165,3 +168,4 @@ def test_every_page_can_be_used_by_everybody(
         assert serious(page) == [], name
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide == 0, name
+        assert page.evaluate(LINKS_CUT) == [], name

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -193,6 +194,13 @@ def test_a_page_needs_no_other_file(suffix):
     page = Whole()
     page.feed(content(RUN, f"a{suffix}").decode())
     assert page.loads == []
+
+
+def test_a_report_on_a_file_of_data_names_it():
+    run = CURVES.run(CURVES.configure())
+    page = content(Finished(replace(CURVES, data="<my> data.csv"), run), "a.report.html").decode()
+    assert "rerun FILE --file DATA</code>, where DATA is “&lt;my&gt; data.csv”, which is not in it." in page
+    assert "--file" not in content(Finished(CURVES, run), "a.report.html").decode()
 
 
 def test_a_report_says_settings_claims_and_what_to_cite():
