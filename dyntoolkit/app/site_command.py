@@ -5,7 +5,7 @@ import os
 import time
 from pathlib import Path
 
-from dyntoolkit.errors import whole_number
+from dyntoolkit.errors import InputError, whole_number
 
 MOST_VALUES, MOST_SEEDS = 9, 20
 
@@ -28,6 +28,8 @@ def site_options(site: argparse.ArgumentParser) -> None:
 def site_command(options: argparse.Namespace) -> int:
     """Build the site, and say how it goes on and where it is."""
     values = whole_number("--values", options.values, 0, MOST_VALUES)
+    if values == 1:
+        raise InputError("--values 1 would be a slider that cannot move: 0 (pictures only), or 2 and more.", "--values")
     seeds = whole_number("--seeds", options.seeds, 1, MOST_SEEDS)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # networks this small lose time with more
     from dyntoolkit.app.site import build_site

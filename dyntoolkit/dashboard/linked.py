@@ -60,8 +60,9 @@ def linked(experiment: Experiment, pairs: Sequence[tuple[str, str]]) -> Linked:
     pins = []
     for number, text in enumerate(view[PIN][:MOST], 1):
         pin, wrong = _run(experiment, dict(parse_qsl(text.translate(UNPACKED), keep_blank_values=True)))
-        pins.append(pin)
-        problems += [f"pinned run {number}: {problem}" for problem in wrong]
+        if not wrong:  # else it would be compared with another run than the one that was meant
+            pins.append(pin)
+        problems += [f"pinned run {number} is left out: {problem}" for problem in wrong]
     if len(view[PIN]) > MOST:
         problems.append(f"it has {len(view[PIN]):,} pinned runs, of which the first {MOST} are taken.")
     spread, over, step = None, None, None

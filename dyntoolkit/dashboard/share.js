@@ -63,13 +63,14 @@ async function copied(text, field) {
 }
 
 // The page's address shows the run of the dashboard that was moved last, and "back" leaves the page.
-function follow(model) {
+function follow(model, el) {
   let timer = null;
   const write = () => {
     timer = null;
     const address = new URL(location.href);
     const looks = [...address.searchParams].filter(([name]) => LOOKS.has(name));
-    const query = model.get("query") === model.get("plain") ? "" : model.get("query");
+    const step = stepShown(el);
+    const query = model.get("query") === model.get("plain") && !step ? "" : model.get("query") + step;
     address.search = [query, new URLSearchParams(looks).toString()].filter(Boolean).join("&");
     history.replaceState(history.state, "", address);
   };
@@ -167,7 +168,7 @@ function render({ model, el }) {
   open(false);
   update();
   el.append(fold, inside);
-  const leave = follow(model);
+  const leave = follow(model, el);
   model.on("change:note", update);
   model.on("msg:custom", receive);
   return () => {

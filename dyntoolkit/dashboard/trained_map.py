@@ -76,7 +76,9 @@ class TrainedMap:
         empty = NOT_YET if self._left else NOWHERE
         note = "" if np.isfinite(self._z).any() else empty
         x_axis, y_axis = (Axis(label) for label in self._labels)
-        return Panel(self._title, x_axis, y_axis, [Heat(self.map.label, x, y, self._nearest()), *self._borders], note)
+        runs = len(self._cells)
+        title = f"{self._title}; {runs - self._left} of {runs} runs finished" if self._left else self._title
+        return Panel(title, x_axis, y_axis, [Heat(self.map.label, x, y, self._nearest()), *self._borders], note)
 
     @cached_property
     def _borders(self) -> list[Border]:

@@ -98,6 +98,7 @@ def test_on_a_full_disk_a_former_site_stays_as_it_was(build, tmp_path, monkeypat
     [
         (["labl_noise"], "unknown notebook 'labl_noise'. Did you mean 'label_noise'?"),
         (["index"], "unknown notebook 'index'."),
+        (["--values", "1"], "--values 1 would be a slider that cannot move: 0 (pictures only), or 2 and more."),
         (["--values", "10"], "--values takes a whole number from 0 to 9, got '10'."),
         (["--seeds", "0"], "--seeds takes a whole number from 1 to 20, got '0'."),
         (["--live", "dyn"], "--live takes the address of a server, such as https://example.org/dyn, got 'dyn'."),

@@ -25,7 +25,7 @@ def test_it_asks_for_a_run_and_a_view(tiny):
     [
         ("gone", "1", "unknown parameter 'gone'."),
         ("lr", "9", "lr takes a number from 0.001 to 4, got 9."),
-        ("compare.pin", "gone:1,seed:2", "pinned run 1: unknown parameter 'gone'."),
+        ("compare.pin", "gone:1,seed:2", "pinned run 1 is left out: unknown parameter 'gone'."),
         ("compare.spread", "kind:sgd,sam", "the spread: unknown field 'kind'."),
         ("compare.spread", "lr:0.1", "the spread: the number of values takes"),
         ("compare.spread", "lr:0.1,9", "the spread: lr takes a number from 0.001 to 4, got 9."),

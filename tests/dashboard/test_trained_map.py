@@ -68,8 +68,11 @@ def test_a_refused_or_diverged_cell_stays_empty(mapped):
 
 
 def test_it_says_what_it_was_trained_with(mapped):
-    title = TrainedMap(mapped, mapped.configure(lr=0.2, noise_std=0.3), 7).panel().title
-    assert title == "Shrinking (seed 7, noise_std 0.3)"
+    grid = TrainedMap(mapped, mapped.configure(lr=0.2, noise_std=0.3), 7)
+    count = len(mapped.map.xs) * len(mapped.map.ys)
+    assert grid.panel().title == f"Shrinking (seed 7, noise_std 0.3); 0 of {count} runs finished"
+    trained(grid)
+    assert grid.panel().title == "Shrinking (seed 7, noise_std 0.3)"
 
 
 def test_its_cells_are_of_one_size_under_the_names_of_the_values(mapped):
