@@ -385,7 +385,7 @@ def test_a_server_keeps_nothing_of_a_kernel_that_has_been() -> None:
     from dyntoolkit.app.page_kernels import PageKernels
     from dyntoolkit.app.serve import Dashboards
 
-    kernels = PageKernels(parent=Dashboards(show=False, door=Door()))
+    kernels = PageKernels(parent=Dashboards(show=False, door=Door(), page=None))
     make = kernels.kernel_manager_factory
     first = make(parent=kernels).event_logger
     loggers = set(logging.root.manager.loggerDict)
