@@ -27,8 +27,9 @@ LOCAL = ("127.0.0.1", "localhost", "")
 Server = Callable[[Path], str]
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two workers share the tests by notebook, so that each opens a notebook's page once."""
+    """The workers share the tests by notebook or module, so that each page and server is opened once."""
     for item in items:
         named = getattr(item, "callspec", None)
         module = item.path.stem
