@@ -33,7 +33,7 @@ test: lint types  ## everything that must pass before a change goes in
 	$(BIN)/pytest -n 2 --dist worksteal --ignore=tests/notebooks --ignore=tests/browser
 	$(BIN)/pytest -n 2 --dist loadscope --nbval-lax notebooks
 	$(BIN)/pytest -n 2 --dist worksteal tests/notebooks
-	$(BIN)/pytest -n 4 --dist loadgroup --reruns 1 tests/browser
+	$(BIN)/pytest -n 4 --dist loadscope --reruns 1 tests/browser
 
 lint: $(READY)
 	$(BIN)/ruff check .
