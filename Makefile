@@ -26,14 +26,14 @@ quick: export HYPOTHESIS_PROFILE = quick
 quick: lint types  ## while you work: style, types and the quick tests, a minute or so
 	$(BIN)/pytest -n 2 --dist worksteal -q -m "not slow and not claims and not browser" --ignore=tests/notebooks --ignore=tests/browser
 
-# On a busy machine a browser may miss a moment: its tests are tried again, and what fails twice fails. They wait more
-# than they compute, so there are twice as many at once.
+# On a busy machine a browser may miss a moment: its tests are tried again, and what fails twice fails. They wait,
+# too, so there are three at once.
 test: export HYPOTHESIS_PROFILE = ci
 test: lint types  ## everything that must pass before a change goes in
 	$(BIN)/pytest -n 2 --dist worksteal --ignore=tests/notebooks --ignore=tests/browser
 	$(BIN)/pytest -n 2 --dist loadscope --nbval-lax notebooks
 	$(BIN)/pytest -n 2 --dist worksteal tests/notebooks
-	$(BIN)/pytest -n 4 --dist loadscope --reruns 1 tests/browser
+	$(BIN)/pytest -n 3 --dist loadscope --reruns 1 tests/browser
 
 lint: $(READY)
 	$(BIN)/ruff check .

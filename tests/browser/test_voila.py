@@ -186,8 +186,8 @@ LENGTH = {  # the keys that make a run as long as it has to be, where that is no
 }
 
 
-# Of the main sliders of an experiment further down. All those of the first ones are moved below; at any settings, `check`
-# tries every experiment (tests/catalog/test_conformance.py).
+# Of the main sliders of an experiment further down. All those of the first ones are moved below, and `check` tries
+# every experiment at any settings (tests/catalog/test_conformance.py).
 MOVED = int(os.environ.get("DYNTOOLKIT_MOVED", "2"))
 
 
