@@ -14,6 +14,7 @@ from dyntoolkit.experiment.claims import (
     between,
     defaults,
     mean_of,
+    metric_where,
     settings,
 )
 from dyntoolkit.experiment.config import Config, Slider, choice, number, switch
@@ -47,6 +48,7 @@ __all__ = [
     "judge_history",
     "loops",
     "mean_of",
+    "metric_where",
     "number",
     "run_metrics",
     "settings",

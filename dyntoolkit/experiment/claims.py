@@ -12,6 +12,7 @@ from dyntoolkit.experiment.config import Config
 
 Array = np.ndarray
 Metrics = Mapping[str, Array]  # name -> (R,) one number per run; NaN means "never" or "void"
+Value = Callable[[Metrics, Any], Array]  # metrics, settings -> (R,)
 
 ROUNDING = 1e-9  # a number that should be exactly on a closed bound may be off by so much, or by this share of it
 
@@ -180,6 +181,18 @@ def mean_of(metric: str, *, seeds: int = 5, **changes: Any) -> Sweep:
     return Sweep((changes,), lambda runs: np.array([runs[0][metric].mean()]), seeds)
 
 
+def metric_where(metric: str, condition: str, *, least: float = -math.inf, most: float = math.inf) -> Value:
+    """For `Claim.value`: a metric in the runs in which another one lies between `least` and `most`, NaN in the others.
+
+    A claim of two numbers is judged by the first where the second allows it; NaN counts as not shown.
+
+    >>> value = metric_where("bump", "end", most=0.01)
+    >>> value({"bump": np.array([0.2, 0.3]), "end": np.array([0.001, 0.5])}, None)
+    array([0.2, nan])
+    """
+    return lambda found, _: np.where((least <= found[condition]) & (found[condition] <= most), found[metric], np.nan)
+
+
 @dataclass(frozen=True)
 class Control:
     """A negative control: a run in which the claim must not hold, or must stay within a bound of its own.
@@ -222,7 +235,7 @@ class Claim:
     where: Where = anywhere
     controls: tuple[Control, ...] = ()
     preset: str = ""
-    value: Callable[[Metrics, Any], Array] | None = None
+    value: Value | None = None
     sweep: Sweep | None = None
 
     def __post_init__(self) -> None:

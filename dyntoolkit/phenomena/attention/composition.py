@@ -26,12 +26,12 @@ from dyntoolkit.experiment import (
     Control,
     Experiment,
     Map,
-    Metrics,
     Preset,
     at_least,
     at_most,
     config,
     defaults,
+    metric_where,
     number,
 )
 from dyntoolkit.figure.panels import (
@@ -275,17 +275,12 @@ def metrics(history: History) -> dict[str, Array]:
 METRICS = ("train_accuracy", "train_loss", "unseen_loss", "unseen_accuracy", "symmetric", "t_train", "t_unseen")
 
 
-def _fitted(least: float) -> Callable[[Metrics, object], Array]:
-    """unseen_accuracy where so much of the training set is right, NaN elsewhere."""
-    return lambda found, config: np.where(found["train_accuracy"] >= least, found["unseen_accuracy"], np.nan)
-
-
 CLAIMS = (
     Claim(
         id="composes",
         statement="It fits (0.9 of all that was seen right) and composes the pair that it never saw.",
         metric="unseen_accuracy",
-        value=_fitted(0.9),
+        value=metric_where("unseen_accuracy", "train_accuracy", least=0.9),
         bound=at_least(0.4),
         where=defaults(),
         controls=(Control("large start, hardly any decay", MEMORIZE, metric="unseen_accuracy"),),
@@ -312,7 +307,7 @@ CLAIMS = (
         id="fit_is_not_enough",
         statement="To fit is not enough: all that was seen is right (0.95), what was not is wrong.",
         metric="unseen_accuracy",
-        value=_fitted(0.95),
+        value=metric_where("unseen_accuracy", "train_accuracy", least=0.95),
         bound=at_most(0.35),
         where=defaults(init_rate=0.2, weight_decay=0.1),
         preset="fits_only",

@@ -21,13 +21,13 @@ from dyntoolkit.experiment import (
     Claim,
     Control,
     Experiment,
-    Metrics,
     Preset,
     above,
     at_least,
     at_most,
     config,
     defaults,
+    metric_where,
     number,
 )
 from dyntoolkit.figure.panels import (
@@ -282,21 +282,6 @@ def metrics(history: History) -> dict[str, Array]:
     }
 
 
-def _collapsed(found: Metrics, config: object) -> Array:
-    """entropy_min_plain where the scores are beyond 5000, NaN elsewhere."""
-    return np.where(found["logit_max_plain"] >= 5000, found["entropy_min_plain"], np.nan)
-
-
-def _kept(found: Metrics, config: object) -> Array:
-    """entropy_min_sigma where the scores stay within 400, NaN elsewhere."""
-    return np.where(found["logit_max_sigma"] <= 400, found["entropy_min_sigma"], np.nan)
-
-
-def _trains(found: Metrics, config: object) -> Array:
-    """val_sigma where the plain network fails (val_plain >= 1.8), NaN elsewhere."""
-    return np.where(found["val_plain"] >= 1.8, found["val_sigma"], np.nan)
-
-
 GENTLE = {"lr": 0.003}
 
 CLAIMS = (
@@ -304,7 +289,7 @@ CLAIMS = (
         id="collapse",
         statement="At this learning rate scores grow beyond 5000, and attention of a layer takes from one place alone.",
         metric="entropy_min_plain",
-        value=_collapsed,
+        value=metric_where("entropy_min_plain", "logit_max_plain", least=5000),
         bound=at_most(0.02),
         where=defaults(),
         controls=(
@@ -316,7 +301,7 @@ CLAIMS = (
         id="sigma_keeps_entropy",
         statement="With every matrix divided by its spectral norm scores stay within 400, and attention stays wider.",
         metric="entropy_min_sigma",
-        value=_kept,
+        value=metric_where("entropy_min_sigma", "logit_max_sigma", most=400),
         bound=at_least(0.1),
         where=defaults(),
         controls=(
@@ -328,7 +313,7 @@ CLAIMS = (
         id="sigma_trains",
         statement="It learns where the plain network hardly does (validation loss of that: 1.8 or more).",
         metric="val_sigma",
-        value=_trains,
+        value=metric_where("val_sigma", "val_plain", least=1.8),
         bound=at_most(1.5),
         where=defaults(),
         controls=(

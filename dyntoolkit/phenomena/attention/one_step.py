@@ -20,7 +20,6 @@ from dyntoolkit.experiment import (
     Claim,
     Control,
     Experiment,
-    Metrics,
     Preset,
     at_least,
     at_most,
@@ -28,6 +27,7 @@ from dyntoolkit.experiment import (
     choice,
     config,
     defaults,
+    metric_where,
     number,
 )
 from dyntoolkit.figure.panels import BLUE, GREY, RED, TEST, Axis, Heat, Level, Line, Mark, Panel
@@ -326,16 +326,6 @@ METRICS = (
 )
 
 
-def _other_weights(found: Metrics, config: object) -> Array:
-    """offdiagonal where v reads the label (value_x <= .08), NaN elsewhere."""
-    return np.where(found["value_x"] <= 0.08, found["offdiagonal"], np.nan)
-
-
-def _own_steps(found: Metrics, config: object) -> Array:
-    """step_error where the loss is that of the step (loss_ratio <= 1.03), NaN elsewhere."""
-    return np.where(found["loss_ratio"] <= 1.03, found["step_error"], np.nan)
-
-
 ONE_TASK = Control("always the same task", {"n_tasks": 1})
 LARGE_START = Control("start of size 1", {"init_scale": 1.0})
 
@@ -368,7 +358,7 @@ CLAIMS = (
         id="only_the_step",
         statement="All other weights go to 0: off the diagonal, and what v takes of the inputs (at most 0.08).",
         metric="offdiagonal",
-        value=_other_weights,
+        value=metric_where("offdiagonal", "value_x", most=0.08),
         bound=at_most(0.06),
         where=defaults(),
         controls=(
@@ -380,7 +370,7 @@ CLAIMS = (
         id="preconditioned",
         statement="Inputs of different variance: every direction gets the step of theory, and the loss is its loss.",
         metric="step_error",
-        value=_own_steps,
+        value=metric_where("step_error", "loss_ratio", most=1.03),
         bound=at_most(0.08),
         where=defaults(condition=10),
         preset="preconditioned",

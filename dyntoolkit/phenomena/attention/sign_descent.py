@@ -23,7 +23,6 @@ from dyntoolkit.experiment import (
     Claim,
     Control,
     Experiment,
-    Metrics,
     Preset,
     above,
     at_least,
@@ -31,6 +30,7 @@ from dyntoolkit.experiment import (
     between,
     config,
     defaults,
+    metric_where,
     number,
 )
 from dyntoolkit.figure.panels import BLUE, GREEN, GREY, ORANGE, Axis, Heat, Level, Line, Mark, Panel, medians
@@ -292,16 +292,6 @@ def _decay(steps: Array, attention: Array) -> tuple[Array, Array]:
     return rates, squares
 
 
-def _where(value: str, condition: str, most: float) -> Callable[[Metrics, object], Array]:
-    """A metric where another one is at most so large, NaN elsewhere."""
-    return lambda found, config: np.where(found[condition] <= most, found[value], np.nan)
-
-
-def _exponential(found: Metrics, config: object) -> Array:
-    """decay_rate where the line fits (decay_r2 >= .9), NaN elsewhere."""
-    return np.where(found["decay_r2"] >= 0.9, found["decay_rate"], np.nan)
-
-
 CLEAN = {"noise_scale": 0.05}
 
 CLAIMS = (
@@ -309,7 +299,7 @@ CLAIMS = (
         id="sign_overfits",
         statement="Sign descent fits (training loss at most 0.01) and errs on a third of the test samples at least.",
         metric="error_sign",
-        value=_where("error_sign", "train_sign", 0.01),
+        value=metric_where("error_sign", "train_sign", most=0.01),
         bound=at_least(0.35),
         where=defaults(),
         controls=(
@@ -321,7 +311,7 @@ CLAIMS = (
         id="adam_alike",
         statement="Adam does the same (training loss at most 0.05).",
         metric="error_adam",
-        value=_where("error_adam", "train_adam", 0.05),
+        value=metric_where("error_adam", "train_adam", most=0.05),
         bound=at_least(0.35),
         where=defaults(),
         controls=(
@@ -352,7 +342,7 @@ CLAIMS = (
         id="exponential",
         statement="Then attention to the signal falls exponentially (R² at least 0.9): rate per step.",
         metric="decay_rate",
-        value=_exponential,
+        value=metric_where("decay_rate", "decay_r2", least=0.9),
         bound=at_least(0.03),
         where=defaults(),
         controls=(Control("gradient descent: it rises above a half", bound=above(0.5), metric="attention_gd"),),

@@ -20,11 +20,11 @@ from dyntoolkit.experiment import (
     Claim,
     Control,
     Experiment,
-    Metrics,
     Preset,
     at_least,
     at_most,
     defaults,
+    metric_where,
     number,
 )
 from dyntoolkit.figure.family import sequential
@@ -225,11 +225,6 @@ def _newest(history: History, name: str) -> Array:
     return history.last(name) if name in history else np.full((len(history.seeds), len(history.config.kicks)), np.nan)
 
 
-def seen_first_only(found: Metrics, config: object) -> Array:
-    """disagreement_first where the late kick is not to be seen (disagreement_last at most .002), NaN elsewhere."""
-    return np.where(found["disagreement_last"] <= 0.002, found["disagreement_first"], np.nan)
-
-
 SOFTMAX_CONTROL = Control("no hidden layer", SOFTMAX)
 NOISY_CONTROL = Control("a fifth of the labels wrong", NOISY)
 
@@ -269,7 +264,7 @@ CLAIMS = (
             Control("no hidden layer", SOFTMAX, metric="disagreement_first"),
             Control("the last kick", bound=at_most(0.002), metric="disagreement_last"),
         ),
-        value=seen_first_only,
+        value=metric_where("disagreement_first", "disagreement_last", most=0.002),
     ),
     Claim(
         id="cosine_stabilises",

@@ -22,7 +22,6 @@ from dyntoolkit.experiment import (
     Claim,
     Control,
     Experiment,
-    Metrics,
     Preset,
     at_least,
     at_most,
@@ -30,6 +29,7 @@ from dyntoolkit.experiment import (
     choice,
     config,
     defaults,
+    metric_where,
     number,
 )
 from dyntoolkit.figure.panels import GREY, TEST, TRAIN, Axis, Line, Panel
@@ -249,16 +249,6 @@ def metrics(history: History) -> dict[str, Array]:
     }
 
 
-def _alone(found: Metrics, config: object) -> Array:
-    """F1_peak where the true frequency is not there yet, NaN elsewhere."""
-    return np.where(found["F6_at_F1_peak"] <= 0.15, found["F1_peak"], np.nan)
-
-
-def _replaced(found: Metrics, config: object) -> Array:
-    """F1_end where the true frequency is there, NaN elsewhere."""
-    return np.where(found["F6_end"] >= 0.4, found["F1_end"], np.nan)
-
-
 MEASURED = defaults(steps=at_least(4000))  # where the numbers were measured
 EVEN = Control("120 even points", UNIFORM)
 
@@ -286,7 +276,7 @@ CLAIMS = (
         bound=at_least(0.35),
         where=MEASURED,
         controls=(Control("120 even points", UNIFORM, metric="F1_peak"),),
-        value=_alone,
+        value=metric_where("F1_peak", "F6_at_F1_peak", most=0.15),
     ),
     Claim(
         id="alias_leaves_test",
@@ -295,7 +285,7 @@ CLAIMS = (
         bound=at_most(0.05),
         where=MEASURED,
         controls=(Control("at its peak", metric="F1_peak"),),
-        value=_replaced,
+        value=metric_where("F1_end", "F6_end", least=0.4),
     ),
     Claim(
         id="alias_stays_on_train",

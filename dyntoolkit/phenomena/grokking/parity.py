@@ -35,6 +35,7 @@ from dyntoolkit.experiment import (
     between,
     config,
     defaults,
+    metric_where,
     number,
     settings,
 )
@@ -292,11 +293,6 @@ def metrics(history: History) -> dict[str, Array]:
     }
 
 
-def _grown(found: Metrics, config: object) -> Array:
-    """share_end where it was at most .2 when the training points were memorised, NaN elsewhere."""
-    return np.where(found["share_at_memorisation"] <= 0.2, found["share_end"], np.nan)
-
-
 def _off_theory(rows: Sequence[Metrics]) -> Array:
     """The largest relative distance of the mean alias weight over the seeds from theory, (1,)."""
     return np.array([max(abs(row["alias_low_degree"].mean() / row["alias_theory"][0] - 1) for row in rows)])
@@ -347,7 +343,7 @@ CLAIMS = (
             Control("no weight decay", UNDECAYED, metric="share_end"),
             Control("at memorisation", metric="share_at_memorisation"),
         ),
-        value=_grown,
+        value=metric_where("share_end", "share_at_memorisation", most=0.2),
     ),
     Claim(
         id="alias_weight",

@@ -35,6 +35,7 @@ from dyntoolkit.experiment import (
     config,
     defaults,
     mean_of,
+    metric_where,
     number,
 )
 from dyntoolkit.figure.family import sequential
@@ -317,16 +318,6 @@ def metrics(history: History) -> dict[str, Array]:
     return found
 
 
-def _better_and_wider(found: Metrics, config: object) -> Array:
-    """loss_ratio where width helps muP (wider_mup <= .3), NaN elsewhere."""
-    return np.where(found["wider_mup"] <= 0.3, found["loss_ratio"], np.nan)
-
-
-def _sharpened(found: Metrics, config: object) -> Array:
-    """sharp_ratio_sp where muP's is at most 1, NaN elsewhere."""
-    return np.where(found["sharp_ratio_mup"] <= 1, found["sharp_ratio_sp"], np.nan)
-
-
 def _costs(runs: Sequence[Metrics]) -> Array:
     """Mean penalty_sp over the seeds where the mean of penalty_mup is at most 1.6, NaN elsewhere."""
     standard, mup = (runs[0][f"penalty_{name}"].mean() for name in NAMES)
@@ -364,7 +355,7 @@ CLAIMS = (
         id="wider_is_better",
         statement="At width 256 μP ends lower than standard, and three times lower than at width 32.",
         metric="loss_ratio",
-        value=_better_and_wider,
+        value=metric_where("loss_ratio", "wider_mup", most=0.3),
         bound=at_most(0.6),
         where=defaults(),
         controls=(Control("at width 32 they are the same", metric="narrow_ratio"),),
@@ -373,7 +364,7 @@ CLAIMS = (
         id="width_sharpens_standard",
         statement="At the start, width makes the standard loss sharper, and not that of μP.",
         metric="sharp_ratio_sp",
-        value=_sharpened,
+        value=metric_where("sharp_ratio_sp", "sharp_ratio_mup", most=1),
         bound=at_least(1.4),
         where=defaults(),
         controls=(Control("μP", metric="sharp_ratio_mup"),),

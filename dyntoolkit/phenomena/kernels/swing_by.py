@@ -28,6 +28,7 @@ from dyntoolkit.experiment import (
     between,
     config,
     defaults,
+    metric_where,
     number,
 )
 from dyntoolkit.figure.panels import BLUE, GREY, ORANGE, PURPLE, TEST, TRAIN, Axis, Level, Line, Panel
@@ -221,11 +222,6 @@ def metrics(history: History) -> dict[str, Array]:
 METRICS = ("bump", "t_peak", "t_min", "train_up", "off_max", "t_off", "t_theory", "order", "end")
 
 
-def _swung(found: Metrics, config: object) -> Array:
-    """The bump of a run that has learned the combination in the end (end <= .01), NaN elsewhere."""
-    return np.where(found["end"] <= 0.01, found["bump"], np.nan)
-
-
 def _peak_of_mixing(found: Metrics, config: object) -> Array:
     """t_off - t_theory where the test loss is least 0 to 12 steps later, NaN elsewhere."""
     later = found["t_min"] - found["t_off"]
@@ -241,7 +237,7 @@ CLAIMS = (
         id="swing",
         statement="The test loss rises by a twentieth of its start at least, and vanishes in the end.",
         metric="bump",
-        value=_swung,
+        value=metric_where("bump", "end", most=0.01),
         bound=at_least(0.05),
         where=defaults(),
         controls=(UNMIXED, Control("mixed with the opposite sign", {"correlation": -0.99}), ONE_LAYER, EQUAL),

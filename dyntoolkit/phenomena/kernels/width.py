@@ -33,6 +33,7 @@ from dyntoolkit.experiment import (
     choice,
     config,
     defaults,
+    metric_where,
     number,
 )
 from dyntoolkit.figure.panels import (
@@ -319,11 +320,6 @@ def _slope(xs: Sequence[float]) -> Callable[[Sequence[Metrics]], Array]:
     return lambda runs: np.array([log_slope(np.array(xs), np.array([each["kernel_move"].mean() for each in runs]))])
 
 
-def _lazy(found: Metrics, config: object) -> Array:
-    """kernel_move where the closed form predicts the curve (curve_gap <= .03), NaN elsewhere."""
-    return np.where(found["curve_gap"] <= 0.03, found["kernel_move"], np.nan)
-
-
 RICH = Control("output scale 0.1", {"alpha": 0.1})
 THIRTY = Control("30 units", {"width": 30})
 
@@ -362,7 +358,7 @@ CLAIMS = (
         id="lazy_narrow",
         statement="30 units with a large output scale are lazy as well: the kernel moves by 8 % at most, and predicts.",
         metric="kernel_move",
-        value=_lazy,
+        value=metric_where("kernel_move", "curve_gap", most=0.03),
         bound=at_most(0.08),
         where=defaults(width=30, alpha=10.0),
         preset="lazy_narrow",
