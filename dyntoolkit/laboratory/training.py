@@ -11,6 +11,7 @@ from dyntoolkit.engine.loop import BLOCK, evenly, train
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam, Momentum, Sgd, adam, clip, momentum, sam, sgd
+from dyntoolkit.engine.without_infinity import without_infinity
 from dyntoolkit.experiment.config import Config, choice, number, switch
 from dyntoolkit.laboratory.losses import right
 from dyntoolkit.laboratory.probe import Model, Moment, Probe
@@ -172,7 +173,7 @@ def train_network(
     def measure(k: int, state: Any) -> dict[str, Array]:
         moment = Moment(k, state.theta, start, state, model, problem, loss, configs)
         found = dict(fit(moment)) | {probe.name: probe.measure(moment).detach().double() for probe in watched}
-        known = {name: torch.where(value.isinf(), torch.nan, value).numpy() for name, value in found.items()}
+        known = {name: without_infinity(value) for name, value in found.items()}
         return {**known, "theta": state.theta.numpy()}
 
     few = max(1, min(BLOCK, FRESH // (size * len(seeds) * problem.outputs))) if noise else BLOCK

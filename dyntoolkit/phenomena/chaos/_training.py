@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from dyntoolkit.data import shuffled_images
-from dyntoolkit.engine.history import Array
 from dyntoolkit.engine.initialization import he, normal_init
 from dyntoolkit.engine.layers import MLP
 from dyntoolkit.engine.per_run import per_run
@@ -88,13 +87,3 @@ def batches(configs: Sequence[Config], seeds: Sequence[int]) -> Callable[[int, i
         return Batch(factor, epochs.take(k1 - k0))
 
     return drawn
-
-
-def of_copies(part: Tensor, copies: int) -> Tensor:
-    """What a run has, (R, ...), for each of its copies: (R C, ...)."""
-    return part.repeat_interleave(copies, 0)
-
-
-def known(value: Tensor) -> Array:
-    """A measured value; NaN where it is infinite, for a run that is about to diverge."""
-    return torch.where(value.isinf(), torch.nan, value).numpy()

@@ -13,9 +13,11 @@ import torch
 from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.history import Array, Frame, History
 from dyntoolkit.engine.loop import train
+from dyntoolkit.engine.of_copies import of_copies
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Momentum, momentum
+from dyntoolkit.engine.without_infinity import without_infinity
 from dyntoolkit.experiment import (
     Claim,
     Control,
@@ -33,7 +35,7 @@ from dyntoolkit.figure.recorded import recorded, recorded_line
 from dyntoolkit.laboratory.losses import cross_entropy
 from dyntoolkit.laboratory.problem import Problem
 from dyntoolkit.phenomena.chaos import _training
-from dyntoolkit.phenomena.chaos._training import known, network, of_copies
+from dyntoolkit.phenomena.chaos._training import network
 from dyntoolkit.probes.accuracy import accuracy
 from dyntoolkit.probes.amplification import amplification
 from dyntoolkit.probes.barrier import along_segment
@@ -171,7 +173,7 @@ def measure(k: int, theta: Tensor, configs: Sequence[Config], problem: Problem) 
         values["disagreement"] = torch.where(made, disagreement(outputs[:, 1:], outputs[:, :1]), torch.nan)
     if k == config.steps:
         values["barrier"] = barriers(copies, trunk, config, problem)
-    return {name: known(value) for name, value in values.items()}
+    return {name: without_infinity(value) for name, value in values.items()}
 
 
 def barriers(copies: Tensor, trunk: Tensor, config: Config, problem: Problem) -> Tensor:

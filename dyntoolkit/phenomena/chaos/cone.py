@@ -15,6 +15,7 @@ from dyntoolkit.engine.history import Array, Frame, History
 from dyntoolkit.engine.loop import evenly, train
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.update import Momentum, momentum
+from dyntoolkit.engine.without_infinity import without_infinity
 from dyntoolkit.experiment import Claim, Control, Experiment, Preset, at_least, defaults, number
 from dyntoolkit.figure.family import sequential
 from dyntoolkit.figure.panels import (
@@ -36,7 +37,7 @@ from dyntoolkit.figure.recorded import recorded_line
 from dyntoolkit.laboratory.losses import cross_entropy
 from dyntoolkit.laboratory.problem import Problem
 from dyntoolkit.phenomena.chaos import _training
-from dyntoolkit.phenomena.chaos._training import Batch, known, network
+from dyntoolkit.phenomena.chaos._training import Batch, network
 from dyntoolkit.probes.accuracy import accuracy
 from dyntoolkit.probes.kernel_distance import kernel_angle, kernel_distance
 from dyntoolkit.probes.tangent_kernel import tangent_kernel
@@ -96,7 +97,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
         # S_ij = 1 - <H_i, H_j>/(|H_i||H_j|)
         distance = torch.full((len(seeds), KERNELS), torch.nan, dtype=torch.float64)
         distance[:, : len(kernels)] = kernel_distance(torch.stack(kernels, 1), kernels[-1][:, None])
-        return {"distance": known(distance), **performance(state.theta, configs[0], problem)}
+        return {"distance": without_infinity(distance), **performance(state.theta, configs[0], problem)}
 
     start = Momentum.start(_training.initial(configs, seeds))
     record = evenly(configs[0].steps, KERNELS)
@@ -107,7 +108,10 @@ def performance(theta: Tensor, config: Config, problem: Problem) -> dict[str, Ar
     """train_loss, on all training images as they are labelled, and test_accuracy, (R,) each."""
     model = network(config)
     loss = cross_entropy(model(theta, problem.x), problem.y).double()
-    return {"train_loss": known(loss), "test_accuracy": accuracy(model(theta, problem.test_x), problem.test_y)}
+    return {
+        "train_loss": without_infinity(loss),
+        "test_accuracy": accuracy(model(theta, problem.test_x), problem.test_y),
+    }
 
 
 # ---- What is measured, claims ----

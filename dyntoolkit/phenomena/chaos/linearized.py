@@ -14,8 +14,10 @@ from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.history import Array, Frame, History
 from dyntoolkit.engine.layers import MLP, linear
 from dyntoolkit.engine.loop import train
+from dyntoolkit.engine.of_copies import of_copies
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.update import Momentum, momentum
+from dyntoolkit.engine.without_infinity import without_infinity
 from dyntoolkit.experiment import (
     Claim,
     Control,
@@ -34,7 +36,7 @@ from dyntoolkit.figure.recorded import recorded
 from dyntoolkit.laboratory.losses import cross_entropy
 from dyntoolkit.laboratory.problem import Problem
 from dyntoolkit.phenomena.chaos import _training
-from dyntoolkit.phenomena.chaos._training import known, network, of_copies
+from dyntoolkit.phenomena.chaos._training import network
 from dyntoolkit.probes.accuracy import accuracy
 
 Tensor = torch.Tensor
@@ -195,7 +197,7 @@ def measure(k: int, state: State, config: Config, problem: Problem) -> dict[str,
     loss[:, 1 : 1 + there] = cross_entropy(tangent_pass(model, base, delta, x)[0], y).view(runs, there)
     found = accuracy(tangent_pass(model, base, delta, test_x)[0], test_y)
     right[:, 1 : 1 + there] = torch.from_numpy(found).view(runs, there)
-    return {"train_loss": known(loss), "test_accuracy": known(right)}
+    return {"train_loss": without_infinity(loss), "test_accuracy": without_infinity(right)}
 
 
 def metrics(history: History) -> dict[str, Array]:

@@ -19,6 +19,7 @@ from dyntoolkit.engine.loop import train
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam, Sgd, adam, sgd
+from dyntoolkit.engine.without_infinity import without_infinity
 from dyntoolkit.experiment import (
     Claim,
     Control,
@@ -199,7 +200,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
         }
         found |= {"x": data.x, "y": data.y} if k == 0 else {}
         # in a run about to diverge a product of weights is infinite before the weights are
-        return {name: torch.where(value.isinf(), torch.nan, value).numpy() for name, value in found.items()}
+        return {name: without_infinity(value) for name, value in found.items()}
 
     start, step = make_step(configs, theta, flat_loss, v)
     record = [*range(0, c.steps, EVERY), c.steps]

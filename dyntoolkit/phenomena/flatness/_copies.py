@@ -11,6 +11,7 @@ from dyntoolkit.data import standardized
 from dyntoolkit.engine.history import Array, Frame, History
 from dyntoolkit.engine.initialization import lecun, normal_init
 from dyntoolkit.engine.layers import MLP
+from dyntoolkit.engine.of_copies import of_copies
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.laboratory.problem import own_split, with_wrong_labels
@@ -59,11 +60,6 @@ def initial(configs: Sequence[Any], seeds: Sequence[int], model: MLP, dtype: tor
 def squares(model: MLP) -> Loss:
     """Half the sum over the classes of (f - one-hot)^2, mean over the samples."""
     return lambda theta, x, y: 0.5 * (model(theta, x) - y).square().sum(2).mean(1)
-
-
-def of_copies(part: Tensor, copies: int) -> Tensor:
-    """What a run has, (R, ...), for each of its S copies, (R S, ...)."""
-    return part.repeat_interleave(copies, 0)
 
 
 def moved(theta: Tensor, change: Tensor, left: Tensor, updates: Tensor) -> tuple[Tensor, Tensor]:

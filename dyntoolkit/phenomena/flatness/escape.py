@@ -15,6 +15,7 @@ from dyntoolkit.engine.batches import full_batch
 from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.history import Array, Frame, History
 from dyntoolkit.engine.loop import evenly, train
+from dyntoolkit.engine.of_copies import of_copies
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.experiment import (
     Claim,
@@ -46,7 +47,6 @@ from dyntoolkit.phenomena.flatness._copies import (
     moved,
     named,
     network,
-    of_copies,
     squares,
 )
 from dyntoolkit.phenomena.flatness._theory import edge, factor, threshold

@@ -14,6 +14,7 @@ from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.history import Array, Frame, History
 from dyntoolkit.engine.layers import MLP
 from dyntoolkit.engine.loop import evenly, train
+from dyntoolkit.engine.of_copies import of_copies
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.errors import InputError
@@ -63,7 +64,6 @@ from dyntoolkit.phenomena.flatness._copies import (
     moved,
     named,
     network,
-    of_copies,
     squares,
 )
 from dyntoolkit.phenomena.flatness._theory import edge

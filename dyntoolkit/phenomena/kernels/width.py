@@ -19,6 +19,7 @@ from dyntoolkit.engine.loop import geometrically, train
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Sgd, sgd
+from dyntoolkit.engine.without_infinity import without_infinity
 from dyntoolkit.experiment import (
     Claim,
     Control,
@@ -269,7 +270,7 @@ class Bench:
             **({} if k else {"size": size, "labels": y}),
         }
         # NaN where it is infinite, in a run that is about to diverge
-        return {name: torch.where(value.isinf(), torch.nan, value).numpy() for name, value in values.items()}
+        return {name: without_infinity(value) for name, value in values.items()}
 
 
 def metrics(history: History) -> dict[str, Array]:

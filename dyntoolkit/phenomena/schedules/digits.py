@@ -15,6 +15,7 @@ from dyntoolkit.engine.history import Array, Frame, History
 from dyntoolkit.engine.initialization import lecun, normal_init
 from dyntoolkit.engine.layers import MLP
 from dyntoolkit.engine.loop import train
+from dyntoolkit.engine.of_copies import of_copies
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.experiment import Claim, Control, Experiment, Preset, at_least, at_most, config, number, settings
@@ -137,7 +138,7 @@ def make_step(net: MLP, data: Problem, lr: Tensor) -> Callable[[State, Batch], S
     def step(state: State, batch: Batch) -> State:
         x = data.x[runs, batch.images]  # (R, B, 64)
         y = data.y[runs, batch.images] + batch.noise  # fresh for every sample and step, (R, B, 10)
-        three = (part.repeat_interleave(3, dim=0) for part in (x, y))  # (3R, B, ...)
+        three = (of_copies(part, 3) for part in (x, y))  # (3R, B, ...)
         _, gradient = loss_and_gradient(state.theta.flatten(0, 1), *three, batch.weight.flatten(0, 1))  # (3R, P)
         return State(state.theta - lr * gradient.view(state.theta.shape))
 
@@ -154,7 +155,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     net = network(config)
     theta = initial_theta(configs, seeds)  # (R, P)
     train_x, train_y, test_x, test_y = (
-        part.repeat_interleave(3, dim=0) for part in (data.x, data.y, data.test_x, data.test_y)
+        of_copies(part, 3) for part in (data.x, data.y, data.test_x, data.test_y)
     )  # (3R, n, ...)
 
     def measure(k: int, state: State) -> dict[str, Array]:
