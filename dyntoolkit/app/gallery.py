@@ -39,11 +39,12 @@ GROUPS = (
 )
 
 STYLE = """<style>
-.dyntoolkit-gallery { display: flex; flex-wrap: wrap; gap: 1rem; max-width: 72rem; padding: 4px;
+.dyntoolkit-gallery { display: flex; flex-wrap: wrap; gap: 1rem; max-width: 72rem;
   color: var(--jp-content-font-color1, inherit); }
-.dyntoolkit-gallery section { flex: 0 1 calc(var(--cards) * 17.5rem); min-width: min(100%, 15rem); }
+.dyntoolkit-gallery section { flex: 0 1 calc(var(--cards) * 18.25rem - 1rem); min-width: min(100%, 15rem);
+  display: flex; flex-direction: column; }
 .dyntoolkit-gallery h2 { margin: 0.25rem 0 0.5rem; font-size: 1.1em; font-weight: 600; }
-.dyntoolkit-gallery [role="list"] { display: grid; gap: 1rem;
+.dyntoolkit-gallery [role="list"] { display: grid; gap: 1rem; flex: 1;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 15rem), 1fr)); }
 .dyntoolkit-gallery [role="listitem"] { position: relative; border: 1px solid var(--jp-border-color1, #888);
   border-radius: 6px; overflow: hidden; background: var(--jp-layout-color1, transparent); }
