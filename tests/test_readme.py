@@ -1,6 +1,6 @@
-"""Every command, example, link and figure of the README, run or checked as it stands there.
+"""Every command, example, link and figure of the README and the benchmarks', run or checked as it stands there.
 
-A command that is new or changed in the README fails here until this file says how it is run.
+A command that is new or changed in one of them fails here until this file says how it is run.
 """
 
 import ast
@@ -36,7 +36,8 @@ from dyntoolkit.phenomena import EXPERIMENTS
 ROOT = Path(dyntoolkit.__file__).parent.parent
 pytestmark = pytest.mark.skipif(not (ROOT / "Makefile").is_file(), reason="needs a checkout")
 
-README = (ROOT / "README.md").read_text(encoding="utf-8") if (ROOT / "README.md").is_file() else ""
+PAGES = [path for path in (ROOT / "README.md", ROOT / "benchmarks" / "README.md") if path.is_file()]
+README = "".join(path.read_text(encoding="utf-8") for path in PAGES)
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 COMMANDS = [line for kind, block in BLOCKS if kind == "sh" for line in block.splitlines()]
 SCRIPTS = [block for kind, block in BLOCKS if kind == "python"]
@@ -94,6 +95,7 @@ BROWSER_BENCHMARKS = {
     ".venv/bin/python benchmarks/dashboard_latency.py": (" --repeats 1", "Stop to stopped: median"),
     ".venv/bin/python benchmarks/laboratory.py": (" --help", "The laboratory as its readers use it"),
     ".venv/bin/python benchmarks/drawing_cost.py": (" --help", "training speed that live drawing costs"),
+    ".venv/bin/python benchmarks/spread_latency.py": (" --help", "From the click on Spread to the first curves"),
     ".venv/bin/python benchmarks/many_pages.py": (" --help", "Many people on one server at once"),
     ".venv/bin/python benchmarks/page_opening.py": (" --help", "to its text, its first slider and its first curve"),
     ".venv/bin/python benchmarks/page_bytes.py": (" --help", "Bytes that travel to the browser"),
@@ -118,6 +120,7 @@ IN_PROSE = {
     "make test",
     "make quick",
     "make site",
+    "make bench",
     "make docs",
     'make ARGS="--live https://example.org/dyn" site',
     "dyntoolkit site --help",
