@@ -24,7 +24,7 @@ MEAN, SPREAD = 0.3, 0.37  # of all pixels, one pair of numbers for every task: n
 
 
 class Split(NamedTuple):
-    """Images as rows of 64 normalised pixels (float32) with their labels (int64), for training and for testing."""
+    """Images as rows of 64 normalized pixels (float32) with their labels (int64), for training and for testing."""
 
     train_x: torch.Tensor  # (1200, 64)
     train_y: torch.Tensor  # (1200,)
@@ -59,7 +59,7 @@ def rotate(images: Array, degrees: float) -> Array:
 
 @lru_cache(maxsize=64)
 def rotated_digits(degrees: float) -> Split:
-    """The digits rotated by so many degrees, normalised."""
+    """The digits rotated by so many degrees, normalized."""
     images, labels = shuffled_images()
     pixels = (rotate(images, degrees).reshape(-1, 64) - MEAN) / SPREAD
     x, y = torch.from_numpy(pixels.astype(np.float32)), torch.from_numpy(labels)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dyntoolkit.dashboard.theory import border_lines
-from dyntoolkit.engine.history import Frame, History
+from dyntoolkit.engine.history import History
 from dyntoolkit.errors import InputError
 from dyntoolkit.experiment import Experiment, Map
 from dyntoolkit.experiment.claims import Array
@@ -44,23 +44,28 @@ class TrainedMap:
         self._cells: dict[Config, list[Cell]] = {}
         words = {name: literal(str(value)) for name, value in config.asdict().items()}
         changed = [f"{name} {value}" for name, value in words.items() if _differs(config, name, self.map)]
-        self._title = ", ".join([f"{self.map.title} (seed {seed}", *changed]) + ")"
+        with_what = ", ".join([*([f"seed {seed}"] if self.map.random else []), *changed])
+        self._title = f"{self.map.title} ({with_what})" if with_what else self.map.title
         self._labels = [f"{config.sliders()[field].label} ({field})" for field in (self.map.x, self.map.y)]
-        self._histories: list[History] = []
         sizes = [len(self.map.ys), len(self.map.xs)]
         self._grids = [[_evenly(size, count) for size in sizes] for count in grids] or [
             [list(range(size)) for size in sizes]
         ]
         self._width = len(self._grids[0][1])
         self._left = 0  # runs that are not finished
+        self._ended = 0  # stages, among those in the list
         self.stages: list[Start] = []
         rows, columns = self._grids[0]
         self._add([(row, column) for row in rows for column in columns])
 
-    def fill(self, history: History) -> bool:
-        """Take over what the runs of one stage show so far; False for a history that is none of the stages'."""
-        if not any(history is own for own in self._histories):
-            return False
+    def left(self) -> list[Start]:
+        """The stages that are not trained to their end, in the list that grows; those broken off begin anew."""
+        del self.stages[: self._ended]
+        self._ended = 0
+        return self.stages
+
+    def fill(self, history: History) -> None:
+        """Take over what the runs of one stage show so far."""
         with np.errstate(all="ignore"):  # of a diverged run, whose value is dropped
             values = np.where(history.diverged < 0, self.map.value(history), np.nan)
         for config, value in zip(history.configs, values, strict=True):
@@ -68,7 +73,6 @@ class TrainedMap:
                 self._z[cell] = value
         if history.done:
             self._finish(history)
-        return True
 
     def panel(self) -> Panel:
         """The map as far as it is known; in one that is refined, a cell not trained has the value of the nearest."""
@@ -97,7 +101,7 @@ class TrainedMap:
         for group in loops((config, self._seed) for config in configs):
             for first in range(0, len(group), self._width):
                 part = [config for config, _ in group[first : first + self._width]]
-                self.stages.append(partial(self._start, part))
+                self.stages.append(partial(self._experiment.start, part, [self._seed] * len(part)))
 
     def _configs(self, cell: Cell) -> Iterator[Config]:
         """The settings of a cell; none where they are refused."""
@@ -110,14 +114,9 @@ class TrainedMap:
         self._cells.setdefault(settings, []).append(cell)
         yield settings
 
-    def _start(self, configs: Sequence[Config]) -> tuple[History, Iterator[Frame]]:
-        history, frames = self._experiment.start(configs, [self._seed] * len(configs))
-        self._histories.append(history)
-        return history, frames
-
     def _finish(self, history: History) -> None:
         """Let go of what the map does not show; if nothing is left to train, go on to a finer grid."""
-        self._histories = [own for own in self._histories if own is not history]
+        self._ended += 1
         history.keep_within(0)
         self._left -= len(history.configs)
         while not self._left and len(self._grids) > 1:

@@ -42,6 +42,7 @@ class Map:
 
     x, y: fields of the Config; xs, ys: their values. simulate: as the experiment's, perhaps with fewer measurements.
     value(history): (R,) the quantity of each run, also while the runs grow. label: what it is, for the colour bar.
+    random: whether it depends on the seed; else its title names none.
     """
 
     title: str
@@ -52,6 +53,7 @@ class Map:
     ys: Sequence[Any]
     simulate: Callable[[Sequence[Any], Sequence[int]], Iterator[Frame]]
     value: Callable[[History], Array]
+    random: bool = True
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,13 @@ def recorded(history: History, name: str, start: int = 0) -> tuple[Array, Array]
     return steps[first:], history[name][first:]
 
 
+def healthy(history: History, name: str, start: int = 0) -> tuple[Array, Array]:
+    """As `recorded`, with NaN after the step at which a run diverged: what a frozen run repeats means nothing."""
+    steps, values = recorded(history, name, start)
+    lost = (history.diverged >= 0) & (steps[:, None] > history.diverged)  # (T, R)
+    return steps, np.where(lost.reshape(lost.shape + (1,) * (values.ndim - 2)), np.nan, values)
+
+
 def recorded_line(
     history: History, name: str, label: str, color: str, *, start: int = 0, column: int | None = None, markers: str = ""
 ) -> Line:

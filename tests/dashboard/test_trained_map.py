@@ -26,7 +26,7 @@ def trained(grid):
         history, frames = start()
         for frame in frames:
             history.append(frame)
-            assert grid.fill(history)
+            grid.fill(history)
     (heat,) = grid.panel().marks
     return heat.z
 
@@ -50,10 +50,18 @@ def test_it_fills_in_stage_by_stage(mapped):
     assert np.isfinite(grid.panel().marks[0].z).tolist() == [[False, False], [True, True], [False, False]]
 
 
-def test_another_history_does_not_belong_to_it(mapped):
+def test_a_stage_that_was_broken_off_begins_anew_and_the_finished_ones_do_not(mapped):
     grid = TrainedMap(mapped, mapped.configure(), 0)
-    assert not grid.fill(mapped.run(mapped.configure()))
-    assert np.isnan(grid.panel().marks[0].z).all()
+    history, frames = grid.left()[0]()
+    for frame in frames:
+        history.append(frame)
+        grid.fill(history)
+    history, frames = grid.left()[0]()
+    history.append(next(frames))
+    grid.fill(history)  # and no more of it
+    assert len(grid.left()) == 2
+    assert np.array_equal(trained(grid), trained(TrainedMap(mapped, mapped.configure(), 0)))
+    assert grid.left() == []
 
 
 def test_a_refused_or_diverged_cell_stays_empty(mapped):
@@ -73,6 +81,14 @@ def test_it_says_what_it_was_trained_with(mapped):
     assert grid.panel().title == f"Shrinking (seed 7, noise_std 0.3); 0 of {count} runs finished"
     trained(grid)
     assert grid.panel().title == "Shrinking (seed 7, noise_std 0.3)"
+
+
+def test_it_names_no_seed_where_nothing_is_random(mapped):
+    exact = replace(mapped, map=replace(mapped.map, random=False))
+    for settings, words in (({}, "Shrinking"), ({"noise_std": 0.3}, "Shrinking (noise_std 0.3)")):
+        grid = TrainedMap(exact, exact.configure(**settings), 7)
+        trained(grid)
+        assert grid.panel().title == words
 
 
 def test_its_cells_are_of_one_size_under_the_names_of_the_values(mapped):

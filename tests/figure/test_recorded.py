@@ -3,7 +3,7 @@
 import numpy as np
 
 from dyntoolkit.engine.history import Frame, History
-from dyntoolkit.figure.recorded import log_steps, recorded, recorded_line
+from dyntoolkit.figure.recorded import healthy, log_steps, recorded, recorded_line
 from dyntoolkit.phenomena.grokking.modular import Config
 
 RUNS = [0, 1, 2]
@@ -24,6 +24,17 @@ def test_a_course_begins_where_it_is_to():
     np.testing.assert_array_equal(steps, [1, 10])
     np.testing.assert_array_equal(values, [[2, 3, 5], [11, 12, 14]])
     assert log_steps(history).range == (1, 100)
+
+
+def test_a_run_that_diverged_is_left_out_from_then_on():
+    history = grown()
+    history.append(Frame(20, 100, {name: history.last(name) for name in ("loss", "pair")}, np.array([-1, 5, 10])))
+    steps, values = healthy(history, "loss")
+    np.testing.assert_array_equal(steps, [0, 1, 10, 20])
+    np.testing.assert_array_equal(np.isnan(values), [[0, 0, 0], [0, 0, 0], [0, 1, 0], [0, 1, 1]])
+    np.testing.assert_array_equal(values[:, 0], recorded(history, "loss")[1][:, 0])
+    assert np.isnan(healthy(history, "pair")[1][2:, 1]).all()
+    assert healthy(History("grokking.modular", [Config()] * 3, RUNS), "loss")[1].shape == (0, 3)
 
 
 def test_its_line_is_the_median_with_a_band_of_one_column():

@@ -57,7 +57,7 @@ class Config(_training.Config):
 SOFTMAX = {"hidden": 0}
 
 PRESETS = {
-    "small_start": Preset("Linearized at the start it fits worse and generalises worse; from step 300 on it does not."),
+    "small_start": Preset("Linearized at the start it fits worse and generalizes worse; from step 300 on it does not."),
     "standard_start": Preset("Weights twice as large at the start: nearer to its linearization.", {"init_scale": 1.0}),
     "noisy": Preset("A fifth of the labels wrong: the linearized network fits them more slowly.", {"label_noise": 0.2}),
     "softmax": Preset("Without hidden layers the network is its linearization.", SOFTMAX),
@@ -235,7 +235,7 @@ def late_gap(found: Metrics, config: object) -> Array:
 CLAIMS = (
     Claim(
         id="linear_from_start_hurts",
-        statement="Linearized at the start it recognises at least one in a hundred test images less.",
+        statement="Linearized at the start it recognizes at least one in a hundred test images less.",
         metric="gap_0",
         bound=at_least(0.01),
         where=defaults(),

@@ -39,7 +39,6 @@ from dyntoolkit.figure.panels import (
     GREEN,
     GREY,
     MEASURED,
-    PURPLE,
     TRAIN,
     Axis,
     Heat,
@@ -429,7 +428,7 @@ def _theory(history: History) -> Panel:
         "|Qₚ| and the lines of the neurons",
         Axis("line of (w, b) in degrees", range=(-3, 183)),
         Axis("|Qₚ| / largest", range=(-0.02, 1.1)),
-        [Line("theory", x, curve, GREY, dash=True), Line("neuron", turned, height, PURPLE, markers="points")],
+        [Line("theory", x, curve, GREY, dash=True), Line("neuron", turned, height, MEASURED, markers="points")],
         "" if known or "x" not in history else "For this activation or in five dimensions there is no such curve.",
     )
 

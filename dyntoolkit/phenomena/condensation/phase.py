@@ -85,7 +85,7 @@ class Config(config.Config):
 PRESETS = {
     "gamma_axis": Preset("Below γ = 1 the wide networks move less (S < 0), above it they move more (S > 0)."),
     "above_boundary": Preset(
-        "γ′ = 0.9 at γ = 1.5, above the line γ′ = γ − 1: linear again, S < 0.",
+        "γ′ = 0.9 at γ = 1.5, above the line γ′ = γ − 1: lazy again, S < 0.",
         {"gamma_min": 1.5, "gamma_max": 1.5, "n_gammas": 1, "gamma_prime": 0.9},
     ),
     "on_boundary": Preset(
@@ -347,7 +347,7 @@ def _plane(config: Config, S: Array) -> Panel:
     """Where the run's networks lie in the plane, and which sign their slope has."""
     mean, gamma_prime = _mean(S)[0], np.linspace(-0.55, 1.05, 161)
     kinds = {
-        f"S < −{FLAT}: linear": (mean < -FLAT, BLUE),
+        f"S < −{FLAT}: lazy": (mean < -FLAT, BLUE),
         f"|S| < {FLAT}: critical": (np.abs(mean) <= FLAT, GREY),
         f"S > {FLAT}: condensed": (mean > FLAT, RED),
     }

@@ -1,6 +1,6 @@
 """Gradient descent and SAM on a quadratic: when they leave a minimum, how fast, and where they can rest.
 
-Along an eigenvector of curvature lambda, unnormalised SAM, theta <- theta - lr g(theta + rho g(theta)), multiplies a
+Along an eigenvector of curvature lambda, unnormalized SAM, theta <- theta - lr g(theta + rho g(theta)), multiplies a
 displacement by 1 - lr lambda (1 + rho lambda) in each step. Derived here for Long and Bartlett 2023, "Sharpness-aware
 minimization and the edge of stability" (arXiv 2309.12488).
 """

@@ -336,7 +336,7 @@ def metrics(history: History) -> dict[str, Array]:
 
 
 def edges(history: History) -> Array:
-    """lambda* of normalised SAM at the end, rho' = rho/mean of |g| over the last 2 % of the steps: (R, 6)."""
+    """lambda* of normalized SAM at the end, rho' = rho/mean of |g| over the last 2 % of the steps: (R, 6)."""
     lr, rho = (np.array([[getattr(config, name)] for config in history.configs]) for name in ("lr", "rho"))  # (R, 1)
     quiet = round(QUIET * history.total)
     first = int(np.flatnonzero(history.at("norms") == quiet)[-1])

@@ -1,1 +1,1 @@
-"""Grokking: networks that first memorise their training data and generalise much later."""
+"""Grokking: networks that first memorize their training data and generalize much later."""

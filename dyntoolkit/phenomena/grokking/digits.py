@@ -1,4 +1,4 @@
-"""Digits: does a large start put high-frequency noise into the outputs that must go before real digits are recognised?
+"""Digits: does a large start put high-frequency noise into the outputs that must go before real digits are recognized?
 
 Zhou, Zhang and Xu 2024, "A rationale from frequency perspective for grokking in training neural network" (arXiv
 2405.17479), on the digits that come with scikit-learn.
@@ -55,7 +55,7 @@ UNDECAYED = {"weight_decay": 0.0}
 PRESETS = {
     "large_init": Preset("The outputs get more high frequencies than the labels have, and lose them again."),
     "standard_init": Preset("They stay at or under the line of the labels, and nothing is late.", STANDARD),
-    "no_decay": Preset("Without weight decay it mostly stays memorised.", UNDECAYED),
+    "no_decay": Preset("Without weight decay it mostly stays memorized.", UNDECAYED),
     "enough_data": Preset("Three times as many images: the high frequencies, but no delay.", {"n_train": 600}),
 }
 
@@ -204,7 +204,7 @@ MEASURED = defaults(steps=at_least(2500))  # where the numbers were measured
 CLAIMS = (
     Claim(
         id="gap_at_90",
-        statement="It memorises before it generalises: at 90 % on the training images, "
+        statement="It memorizes before it generalizes: at 90 % on the training images, "
         "test accuracy is at least 15 points behind.",
         metric="gap_at_90",
         bound=at_least(0.15),
@@ -233,7 +233,7 @@ CLAIMS = (
     ),
     Claim(
         id="reaches",
-        statement="In the end most digits that were never seen are recognised.",
+        statement="In the end most digits that were never seen are recognized.",
         metric="accuracy_end",
         bound=at_least(0.85),
         where=MEASURED,
@@ -294,7 +294,7 @@ def panels(history: History) -> list[Panel]:
 EXPERIMENT = Experiment(
     name="grokking.digits",
     title="Grokking on real digits",
-    question="Does a large start put high-frequency noise into the outputs that has to go before it generalises?",
+    question="Does a large start put high-frequency noise into the outputs that has to go before it generalizes?",
     paper="2405.17479",
     seconds=1.3,
     config=Config,

@@ -101,8 +101,8 @@ PRESETS = {
         "Smaller weights and more decay: later training, a shorter delay, and nearly pure Fourier modes.",
         RICH,
     ),
-    "too_little_data": Preset("30 % of the pairs: memorised at once, never generalised.", {"train_fraction": 0.3}),
-    "no_decay": Preset("Without weight decay it stays memorised.", {"weight_decay": 0.0}),
+    "too_little_data": Preset("30 % of the pairs: memorized at once, never generalized.", {"train_fraction": 0.3}),
+    "no_decay": Preset("Without weight decay it stays memorized.", {"weight_decay": 0.0}),
 }
 
 

@@ -179,7 +179,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
 # ---- What is measured, claims ----
 
 FREQUENCIES = np.arange(16)
-LEVEL = 0.2  # of both losses: memorisation is partial, so a smaller one would mean something else on each
+LEVEL = 0.2  # of both losses: memorization is partial, so a smaller one would mean something else on each
 START = 5  # the first frames, left out of peaks: the random start
 
 

@@ -106,10 +106,10 @@ ENOUGH = {"train_fraction": 0.6}
 UNDECAYED = {"weight_decay": 0.0}
 
 PRESETS = {
-    "sparse": Preset("Three bits of ten: memorised first, and later the true set of bits takes over."),
+    "sparse": Preset("Three bits of ten: memorized first, and later the true set of bits takes over."),
     "rich": Preset("Small initial weights: the delay is nearly gone.", SMALL_START),
     "enough_data": Preset("With 60 % of the points there is next to none.", ENOUGH),
-    "no_decay": Preset("Without weight decay it memorises and stays there.", UNDECAYED),
+    "no_decay": Preset("Without weight decay it memorizes and stays there.", UNDECAYED),
     "full_parity": Preset(
         "All ten bits: a bump of the test loss while low degrees are tried, hardly a delay.",
         {**FULL, "train_fraction": 0.35},
@@ -334,7 +334,7 @@ CLAIMS = (
     ),
     Claim(
         id="walsh_concentrates",
-        statement="The true set holds at most 20 % of the outputs' Walsh weight at memorisation, "
+        statement="The true set holds at most 20 % of the outputs' Walsh weight at memorization, "
         "and at least 75 % in the end.",
         metric="share_end",
         bound=at_least(0.75),

@@ -1,4 +1,4 @@
-"""Polynomial regression: does a network that starts as a kernel machine leave its kernel and then generalise?
+"""Polynomial regression: does a network that starts as a kernel machine leave its kernel and then generalize?
 
 Kumar, Bordelon, Gershman and Pehlevan 2023, "Grokking as the transition from lazy to rich training dynamics" (arXiv
 2310.06110). Plain gradient descent without weight decay on y = (b.x)^2/2.
@@ -498,7 +498,7 @@ def sweep_panels(rows: Rows) -> list[Panel]:
 EXPERIMENT = Experiment(
     name="grokking.polynomial",
     title="Grokking without weight decay",
-    question="Does a network that starts as a kernel machine leave its kernel and then generalise, without any decay?",
+    question="Does a network that starts as a kernel machine leave its kernel and then generalize, without any decay?",
     paper="2310.06110",
     seconds=0.4,
     config=Config,

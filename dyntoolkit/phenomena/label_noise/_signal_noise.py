@@ -144,7 +144,7 @@ def signal_learned(problem: Problem, state: State, start: State) -> Tensor:
     return ((state.signal - start.signal) * problem.signs).mean(1)
 
 
-def noise_memorised(problem: Problem, state: State, labels: Tensor) -> Tensor:
+def noise_memorized(problem: Problem, state: State, labels: Tensor) -> Tensor:
     """rho_i: (1/m) sum over the filters of the label's sign of C_i,jr |xi_i|^2, (R, n); labels (R, n)."""
     m = len(problem.signs) // 2
     plus, minus = state.C[:, :, :m].mean(2), state.C[:, :, m:].mean(2)  # (R, n)

@@ -1,4 +1,4 @@
-"""The diagonal model: does label noise make an over-parameterized model with a sparse truth generalise?
+"""The diagonal model: does label noise make an over-parameterized model with a sparse truth generalize?
 
 f(x) = x.beta with beta = u*u - v*v, elementwise. An extension of Two phases (arXiv 2603.10397) with a set-up of our
 own: there the noise-free control finds the truth as well, here it does not.
@@ -243,7 +243,7 @@ def end_l1(c: Config) -> float:
 CLAIMS = (
     Claim(
         id="generalizes",
-        statement="With label noise it generalises: the loss on all possible points is below 0.5 in the end.",
+        statement="With label noise it generalizes: the loss on all possible points is below 0.5 in the end.",
         metric="test_end",
         bound=below(0.5),
         where=NOISY,
@@ -332,7 +332,7 @@ def _coefficients(history: History) -> Panel:
 EXPERIMENT = Experiment(
     name="label_noise.diagonal",
     title="Label noise finds a sparse truth",
-    question="Does label noise make an over-parameterized model with a sparse truth generalise?",
+    question="Does label noise make an over-parameterized model with a sparse truth generalize?",
     paper="2603.10397",
     seconds=0.4,
     config=Config,

@@ -1,4 +1,4 @@
-"""Features: are clean samples fitted first, by the signal, and flipped ones memorised later, by their noise?
+"""Features: are clean samples fitted first, by the signal, and flipped ones memorized later, by their noise?
 
 After arXiv 2505.18909: a two-patch network and flipped labels, with a signal that a few samples suffice to find. Early
 stopping, or dropping the samples of high loss early, keeps the first stage and avoids the second. The network and its
@@ -79,7 +79,7 @@ class Config(config.Config):
 PRESETS = {
     "two_stages": Preset("Clean samples are fitted by their signal, and then flipped ones by their noise."),
     "clean": Preset("No flipped labels: nothing to forget.", {"flip_rate": 0.0}),
-    "low_snr": Preset("A weak signal: noise is memorised at once, clean or not.", {"signal_norm": 1.0}),
+    "low_snr": Preset("A weak signal: noise is memorized at once, clean or not.", {"signal_norm": 1.0}),
     "select_early": Preset("Drop the samples of high loss at step 20: all flipped ones go.", {"select_step": 20}),
     "select_late": Preset("Drop them at step 1000: too late to tell them apart.", {"select_step": 1000}),
     "big_init": Preset("A large start: no first stage.", {"init_scale": 0.3}),
@@ -145,13 +145,13 @@ def measure(problem: Problem, state: State, start: State, labels: Tensor) -> dic
 
     clean_fit, noisy_fit: share of unflipped, of flipped samples with label f > 0; test: accuracy on the test samples;
     auc: probability that a flipped sample's loss exceeds a clean one's; gamma: see `signal_learned`; rho, rho_noisy:
-    mean of `noise_memorised` over unflipped, over flipped; grad_ratio: see `gradient_ratio`; loss: mean over all
+    mean of `noise_memorized` over unflipped, over flipped; grad_ratio: see `gradient_ratio`; loss: mean over all
     samples; losses (R, n); kept_clean: unflipped share of the samples trained on.
     """
     f = network.output(problem, problem.y, state.signal, state.noise)  # (R, n)
     flipped, clean = problem.flipped, ~problem.flipped  # (R, n)
     losses = network.losses(f, labels)  # (R, n)
-    rho = network.noise_memorised(problem, state, labels)  # (R, n)
+    rho = network.noise_memorized(problem, state, labels)  # (R, n)
     values = {
         "clean_fit": share(labels * f > 0, clean),
         "noisy_fit": share(labels * f > 0, flipped),
@@ -387,7 +387,7 @@ def _losses(history: History) -> Panel:
 EXPERIMENT = Experiment(
     name="label_noise.features",
     title="Clean samples first, flipped ones later",
-    question="Are clean samples fitted first, by the signal, and flipped ones memorised later, by their noise?",
+    question="Are clean samples fitted first, by the signal, and flipped ones memorized later, by their noise?",
     paper="2505.18909",
     seconds=0.6,
     config=Config,

@@ -1,4 +1,4 @@
-"""Refresh: at a low signal-to-noise ratio, do labels flipped anew in every step rescue generalisation?
+"""Refresh: at a low signal-to-noise ratio, do labels flipped anew in every step rescue generalization?
 
 After arXiv 2510.17526. The network of `label_noise.features` with relu^2, see `_signal_noise`.
 """
@@ -54,11 +54,11 @@ class Config(config.Config):
 
 
 PRESETS = {
-    "fresh": Preset("Labels flipped anew in every step: nothing can be memorised, and the signal is found."),
+    "fresh": Preset("Labels flipped anew in every step: nothing can be memorized, and the signal is found."),
     "clean": Preset(
-        "All labels right: the noise is memorised, and test accuracy is that of guessing.", {"flip_rate": 0.0}
+        "All labels right: the noise is memorized, and test accuracy is that of guessing.", {"flip_rate": 0.0}
     ),
-    "fixed": Preset("Flipped once: memorised as well.", {"fresh_flips": False}),
+    "fixed": Preset("Flipped once: memorized as well.", {"fresh_flips": False}),
 }
 
 
@@ -108,7 +108,7 @@ def measure(problem: Problem, state: State, start: State, labels: Tensor) -> dic
     """What a frame shows of each run, (R,): judged by `labels` (R, n), the true ones where flips are fresh.
 
     test: accuracy on the test samples; fit: share of training samples with label f > 0; loss: their mean loss; gamma:
-    see `signal_learned`; rho: mean of `noise_memorised` over all samples.
+    see `signal_learned`; rho: mean of `noise_memorized` over all samples.
     """
     f = network.output(problem, problem.y, state.signal, state.noise)  # (R, n)
     values = {
@@ -116,7 +116,7 @@ def measure(problem: Problem, state: State, start: State, labels: Tensor) -> dic
         "fit": (labels * f > 0).double().mean(1),
         "loss": network.losses(f, labels).mean(1),
         "gamma": network.signal_learned(problem, state, start),
-        "rho": network.noise_memorised(problem, state, labels).mean(1),
+        "rho": network.noise_memorized(problem, state, labels).mean(1),
     }
     return {name: value.numpy() for name, value in values.items()}
 
@@ -143,7 +143,7 @@ CONTROLS = (
 CLAIMS = (
     Claim(
         id="refresh_generalizes",
-        statement="With labels flipped anew in every step it generalises: test accuracy over 95 % in the end.",
+        statement="With labels flipped anew in every step it generalizes: test accuracy over 95 % in the end.",
         metric="final_test",
         bound=above(0.95),
         where=defaults(flip_rate=between(0.1, 0.4), signal_norm=at_least(1), steps=at_least(6000)),
@@ -159,7 +159,7 @@ CLAIMS = (
     ),
     Claim(
         id="no_memory",
-        statement="They hold no noise patch: one that is memorised has a ρ near 2.",
+        statement="They hold no noise patch: one that is memorized has a ρ near 2.",
         metric="rho_end",
         bound=below(0.2),
         where=defaults(steps=at_least(6000)),
@@ -209,7 +209,7 @@ def panels(history: History) -> list[Panel]:
 EXPERIMENT = Experiment(
     name="label_noise.refresh",
     title="Labels flipped anew",
-    question="At a low signal-to-noise ratio, do labels flipped anew in every step rescue generalisation?",
+    question="At a low signal-to-noise ratio, do labels flipped anew in every step rescue generalization?",
     paper="2510.17526",
     seconds=1.0,
     config=Config,

@@ -349,7 +349,7 @@ CLAIMS = (
 
 # ---- Figure ----
 
-SHOWN = (ORANGE, BLUE, GREEN)  # p = 0, p = 1, and the best on top
+SHOWN = (BLUE, ORANGE, GREEN)  # p = 0, p = 1, and the best on top; as in `_switch`: large, small, switched
 
 
 def panels(history: History) -> list[Panel]:
@@ -433,6 +433,7 @@ EXPERIMENT = Experiment(
         ys=(1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0),
         simulate=simulate_exact,
         value=best_switch_exact,
+        random=False,
     ),
     borders={
         "hard | easy: s = 1 − 1/β": regression.hardness,

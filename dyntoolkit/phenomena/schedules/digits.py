@@ -20,7 +20,7 @@ from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.experiment import Claim, Control, Experiment, Preset, at_least, at_most, config, number, settings
 from dyntoolkit.figure.panels import GREEN, ORANGE, Axis, Level, Mark, Panel, median_line
-from dyntoolkit.figure.recorded import recorded
+from dyntoolkit.figure.recorded import healthy
 from dyntoolkit.laboratory.problem import Problem, own_split
 from dyntoolkit.phenomena.schedules._switch import COLORS, SCHEDULES, apart, check_batches, weights, window
 
@@ -282,7 +282,7 @@ def panels(history: History) -> list[Panel]:
 
 def _three(history: History, name: str) -> list[Mark]:
     """A line for each schedule."""
-    steps, values = recorded(history, name)
+    steps, values = healthy(history, name)
     values = values if len(steps) else np.empty((0, len(history.seeds), 3))
     return [
         median_line(schedule, steps[shown], values[shown][:, :, s], color)
@@ -293,7 +293,7 @@ def _three(history: History, name: str) -> list[Mark]:
 def _gap(history: History) -> Panel:
     """switched/large - 1 and small/large - 1 from the switch on."""
     first = history.config.switch_step
-    steps, losses = recorded(history, "test_loss")
+    steps, losses = healthy(history, "test_loss")
     losses = losses if len(steps) else np.empty((0, len(history.seeds), 3))
     after = steps > first
     with np.errstate(all="ignore"):

@@ -26,7 +26,7 @@ def found(history):
     return run_metrics(EXPERIMENT, history)
 
 
-def test_a_step_is_gradient_descent_for_two_copies_and_unnormalised_sam_for_two():
+def test_a_step_is_gradient_descent_for_two_copies_and_unnormalized_sam_for_two():
     samples = copies.draw(CONFIGS, SEEDS, "digits", torch.float64)
     net = copies.network(samples, SMALL)
     loss = copies.squares(net)

@@ -109,8 +109,8 @@ def test_default_run_claims_metrics_and_figure():
         assert claim.bound.holds(metrics[claim.metric])[0], claim.id
     steps, test = history.at("test_accuracy"), history["test_accuracy"][:, 0]
     first = next(k for k, share in zip(steps, test, strict=True) if share > 0.9)
-    memorised = next(k for k, share in zip(steps, history["train_accuracy"][:, 0], strict=True) if share > 0.95)
-    assert metrics["delay_accuracy"][0] == first / memorised
+    memorized = next(k for k, share in zip(steps, history["train_accuracy"][:, 0], strict=True) if share > 0.95)
+    assert metrics["delay_accuracy"][0] == first / memorized
     _, accuracy, gains, spectrum = EXPERIMENT.panels(history)
     assert accuracy.marks[1].y[-1] == test[-1]
     np.testing.assert_array_equal(gains.marks[0].z, history["gains"][1:, 0].T)

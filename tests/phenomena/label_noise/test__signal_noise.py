@@ -71,7 +71,7 @@ def test_memory_is_the_mean_over_the_filters_of_the_labels_sign():
     problem, state = signal_noise.draw([SMALL], [5], 1)
     C = torch.arange(20 * 6.0).view(1, 20, 6)
     labels = torch.where(problem.flipped, -problem.y, problem.y)
-    found = signal_noise.noise_memorised(problem, state._replace(C=C), labels)[0]
+    found = signal_noise.noise_memorized(problem, state._replace(C=C), labels)[0]
     for i in range(20):
         own = C[0, i, :3] if labels[0, i] > 0 else C[0, i, 3:]
         assert float(found[i]) == pytest.approx(float(own.mean() * problem.gram[0, i, i]), rel=1e-5)
