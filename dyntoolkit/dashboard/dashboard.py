@@ -10,7 +10,9 @@ import ipywidgets as widgets
 from IPython.display import display
 
 from dyntoolkit.dashboard import headless
+from dyntoolkit.dashboard.beside import Beside
 from dyntoolkit.dashboard.board import Board
+from dyntoolkit.dashboard.carried import carried, same_fields
 from dyntoolkit.dashboard.claims_view import FURTHER, claims_html
 from dyntoolkit.dashboard.compare_section import CompareSection
 from dyntoolkit.dashboard.file_row import FileRow
@@ -21,17 +23,16 @@ from dyntoolkit.dashboard.linked import Linked
 from dyntoolkit.dashboard.live_picture import LivePicture, run_png
 from dyntoolkit.dashboard.monitor import Monitor
 from dyntoolkit.dashboard.parameters import MAX_SEEDS
-from dyntoolkit.dashboard.pin_table import PinTable
-from dyntoolkit.dashboard.pins import FULL, MOST, Pin, added, comparison, run_names
+from dyntoolkit.dashboard.pin_table import PinsBox
+from dyntoolkit.dashboard.pins import Pin, added
 from dyntoolkit.dashboard.placeholder import Placeholder
 from dyntoolkit.dashboard.presets import Presets
 from dyntoolkit.dashboard.restoring import Restoring
 from dyntoolkit.dashboard.runner import Job, Progress, Runner, State
 from dyntoolkit.dashboard.save import Finished
 from dyntoolkit.dashboard.share import Share
-from dyntoolkit.dashboard.slider_map import GRIDS, quantities, slider_map
+from dyntoolkit.dashboard.slider_map import quantities
 from dyntoolkit.dashboard.sliders import SliderPanel
-from dyntoolkit.dashboard.spread import Spread, chosen_values
 from dyntoolkit.dashboard.take_away import TakeAway
 from dyntoolkit.dashboard.time_lapse import TimeLapse
 from dyntoolkit.dashboard.trained_map import TrainedMap
@@ -40,9 +41,9 @@ from dyntoolkit.engine.choice import preload
 from dyntoolkit.engine.history import History, Live
 from dyntoolkit.errors import InputError, problem_words
 from dyntoolkit.experiment import Experiment
-from dyntoolkit.experiment.config import Config, carry_over, watched
+from dyntoolkit.experiment.config import Config, watched
 from dyntoolkit.experiment.judging import Verdict, judge_history
-from dyntoolkit.experiment.plan import Plan, control_runs
+from dyntoolkit.experiment.plan import Plan
 from dyntoolkit.experiment.record import FILE_LIMIT
 from dyntoolkit.experiment.training import Start
 from dyntoolkit.experiment.words import divergence_words, seeds_words
@@ -110,7 +111,7 @@ class Dashboard:
         self._built = False
         self._first_pins = tuple(pins)
         self.plain = link(experiment, self.first, self.seeds)
-        self._compared: dict[str, Any] = {}
+        self.beside = Beside(self)
         self._restoring: Restoring | None = None  # what a link compares
         self._elsewhere: list[tuple[Any, Callable[[], Any]]] = []  # boxes in other cells, and what is to be in them
         self._shown_by = ""  # the execution of a cell that has displayed it
@@ -147,7 +148,7 @@ class Dashboard:
             self._built = True
             self._make()
             self._set_up(self.config)
-            self._show_shared()
+            self.show_shared()
             self._connect()
             self._lay_out()
             with self._place.hold_sync():
@@ -176,7 +177,7 @@ class Dashboard:
         return self.view.pins if self._built else self._first_pins
 
     @property
-    def _finished(self) -> bool:
+    def finished(self) -> bool:
         """Whether the run of the settings shown is trained and judged."""
         history = self.history
         if history is None or not history.done or (history.config, history.seeds) != (self.config, self.seeds):
@@ -232,10 +233,10 @@ class Dashboard:
         with self._building:
             if self.runner.closed:
                 return
-            same = _same(self.experiment.config(), experiment.config())
-            moved = _moved(self.experiment.configure(), self.sliders.values(), same)
-            config = carry_over(moved, experiment.configure())
+            same = same_fields(self.experiment.config(), experiment.config())
+            config = carried(self.sliders.values(), self.experiment.configure(), experiment.configure(), same)
             self._take_over()
+            self.beside.give_up()  # it is of the data before
             self.experiment = experiment
             self.view.clear()
             self._set_up(config)
@@ -255,49 +256,33 @@ class Dashboard:
     def train_controls(self) -> None:
         """Train what the claims need beyond the present run, controls and sweeps (and it, if it is not finished)."""
         plan = Plan(self.experiment, self.config, self.seeds)
-        finished = [self.history] if self._finished and self.history is not None else []
+        finished = [self.history] if self.finished and self.history is not None else []
         work = self._take_over()
         stages = plan.stages if finished else [work.begin(self.config, self.seeds), *plan.stages]
         job = self._job(work, "negative controls", stages, partial(self._judge_plan, plan, finished))
         self.runner.submit(replace(job, on_history=partial(self._draw_plan, plan, list(finished), work)))
 
     def train_map(self) -> None:
-        """Train the experiment's map around the settings shown (after their own run, if it is not finished)."""
-        grid = TrainedMap(self.experiment, self.config, self.seeds[0])
-        self._train_others("the map", grid.stages, partial(self._draw_map, grid, self._show_map))
+        """Train the experiment's map around the settings shown, after their own run, if it is not finished.
+
+        What is trained so goes on, after the new run, where a slider is moved meanwhile.
+        """
+        self._ask(self.beside.train_map)
 
     def spread(self, field: str, values: str = "8") -> None:
         """Train several values of a slider, likewise: 2 to 16, or those with commas between them; wrong ones are said.
 
         Their curves and metrics are drawn in the section below the figure.
         """
-        try:
-            chosen = chosen_values(self.config, field, values)
-            spread = Spread(self.experiment, self.config, self.seeds, field, chosen)
-        except InputError as problem:
-            self.refuse(str(problem))
-            return
-        self._compared["spread"] = {"field": field, "values": spread.values}
-        self._show_shared()
-        self.compare.make()
-        self._train_others(f"the spread of {field}", spread.stages, partial(self._draw_spread, spread))
+        self._ask(partial(self.beside.spread, field, values))
 
     def map_sliders(self, x: str, y: str, of: str) -> None:
         """Train a map of a metric, or of a "claim ID", over two sliders, likewise, finer where it changes."""
-        try:
-            over = slider_map(self.experiment, self.config, x, y, of)
-        except InputError as problem:
-            self.refuse(str(problem))
-            return
-        grid = TrainedMap(replace(self.experiment, map=over), self.config, self.seeds[0], GRIDS)
-        self._compared["map"] = {"x": x, "y": y, "of": of}
-        self._show_shared()
-        self.compare.make()
-        self._train_others(f"the map of {of}", grid.stages, partial(self._draw_map, grid, self.compare.show_map))
+        self._ask(partial(self.beside.map_sliders, x, y, of))
 
     def compared(self) -> dict[str, Any]:
         """What is compared, as plain data: `pins`, and the `spread` and the `map` asked for last, if any."""
-        return {"pins": [pin.asdict() for pin in self.pins], **self._compared}
+        return {"pins": [pin.asdict() for pin in self.pins], **self.beside.told}
 
     def moved(self, asked: Config) -> Config:
         """The settings `asked` for, with the sliders that were moved here at their values.
@@ -305,7 +290,7 @@ class Dashboard:
         Left out are fields that do not exist any more or refuse the value, and those that are asked for otherwise now.
         """
         shown = self.sliders.values() if self._built else self.config.asdict()
-        return carry_over(_moved(self.first, shown, _same(self.first, asked)), asked)
+        return carried(shown, self.first, asked, same_fields(self.first, asked))
 
     def moved_seeds(self, asked: tuple[int, int]) -> tuple[int, int]:
         """The first seed and the number of seeds, likewise."""
@@ -350,6 +335,7 @@ class Dashboard:
 
     def stop(self) -> None:
         """End the run; figure and history stay."""
+        self.beside.give_up()
         if self._restoring:
             self._restoring.give_up()
         self.runner.stop()
@@ -357,7 +343,7 @@ class Dashboard:
     def pin(self) -> None:
         """Keep the present run, as far as it is trained, beside those to come."""
         if self.history is not None and self.view.of is not None:
-            self._keep(Pin(self.view.of.experiment, self.history, self.claims))
+            self.keep(Pin(self.view.of.experiment, self.history, self.claims))
 
     def unpin(self, numbers: Sequence[int]) -> None:
         """Let go of the pinned runs of these numbers, counted from 0."""
@@ -367,26 +353,7 @@ class Dashboard:
 
     def pin_control(self) -> None:
         """Train the first negative control of the claims that is not pinned yet, and pin it."""
-        if len(self.pins) == MOST:
-            self.refuse(FULL)
-            return
-        pinned = [pin.history.config for pin in self.pins]
-        controls = control_runs(self.experiment, self.config)
-        label, config = next((found for found in controls if found[1] not in pinned), ("", None))
-        if config is None:
-            self.refuse(
-                "All negative controls are pinned."
-                if controls
-                else "No claim that is expected in these settings has a negative control."
-            )
-            return
-        self.pin_run(config, self.seeds, f"the control “{label}”")
-
-    def pin_run(self, config: Config, seeds: Sequence[int], what: str) -> Work:
-        """Train these settings, after the own run if it is not finished, and pin them. what: the status calls it so."""
-        labels = {control: label for label, control in control_runs(self.experiment, self.config)}
-        stage = partial(self.experiment.start, [config] * len(seeds), seeds)
-        return self._train_others(what, [stage], self._draw, partial(self._keep_run, labels.get(config, "")))
+        self._ask(self.beside.pin_control)
 
     def close(self) -> None:
         """End the worker and take the widgets from the page."""
@@ -451,7 +418,7 @@ class Dashboard:
             return None
         return Finished(work.experiment, history.until(history.step), self.claims or None)
 
-    def _show_shared(self) -> None:
+    def show_shared(self) -> None:
         """What replays the settings shown and what is compared with them: the page's address, and what is copied."""
         file = self.file_row.file if self.file_row else ""
         self.share.show(self.original, self.experiment, file, self.config, self.seeds, self.compared())
@@ -473,20 +440,29 @@ class Dashboard:
         if not self.sliders.set(config):
             self.train()
 
-    def _train_others(
+    def _ask(self, ask: Callable[[], None]) -> None:
+        """Have something trained beside the own run; what is wrong with it is said."""
+        with self._building:
+            try:
+                ask()
+            except InputError as problem:
+                self.refuse(str(problem))
+
+    def train_others(
         self,
         what: str,
-        stages: list[Start],
-        draw: Callable[[Work, History], None],
-        end: Callable[[Work, History], None] | None = None,
+        stages: Sequence[Start],
+        draw: Callable[[History], None],
+        end: Callable[[list[History]], None],
     ) -> Work:
-        """Train these stages, after the own run if it is not finished. end(work, history): called with the last one."""
-        finished = self._finished
+        """Train these stages, of which none is the own run, in place of what is trained now.
+
+        what: the status calls them so. draw(history), end(histories): called in the worker's thread, the one as long as
+        nothing else is trained.
+        """
         work = self._take_over()
-        if not finished:
-            stages.insert(0, work.begin(self.config, self.seeds))
-        job = self._job(work, what, stages, partial(self._end_others, not finished, end))
-        self.runner.submit(replace(job, on_history=partial(draw, work)))
+        job = self._job(work, what, stages, lambda _, histories: end(histories))
+        self.runner.submit(replace(job, on_history=partial(self._draw_others, work, draw)))
         return work
 
     # What the worker does; everything below up to `_connect` runs in its thread.
@@ -498,8 +474,8 @@ class Dashboard:
     def _end(self, work: Work, end: Callable[..., None], histories: list[History]) -> None:
         end(work, histories)
         with self._building:
-            if self._restoring and self._work is work:
-                self._restoring.go_on(work)
+            if self._work is work and not self.beside.go_on() and self._restoring:
+                self._restoring.go_on()
 
     def _draw(self, work: Work, history: History) -> None:
         if self._work is work and history is work.own:
@@ -522,31 +498,14 @@ class Dashboard:
             self.sweep_board.show(work.experiment.sweep_panels(plan.rows(done)))
             self.sweep_board.layout.display = "block"
 
-    def _draw_map(self, grid: TrainedMap, show: Callable[[TrainedMap], None], work: Work, history: History) -> None:
-        """The own run as ever; and the cells of the map as they fill in."""
-        if self._work is work and grid.fill(history):
-            show(grid)
-        else:
-            self._draw(work, history)
+    def _draw_others(self, work: Work, draw: Callable[[History], None], history: History) -> None:
+        if self._work is work:
+            draw(history)
 
-    def _show_map(self, grid: TrainedMap) -> None:
+    def show_map(self, grid: TrainedMap) -> None:
+        """The experiment's map, as far as it is trained."""
         self.map_board.show([grid.panel()])
         self.map_board.layout.display = "block"
-
-    def _draw_spread(self, spread: Spread, work: Work, history: History) -> None:
-        """The own run as ever; and the family of the values."""
-        if self._work is work and spread.take(history):
-            self.compare.show_spread(spread, last=history.done)
-        else:
-            self._draw(work, history)
-
-    def _end_others(
-        self, own: bool, end: Callable[[Work, History], None] | None, work: Work, histories: list[History]
-    ) -> None:
-        if own:
-            self._judge(work, histories[:1])
-        if end is not None:
-            end(work, histories[-1])
 
     def _tell(self, work: Work, what: str, progress: Progress) -> None:
         with self._said:
@@ -566,6 +525,8 @@ class Dashboard:
         words = [f"{progress.state.value.capitalize()}: {what}{end}."]
         if (actions := self.experiment.actions) and (chosen := self.runner.action):
             words.append(f"{actions.when}: {actions.labels[chosen]}.")
+        if later := [other for other in self.beside.waiting if other != what]:
+            words.append(f"Then: {', '.join(later)}.")
         return " ".join([*words, *self.config.warnings()])
 
     def _judge(self, work: Work, histories: list[History]) -> None:
@@ -581,11 +542,8 @@ class Dashboard:
             if self._work is work:
                 self._picture.draw_soon(partial(run_png, work.experiment, histories[0], verdicts))
 
-    def _keep_run(self, label: str, work: Work, history: History) -> None:
-        if self._work is work:
-            self._keep(Pin(work.experiment, history, judge_history(work.experiment, history), label))
-
-    def _keep(self, pin: Pin) -> None:
+    def keep(self, pin: Pin) -> None:
+        """Pin this run; where there is no room for it, that is said."""
         with self._building:
             try:
                 self.view.keep(added(self.pins, pin))
@@ -595,15 +553,8 @@ class Dashboard:
 
     def _show_pins(self) -> None:
         """Where the pinned runs and the present one differ, below the figure; nothing where none is pinned."""
-        self._show_shared()
-        pins, box = self.pins, self._pins_box
-        if not pins:
-            box.children = []
-            return
-        table = box.children[0] if box.children else PinTable(self.unpin)
-        heads, rows = comparison(pins, self.config, self.seeds, self.claims)
-        table.show(pins, run_names(pins, self.config, self.seeds), heads, rows)
-        box.children = [table]
+        self.show_shared()
+        self._pins_table.show(self.pins, self.config, self.seeds, self.claims)
 
     def _judge_plan(self, plan: Plan, finished: list[History], work: Work, histories: list[History]) -> None:
         self._show_claims(work, plan.verdicts([*finished, *histories]))
@@ -619,8 +570,7 @@ class Dashboard:
         with self._said:
             if self._work is work:
                 self._say_problem(problem)
-        if self._restoring:
-            self._restoring.fail(work)
+        self.beside.fail(work)
 
     # How the widgets are made and put together.
 
@@ -646,7 +596,7 @@ class Dashboard:
         self.compare = CompareSection(self.spread, self.map_sliders, self._choose, self._quantities)
         self.share = Share(self.plain)
         self.take_away = TakeAway(self._taken)
-        self._pins_box = widgets.VBox().add_class("dyn-pins-box")
+        self._pins_table = PinsBox(self.unpin)
         labels = experiment.actions.labels if experiment.actions else {}
         self.actions = {name: self._button(f"act-{name}", label) for name, label in labels.items()}
         self.controls_run = self._button("controls-run", "Run the negative controls")
@@ -674,7 +624,7 @@ class Dashboard:
         self._view_box = view_box(
             self.buttons.values(), self.monitor, self.board, list(self.actions.values()), when, self.view.lapse
         )
-        self._view_box.children += (self._pins_box, self.compare.box, self.share, self.take_away)
+        self._view_box.children += (self._pins_table.box, self.compare.box, self.share, self.take_away)
         self._claims_box = claims_box(self.claims_html, self.controls_run, self.sweep_board)
         self._grid = lay_out(self._parts())
 
@@ -743,17 +693,6 @@ class Dashboard:
 def _check_presets(experiment: Experiment) -> None:
     for preset in experiment.presets:
         experiment.configure(preset)
-
-
-def _moved(before: Config, shown: Mapping[str, Any], same: Mapping[str, Any]) -> dict[str, Any]:
-    """The values shown that are others than `before`, of the fields in `same`."""
-    was = before.asdict()
-    return {name: value for name, value in shown.items() if name in same and value != was[name]}
-
-
-def _same(one: Config, other: Config) -> dict[str, Any]:
-    """The fields that have one value in both."""
-    return dict(one.asdict().items() & other.asdict().items())
 
 
 def _call(action: Callable[[], None], _button: object) -> None:

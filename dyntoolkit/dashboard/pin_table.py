@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import anywidget
+import ipywidgets as widgets
 import traitlets
 
-from dyntoolkit.dashboard.pins import Pin
+from dyntoolkit.dashboard.pins import Pin, comparison, run_names
+from dyntoolkit.experiment.config import Config
+from dyntoolkit.experiment.judging import Verdict
 
 
 class PinTable(anywidget.AnyWidget):
@@ -40,3 +43,21 @@ class PinTable(anywidget.AnyWidget):
     def _receive(self, _widget: object, message: dict[str, Any], _buffers: object) -> None:
         if message.get("kind") == "unpin":
             self._unpin([int(number) for number in message["numbers"]])
+
+
+class PinsBox:
+    """Where the table is, once a run is pinned. box: the widget. unpin(numbers): as of a PinTable."""
+
+    def __init__(self, unpin: Callable[[Sequence[int]], None]) -> None:
+        self.box = widgets.VBox().add_class("dyn-pins-box")
+        self._unpin = unpin
+
+    def show(self, pins: Sequence[Pin], config: Config, seeds: Sequence[int], verdicts: Sequence[Verdict]) -> None:
+        """Show the present run (settings, seeds, verdicts so far) and the pinned ones."""
+        if not pins:
+            self.box.children = []
+            return
+        table = self.box.children[0] if self.box.children else PinTable(self._unpin)
+        heads, rows = comparison(pins, config, seeds, verdicts)
+        table.show(pins, run_names(pins, config, seeds), heads, rows)
+        self.box.children = [table]

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from dyntoolkit.dashboard.linked import Linked
 from dyntoolkit.dashboard.pins import FULL, MOST
 from dyntoolkit.dashboard.slider_map import quantities
-from dyntoolkit.dashboard.work import Work
 from dyntoolkit.errors import unknown
 
 if TYPE_CHECKING:
@@ -13,35 +12,24 @@ if TYPE_CHECKING:
 
 
 class Restoring:
-    """Pinned runs, a spread and a map, one after the other whenever the dashboard has nothing else to train.
-
-    A reader who moves a slider goes first: a pinned run that this breaks off is trained after the reader's.
-    """
+    """Asks for pinned runs, a spread and a map, each once the dashboard has nothing else to train."""
 
     def __init__(self, dashboard: "Dashboard", linked: Linked) -> None:
         self._dashboard, self._experiment = dashboard, dashboard.experiment
         self._step, self._spread, self._map = linked.step, linked.spread, linked.map
         self._pins = list(linked.pins)
         self._count = len(linked.pins)
-        self._work: Work | None = None  # that trains the first of the pins
 
     def give_up(self) -> None:
         """Leave the rest: the reader wants no more of it."""
         self._step, self._spread, self._map = None, None, None
         self._pins.clear()
 
-    def fail(self, work: Work) -> None:
-        """This work has failed; if it was a pinned run's, that one is not tried again."""
-        if work is self._work and self._pins:
-            self._pins.pop(0)
-
-    def go_on(self, work: Work) -> None:
-        """Begin what comes next, now that this work is done."""
+    def go_on(self) -> None:
+        """Ask for what comes next."""
         dashboard = self._dashboard
         if dashboard.experiment is not self._experiment:  # on a reader's file, which has other settings
             self.give_up()
-        if work is self._work and self._pins:
-            self._pins.pop(0)
         if self._step is not None:
             step, self._step = self._step, None
             dashboard.lapse.look_at(step)
@@ -49,9 +37,9 @@ class Restoring:
             self._pins.clear()
             dashboard.refuse(FULL)
         if self._pins:
-            run = self._pins[0]
-            name = f"pinned run {self._count - len(self._pins) + 1} of {self._count}"
-            self._work = dashboard.pin_run(run.config, run.seeds, name)
+            run = self._pins.pop(0)
+            number = self._count - len(self._pins)
+            dashboard.beside.pin_run(run.config, run.seeds, f"pinned run {number} of {self._count}")
         elif self._spread is not None:
             spread, self._spread = self._spread, None
             dashboard.spread(*spread)

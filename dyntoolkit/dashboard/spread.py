@@ -74,13 +74,17 @@ class Spread:
         """The metrics of the runs that are finished."""
         return [name for name in dict.fromkeys(name for row in self._rows.values() for name in row) if name != DIVERGED]
 
-    def take(self, history: History) -> bool:
-        """Take over what a stage has trained so far; False for a history that is none of the stages'."""
-        if not any(history is own for own in self._histories):
-            return False
+    def left(self) -> list[Start]:
+        """The stages that are not trained to their end; those that were broken off begin anew."""
+        self._histories = [history for history in self._histories if history.done]
+        for history in self._histories:
+            self.take(history)
+        return self.stages[len(self._histories) :]
+
+    def take(self, history: History) -> None:
+        """Take over what a stage has trained so far."""
         if history.done:
             self._rows |= run_rows(self.experiment, history)
-        return True
 
     def family(self) -> list[Panel]:
         """The figure of each value's runs so far, curve by curve."""

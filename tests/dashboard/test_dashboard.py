@@ -306,7 +306,7 @@ def test_a_retired_dashboard_keeps_its_figure_only(open_dashboard, until):
 
 def table(dashboard):
     """The rows of the pinned runs: name, colour, cells; and the heads."""
-    (pins,) = dashboard._pins_box.children
+    (pins,) = dashboard._pins_table.box.children
     return pins.heads, [(row["name"], *row["cells"]) for row in pins.rows]
 
 
@@ -327,10 +327,10 @@ def test_pin_keeps_the_curves_for_comparison(dashboard, until):
     assert now[:2] == ("now", "0.2")
     assert kept[:2] == ("lr 0.05", "0.05")
     assert now[2].startswith("✓")
-    dashboard._pins_box.children[0]._handle_custom_msg({"kind": "unpin", "numbers": [0]}, [])
+    dashboard._pins_table.box.children[0]._handle_custom_msg({"kind": "unpin", "numbers": [0]}, [])
     (panel,) = dashboard.board._newest[0]
     assert len(panel.marks) == 1
-    assert dashboard._pins_box.children == ()
+    assert dashboard._pins_table.box.children == ()
 
 
 def test_nothing_to_pin_is_not_pinned(dashboard):
@@ -358,7 +358,7 @@ def test_control_trains_a_negative_control_and_pins_it(dashboard, until):
     until(trained(dashboard))
     own = dashboard.history
     dashboard.buttons["control"].click()
-    until(lambda: dashboard._pins_box.children)  # the table is shown after the run is pinned
+    until(lambda: dashboard._pins_table.box.children)  # the table is shown after the run is pinned
     (pin,) = dashboard.pins
     assert pin.history.config == dashboard.config.replace(lr=0.001)
     assert pin.history.done
@@ -563,7 +563,7 @@ def test_the_map_fills_in_and_leaves_run_and_claims_alone(tiny, until):
     try:
         dashboard.map_run.click()  # before its own run: that is trained first
         until(trained(dashboard))
-        until(lambda: dashboard.claims and state(dashboard, State.FINISHED)())
+        until(lambda: status(dashboard).text.startswith("Finished: the map"))
         own = dashboard.history
         assert own.configs == (tiny.configure(),)
         (panel,) = dashboard.map_board._newest[0]

@@ -15,7 +15,7 @@ def trained(spread):
         history, frames = start()
         for frame in frames:
             history.append(frame)
-            assert spread.take(history)
+            spread.take(history)
     return spread
 
 
@@ -37,7 +37,7 @@ def test_a_structural_field_takes_a_loop_for_each_value(tiny):
     history, frames = spread.stages[0]()
     assert spread.family() == []  # nothing is measured yet
     history.append(next(frames))
-    assert spread.take(history)
+    spread.take(history)
     assert [line.name for line in spread.family()[0].marks] == ["1"]
     assert [line.name for line in trained(spread).family()[0].marks] == ["1", "3", "9"]
 
@@ -83,9 +83,16 @@ def test_settings_may_have_metrics_of_their_own(tiny):
     assert spread.against("wide").marks[0].x.tolist() == [9]
 
 
-def test_another_history_does_not_belong_to_it(tiny):
-    spread = Spread(tiny, tiny.configure(), (0,), "lr", [0.1, 0.2])
-    assert not spread.take(tiny.run(tiny.configure()))
+def test_a_loop_that_was_broken_off_begins_anew_and_the_finished_ones_do_not(tiny):
+    spread = Spread(tiny, tiny.configure(), (0,), "dim", [1, 3, 9])
+    history, frames = spread.left()[0]()
+    for frame in frames:
+        history.append(frame)
+    broken, frames = spread.left()[0]()
+    broken.append(next(frames))
+    assert len(spread.left()) == 2
+    assert spread.title.endswith("1 of 3 runs finished")
+    assert [line.name for line in spread.family()[0].marks] == ["1"]
 
 
 def test_it_says_what_is_spread_and_how_far_it_is(tiny):
