@@ -65,12 +65,12 @@ def card_png(panel: Panel) -> bytes:
 
 
 def small_png(png: bytes) -> bytes:
-    """The same picture on white, in 256 colours: of a figure it is a third of the bytes, and looks the same."""
+    """The same picture on white, in 128 colours: of a figure it is a third of the bytes, and looks the same."""
     picture = Image.open(io.BytesIO(png)).convert("RGBA")
     paper = Image.new("RGBA", picture.size, "white")
     paper.alpha_composite(picture)
     small = io.BytesIO()
-    few = paper.convert("RGB").quantize(256, method=Image.Quantize.FASTOCTREE)
+    few = paper.convert("RGB").quantize(128, method=Image.Quantize.FASTOCTREE)
     few.save(small, format="png", optimize=True)
     return small.getvalue()
 

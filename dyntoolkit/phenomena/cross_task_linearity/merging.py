@@ -257,7 +257,7 @@ def panels(history: History) -> list[Panel]:
             "Training loss",
             step,
             Axis("cross-entropy (nats)", log=True),
-            [recorded_line(history, "loss", "train", TRAIN)],
+            [recorded_line(history, "loss", "training", TRAIN)],
         ),
         Panel(
             "Accuracy of the whole network",
@@ -269,9 +269,7 @@ def panels(history: History) -> list[Panel]:
         Panel(
             "What the last merge cost",
             left,
-            Axis(
-                "w<sub>i</sub>w<sub>j</sub>/(w<sub>i</sub>+w<sub>j</sub>) · ‖u<sub>i</sub> − u<sub>j</sub>‖", log=True
-            ),
+            Axis("cost of the pair", log=True),
             [_line(history, "merge_cost", "cheapest pairs merged", BLUE)],
         ),
     ]

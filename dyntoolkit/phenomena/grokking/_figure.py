@@ -23,7 +23,7 @@ def map_by_step(history: History, name: str, frames: int, rows: Array, label: st
 def delay_marks(t_train: Array, t_test: Array, train: str, test: str) -> list[Level]:
     """Lines at the median times over the runs, (R,) each, with the times and the delay in words.
 
-    A run that is not there yet (NaN) counts as later than all. train, test: what is reached then, as "train < 0.2".
+    A run that is not there yet (NaN) counts as later than all. train, test: what is reached then, as "training < 0.2".
     """
     early, late = _median(t_train), _median(t_test)
     words = f"step {late:,.0f}" if np.isfinite(late) else "not yet"

@@ -225,7 +225,7 @@ CLAIMS = (
     ),
     Claim(
         id="delay_accuracy",
-        statement="Test accuracy passes 0.85 at least 1.3 times as late as train accuracy passes 0.95.",
+        statement="Test accuracy passes 0.85 at least 1.3 times as late as training accuracy passes 0.95.",
         metric="delay_accuracy",
         bound=at_least(1.3),
         where=MEASURED,
@@ -257,7 +257,7 @@ def panels(history: History) -> list[Panel]:
             step,
             Axis("mean squared error", log=True),
             [
-                recorded_line(history, "train_loss", "train", TRAIN, start=1),
+                recorded_line(history, "train_loss", "training", TRAIN, start=1),
                 recorded_line(history, "test_loss", "test", TEST, start=1),
             ],
         ),
@@ -266,9 +266,9 @@ def panels(history: History) -> list[Panel]:
             step,
             Axis("share of images", range=(0, 1.03)),
             [
-                recorded_line(history, "train_accuracy", "train", TRAIN, start=1),
+                recorded_line(history, "train_accuracy", "training", TRAIN, start=1),
                 recorded_line(history, "test_accuracy", "test", TEST, start=1),
-                *delay_marks(*accuracy_times(steps, train, test), "train > 0.95", "test > 0.85"),
+                *delay_marks(*accuracy_times(steps, train, test), "training > 0.95", "test > 0.85"),
             ],
         ),
         Panel(

@@ -283,7 +283,7 @@ NO_DECAY = Control("no weight decay", {"weight_decay": 0.0})
 CLAIMS = (
     Claim(
         id="delay_accuracy",
-        statement="Test accuracy passes 0.9 at least three times as late as train accuracy passes 0.95.",
+        statement="Test accuracy passes 0.9 at least three times as late as training accuracy passes 0.95.",
         metric="delay_accuracy",
         bound=at_least(3),
         where=measured,
@@ -335,7 +335,7 @@ def _losses(history: History) -> Panel:
         log_steps(history),
         Axis("squared error, sum over classes", log=True),
         [
-            recorded_line(history, "train_loss", "train", TRAIN, start=1),
+            recorded_line(history, "train_loss", "training", TRAIN, start=1),
             recorded_line(history, "test_loss", "test", TEST, start=1),
             Level("start, by theory: 1 + 3 s⁶/p", y=history.config.start_loss),
         ],
@@ -349,11 +349,11 @@ def _accuracies(history: History) -> Panel:
         log_steps(history),
         Axis("share", range=(0, 1.03)),
         [
-            recorded_line(history, "train_accuracy", "train accuracy", TRAIN, start=1),
+            recorded_line(history, "train_accuracy", "training accuracy", TRAIN, start=1),
             recorded_line(history, "test_accuracy", "test accuracy", TEST, start=1),
             recorded_line(history, "concentration", "Fourier concentration", GREEN, start=1),
             Level("random neurons", y=random_concentration(history.config.modulus)),
-            *delay_marks(*accuracy_times(steps, train, test), "train > 0.95", "test > 0.9"),
+            *delay_marks(*accuracy_times(steps, train, test), "training > 0.95", "test > 0.9"),
         ],
     )
 

@@ -329,9 +329,9 @@ def _losses(history: History) -> Panel:
         log_steps(history),
         Axis("mean squared error", log=True),
         [
-            recorded_line(history, "train_loss", "train", TRAIN, start=1),
+            recorded_line(history, "train_loss", "training", TRAIN, start=1),
             recorded_line(history, "test_loss", "test", TEST, start=1),
-            *delay_marks(t_train, t_test, f"train < {LEVEL}", f"test < {LEVEL}"),
+            *delay_marks(t_train, t_test, f"training < {LEVEL}", f"test < {LEVEL}"),
         ],
     )
 

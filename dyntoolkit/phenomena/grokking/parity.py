@@ -315,7 +315,7 @@ NO_DECAY = Control("no weight decay", UNDECAYED)
 CLAIMS = (
     Claim(
         id="delay_accuracy",
-        statement="Test accuracy passes 0.9 at least 2.5 times as late as train accuracy passes 0.95.",
+        statement="Test accuracy passes 0.9 at least 2.5 times as late as training accuracy passes 0.95.",
         metric="delay_accuracy",
         bound=at_least(2.5),
         where=SPARSE,
@@ -402,7 +402,7 @@ def _losses(history: History) -> Panel:
         log_steps(history),
         Axis("mean squared error", log=True),
         [
-            recorded_line(history, "train_loss", "train", TRAIN, start=1),
+            recorded_line(history, "train_loss", "training", TRAIN, start=1),
             recorded_line(history, "test_loss", "test", TEST, start=1),
             Level("an output of 0", y=1.0),
         ],
@@ -416,9 +416,9 @@ def _accuracies(history: History) -> Panel:
         log_steps(history),
         Axis("share of right signs", range=(0, 1.03)),
         [
-            recorded_line(history, "train_accuracy", "train", TRAIN, start=1),
+            recorded_line(history, "train_accuracy", "training", TRAIN, start=1),
             recorded_line(history, "test_accuracy", "test", TEST, start=1),
-            *delay_marks(*accuracy_times(steps, train, test), "train > 0.95", "test > 0.9"),
+            *delay_marks(*accuracy_times(steps, train, test), "training > 0.95", "test > 0.9"),
         ],
     )
 

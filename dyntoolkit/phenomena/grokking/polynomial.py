@@ -421,10 +421,10 @@ def _losses(history: History) -> Panel:
         log_steps(history),
         Axis("relative mean squared error", log=True),
         [
-            median_line("train", steps, train[1:], TRAIN),
+            median_line("training", steps, train[1:], TRAIN),
             median_line("test", steps, test[1:], TEST),
             Level("test loss of the initial kernel", y=floor, color=KERNEL),
-            *delay_marks(*times, "train < 0.1", "test < 0.2"),
+            *delay_marks(*times, "training < 0.1", "test < 0.2"),
         ],
     )
 

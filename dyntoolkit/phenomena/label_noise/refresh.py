@@ -199,7 +199,7 @@ def panels(history: History) -> list[Panel]:
             "Training loss",
             step,
             Axis(f"loss, {judged}", log=True),
-            [recorded_line(history, "loss", "train", TRAIN, start=1)],
+            [recorded_line(history, "loss", "training", TRAIN, start=1)],
         ),
     ]
 
