@@ -399,7 +399,7 @@ def _ends(history: History) -> Panel:
     s = _best(history)
     return Panel(
         "Final risk",
-        Axis("p, share of the samples before the switch", range=(-0.03, 1.03)),
+        Axis("p, share of samples before the switch", range=(-0.03, 1.03)),
         Axis("L at the end", log=True),
         [
             Line("exact expectation", points, medians(exact), PURPLE),
