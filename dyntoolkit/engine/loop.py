@@ -1,8 +1,8 @@
 """The training loop: a generator of frames, which come at steps that are counted, never by the clock."""
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -75,72 +75,133 @@ def train(
     for leaf in state:
         if not isinstance(leaf, torch.Tensor):
             raise InputError(f"state takes tensors (R, ...), got {type(leaf).__name__} among them.", "state")
-    runs = len(state[0])
-    marks = np.full(runs, -1) if diverged is None else diverged
-    goals = np.full(runs, -1)
     if not len(record) or any(later <= step for step, later in pairwise(record)):
         raise InputError(f"record takes increasing steps, one at least, got {tuple(record)[:10]}.", "record")
     end = start + record[-1] if total is None else total
-    updates = record[-1] - record[0]
-    dense = updates <= DENSE * (len(record) - 1)
-    if dense:
-        block = max(1, min(block, DENSE_BLOCK, KEPT // sum(leaf.nbytes for leaf in state)))
-    lead = record[0] + _lead(state, record, block, dense)
+    marks = np.full(len(state[0]), -1) if diverged is None else diverged
+    loop = _Loop(state, step, batches, record, measure, start, end, marks, block, settled, check_every)
+    return (yield from loop.run())
+
+
+@dataclass
+class _Loop:
+    """A training under way: what `train` was given, and how far it is.
+
+    native: the state as the engine holds it. end: the last step of the simulation. marks, goals: (R,) the step at which
+    a run diverged, and settled, -1 for neither. k: the step at which the block begins. waiting: steps to be recorded,
+    the next one last. dense: whether the states after all updates of a block are kept. lead: the step from which on the
+    chosen engine does the updates. expected: what the batches of every step look like.
+    """
+
+    native: Any
+    step: Callable[[Any, Any], Any]
+    batches: Callable[[int, int], Any]
+    record: Sequence[int]
+    measure: Callable[[int, Any], Mapping[str, Array]]
+    start: int
+    end: int
+    marks: Array
+    block: int
+    settled: Callable[[Any], Array] | None
+    check_every: int
+    engine: Engine = field(init=False)
     choice: Choice | None = None
-    engine: Engine = Eager(step)
+    expected: Any = None
 
-    def frame(k: int, values: Mapping[str, Array]) -> Frame:
-        seen = np.where(marks > start + k, -1, marks)  # a block is done before its states are measured
-        taken_over = choice is not None and engine is choice.engine  # when it was chosen is up to the clock
-        return Frame(start + k, end, values, seen, engine=engine.name if taken_over else "")
+    def __post_init__(self) -> None:
+        self.goals = np.full(len(self.marks), -1)
+        self.updates = self.record[-1] - self.record[0]
+        self.dense = self.updates <= DENSE * (len(self.record) - 1)
+        if self.dense:
+            self.block = max(1, min(self.block, DENSE_BLOCK, KEPT // sum(leaf.nbytes for leaf in self.native)))
+        self.lead = self.record[0] + _lead(self.native, self.record, self.block, self.dense)
+        self.k, self.waiting, self.pace = self.record[0], list(self.record[:0:-1]), _Pace()
+        self.engine = Eager(self.step)
 
-    def heartbeat(done: int) -> Frame:
+    def run(self) -> Generator[Frame, None, tuple[Any, Array]]:
+        """All frames; returns the end state and the divergence steps."""
+        yield self.measured(self.k, self.native)
+        while self.waiting and (training := (self.marks < 0) & (self.goals < 0)).any():
+            stop = self.block_end()
+            steps, batch = stop - self.k, self.batches(self.k, stop)
+            self.look(batch, steps)
+            if self.k >= self.lead:
+                yield from self.take_over()
+            drawn = self.engine.load(batch, steps)
+            self.native, states, left = yield from _block(
+                self.engine, self.native, drawn, steps, training, self.dense, self.pace, self.heartbeat
+            )
+            self.mark(training, left, stop)
+            yield from self.recorded(states, stop)
+            self.k = stop
+        state = self.engine.leave(self.native)
+        while self.waiting:
+            yield self.measured(self.waiting.pop(), state)
+        return state, self.marks
+
+    def frame(self, k: int, values: Mapping[str, Array]) -> Frame:
+        """That of step k."""
+        seen = np.where(self.marks > self.start + k, -1, self.marks)  # a block is done before its states are measured
+        taken_over = self.choice is not None and self.engine is self.choice.engine  # not: chosen, as the clock has it
+        return Frame(self.start + k, self.end, values, seen, engine=self.engine.name if taken_over else "")
+
+    def heartbeat(self, done: int) -> Frame:
         """Within the block that begins at step k. If dense, its frames are still to come."""
-        return frame(k if dense else k + done, {})
+        return self.frame(self.k if self.dense else self.k + done, {})
 
-    def measured(k: int, state: State) -> Frame:
-        values = measure(k, state)
-        settled_at = np.where(goals > start + k, -1, goals)
-        found = frame(k, values if settled is None else {**values, "settled_at": settled_at})
-        return replace(found, weights=weights_of(state)) if k == record[-1] else found
+    def measured(self, k: int, state: Any) -> Frame:
+        """The frame of a step to be recorded."""
+        values = self.measure(k, state)
+        if self.settled is not None:
+            values = {**values, "settled_at": np.where(self.goals > self.start + k, -1, self.goals)}
+        found = self.frame(k, values)
+        return replace(found, weights=weights_of(state)) if k == self.record[-1] else found
 
-    k, waiting, pace = record[0], list(record[:0:-1]), _Pace()  # waiting: steps to be recorded, the next one last
-    yield measured(k, state)
-    while waiting and (training := (marks < 0) & (goals < 0)).any():
-        stop = min(k + block, record[-1] if dense else waiting[-1])
-        if settled is not None:
-            stop = min(stop, k - k % check_every + check_every)
-        batch, steps = batches(k, stop), stop - k
+    def block_end(self) -> int:
+        """The step at which the block ends."""
+        stop = min(self.k + self.block, self.record[-1] if self.dense else self.waiting[-1])
+        if self.settled is None:
+            return stop
+        return min(stop, self.k - self.k % self.check_every + self.check_every)
+
+    def look(self, batch: Any, steps: int) -> None:
+        """Begin the choice of an engine with the first batches; InputError for later ones that look different."""
         found = look(batch, steps)
-        if choice is None:
-            expected, native = found, state
-            choice = Choice(choose(step, state, batch, steps, updates=updates, room=block, every=dense), step)
-        if k >= lead:
-            while choice.engine is None:
-                yield frame(k, {})
-                choice.glance()
-            choice.look()
-            if engine is not choice.engine:
-                native, engine = choice.engine.enter(engine.leave(native)), choice.engine
-        if found != expected:
-            got = f"{found} from step {k} on, after {expected}"
+        if self.choice is None:
+            self.expected = found
+            choosing = choose(
+                self.step, self.native, batch, steps, updates=self.updates, room=self.block, every=self.dense
+            )
+            self.choice = Choice(choosing, self.step)
+        if found != self.expected:
+            got = f"{found} from step {self.k} on, after {self.expected}"
             raise InputError(f"batches gives the same parts, shapes and dtypes in all steps, got {got}.", "batches")
-        drawn = engine.load(batch, steps)
-        native, states, left = yield from _block(engine, native, drawn, steps, training, dense, pace, heartbeat)
-        marks = np.where(left > 0, start + k + left, marks)
-        if settled is not None and stop % check_every == 0:
-            goals = np.where(training & (marks < 0) & settled(engine.leave(native)), start + stop, goals)
-        at = k
-        while waiting and waiting[-1] <= stop:
-            at = waiting.pop()
-            yield measured(at, states[at - k - 1] if dense else engine.leave(native))
+
+    def take_over(self) -> Iterator[Frame]:
+        """Hand the state to the chosen engine, with heartbeats until it is chosen."""
+        assert self.choice is not None
+        while self.choice.engine is None:
+            yield self.frame(self.k, {})
+            self.choice.glance()
+        self.choice.look()
+        if self.engine is not self.choice.engine:
+            self.native, self.engine = self.choice.engine.enter(self.engine.leave(self.native)), self.choice.engine
+
+    def mark(self, training: Array, left: Array, stop: int) -> None:
+        """Note which runs diverged in the block, `left` (R,), and which of those in training have settled at its end."""
+        self.marks = np.where(left > 0, self.start + self.k + left, self.marks)
+        if self.settled is not None and stop % self.check_every == 0:
+            reached = training & (self.marks < 0) & self.settled(self.engine.leave(self.native))
+            self.goals = np.where(reached, self.start + stop, self.goals)
+
+    def recorded(self, states: Sequence[Any], stop: int) -> Iterator[Frame]:
+        """The frames of the block. states: if dense, those after each of its updates."""
+        at = self.k
+        while self.waiting and self.waiting[-1] <= stop:
+            at = self.waiting.pop()
+            yield self.measured(at, states[at - self.k - 1] if self.dense else self.engine.leave(self.native))
         if at < stop:
-            yield frame(stop, {})
-        k = stop
-    state = state if choice is None else engine.leave(native)
-    while waiting:
-        yield measured(waiting.pop(), state)
-    return state, marks
+            yield self.frame(stop, {})
 
 
 def weights_of(state: tuple[Any, ...]) -> dict[str, Array]:
