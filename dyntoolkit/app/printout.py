@@ -19,6 +19,7 @@ from dyntoolkit.experiment.words import (
     FAILS,
     HOLDS,
     control_words,
+    metrics_words,
     numbers_words,
     seeds_words,
     share_words,
@@ -98,9 +99,9 @@ def heading(history: History, seconds: float) -> str:
 
 def metrics_table(metrics: Mapping[str, Array]) -> str:
     """The metrics one a line, values as median [least, largest]: what there is to say where there are no claims."""
-    names = [name for name in metrics if name != DIVERGED]
-    width = max(map(len, names), default=0)
-    return "\n".join(f"{name.ljust(width)}  {numbers_words(metrics[name].tolist())}" for name in names)
+    words = metrics_words(metrics)
+    width = max(map(len, words), default=0)
+    return "\n".join(f"{name.ljust(width)}  {value}" for name, value in words.items())
 
 
 def verdicts_table(verdicts: Sequence[Verdict]) -> str:
@@ -127,13 +128,25 @@ def _verdict_row(verdict: Verdict) -> Row:
     remarks += [verdict.place] if verdict.place != HERE else []
     remarks += [verdict.note] if verdict.note else []
     what = f"{verdict.id}: {verdict.statement}" + (f" ({'; '.join(remarks)})" if remarks else "")
-    return SIGNS[words], what, numbers_words(verdict.value), verdict.threshold, share_words(verdict.holds)
+    return (
+        SIGNS[words],
+        what,
+        numbers_words(verdict.value, verdict.diverged),
+        verdict.threshold,
+        share_words(verdict.holds),
+    )
 
 
 def _control_row(control: ControlVerdict) -> Row:
     what = f"  control: {control.label}" + (f" ({control.note})" if control.note else "")
     sign = SIGNS[control_words(control)]
-    return f"  {sign}", what, numbers_words(control.value), control.threshold, share_words(control.confirmed)
+    return (
+        f"  {sign}",
+        what,
+        numbers_words(control.value, control.diverged),
+        control.threshold,
+        share_words(control.confirmed),
+    )
 
 
 def experiments_table(experiments: Iterable[Experiment]) -> str:

@@ -7,7 +7,8 @@ import xarray as xr
 from dyntoolkit.app.printout import WIDTH
 from dyntoolkit.catalog.sweep_words import sweep_words
 from dyntoolkit.engine.history import Array
-from dyntoolkit.experiment.words import number_words, numbers_words
+from dyntoolkit.experiment.config import value_words
+from dyntoolkit.experiment.words import numbers_words
 
 GAP = "  "
 
@@ -24,12 +25,12 @@ def sweep_table(runs: xr.Dataset) -> str:
     """
     fields = [str(name) for name in runs["trained"].dims[:-1]]
     cells = list(itertools.product(*(runs[name].values.tolist() for name in fields)))
-    heads = [[name, *(_plain(cell[k]) for cell in cells)] for k, name in enumerate(fields)]
+    heads = [[name, *(value_words(cell[k]) for cell in cells)] for k, name in enumerate(fields)]
     values = runs["metrics"].values.reshape(len(cells), runs.sizes["seed"], -1)  # (cells, seeds, metrics)
     trained = runs["trained"].values.reshape(len(cells), runs.sizes["seed"])
     lost = runs["diverged_at"].notnull().values.reshape(trained.shape)
     columns = [
-        [str(name), *(_cell(*own) for own in zip(values[..., k], trained & ~lost, trained & lost, strict=True))]
+        [str(name), *(_cell(*own) for own in zip(values[..., k], trained, lost, strict=True))]
         for k, name in enumerate(runs["metric"].values)
     ]
     tables, room = [list(heads)], WIDTH - sum(map(_width, heads))
@@ -42,14 +43,9 @@ def sweep_table(runs: xr.Dataset) -> str:
     return "\n\n".join(map(_lines, tables))
 
 
-def _cell(values: Array, sound: Array, lost: Array) -> str:
-    """A metric of one setting, all (seeds,); a run that diverged has none."""
-    words = [numbers_words(values[sound].tolist())] if sound.any() else []
-    return ", ".join(words + ([f"{lost.sum()} diverged"] if lost.any() else []))
-
-
-def _plain(value: object) -> str:
-    return number_words(value) if isinstance(value, float) else str(value)
+def _cell(values: Array, trained: Array, lost: Array) -> str:
+    """A metric of one setting, all (seeds,)."""
+    return numbers_words(values[trained].tolist(), lost[trained].tolist())
 
 
 def _width(column: list[str]) -> int:

@@ -52,7 +52,7 @@ def claims_html(claims: Sequence[Claim], verdicts: Sequence[Verdict] = (), note:
 def _judged(verdict: Verdict) -> str:
     words = verdict_words(verdict)
     place = "" if verdict.place == HERE else f" ({verdict.place})"
-    numbers = f"{_numbers(verdict.value)}; threshold {verdict.threshold}{place}"
+    numbers = f"{_numbers(verdict)}; threshold {verdict.threshold}{place}"
     if not verdict.value:
         numbers = f"threshold {verdict.threshold}{place}"
     if len(verdict.holds) > 1:
@@ -67,9 +67,10 @@ def _judged(verdict: Verdict) -> str:
     return _item(kind, f"{MARKS[words]} {words}", verdict.statement, numbers, below)
 
 
-def _numbers(values: Sequence[float]) -> str:
+def _numbers(verdict: Verdict | ControlVerdict) -> str:
     """As everywhere, but said what it is where there is room for it."""
-    return f"{'median ' if len(values) > 1 else ''}{numbers_words(values)}"
+    words = numbers_words(verdict.value, verdict.diverged)
+    return f"median {words}" if "[" in words else words
 
 
 def _item(kind: str, mark: str, statement: str, numbers: str, below: str) -> str:
@@ -84,4 +85,4 @@ def control_text(control: ControlVerdict) -> str:
     """What a control run showed, and whether it is what a control must show."""
     if control.note and not control.confirmed:
         return f"control {control.label}: {control.note}"
-    return f"control {control.label}: {_numbers(control.value)}; must be {control.threshold}: {_mark(control)}"
+    return f"control {control.label}: {_numbers(control)}; must be {control.threshold}: {_mark(control)}"

@@ -6,8 +6,7 @@ from urllib.parse import urlencode
 
 from dyntoolkit.dashboard.parameters import CHOICE, MAP, PIN, SPREAD
 from dyntoolkit.experiment import Experiment
-from dyntoolkit.experiment.config import Config, carry_over
-from dyntoolkit.experiment.words import number_words
+from dyntoolkit.experiment.config import Config, carry_over, value_words
 
 PACKED = str.maketrans("&=", ",:")  # a run within a parameter is written like a query, with these for its signs
 UNPACKED = str.maketrans(",:", "&=")
@@ -66,14 +65,10 @@ def settings_words(config: Config) -> str:
     """The main settings by name: "learning rate η 0.2, label noise ±τ 2"."""
     values = config.asdict()
     return ", ".join(
-        f"{slider.label} {_word(values[name])}" for name, slider in config.sliders().items() if slider.main
+        f"{slider.label} {value_words(values[name])}" for name, slider in config.sliders().items() if slider.main
     )
 
 
 def _changes(config: Config, preset: Config) -> dict[str, Any]:
     before = preset.asdict()
     return {name: value for name, value in config.asdict().items() if value != before[name]}
-
-
-def _word(value: object) -> str:
-    return number_words(value) if isinstance(value, float) else str(value)

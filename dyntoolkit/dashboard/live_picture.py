@@ -23,7 +23,7 @@ REST = 1.0  # seconds without a newer run until one is drawn
 def run_png(experiment: Experiment, history: History, claims: Sequence[Verdict]) -> bytes:
     """The figure of a run, with the numbers of the expected claims above it."""
     numbers = [
-        f"{verdict.id} {numbers_words(verdict.value)} {MARKS[verdict_words(verdict)]}"
+        f"{verdict.id} {numbers_words(verdict.value, verdict.diverged)} {MARKS[verdict_words(verdict)]}"
         for verdict in claims
         if verdict.expected
     ]

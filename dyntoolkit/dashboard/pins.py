@@ -7,7 +7,7 @@ from typing import Any
 from dyntoolkit.engine.history import History
 from dyntoolkit.errors import InputError
 from dyntoolkit.experiment import Experiment
-from dyntoolkit.experiment.config import Config
+from dyntoolkit.experiment.config import Config, value_words
 from dyntoolkit.experiment.judging import Verdict
 from dyntoolkit.experiment.words import MARKS, numbers_words, seeds_words, verdict_words
 from dyntoolkit.figure.literal import literal
@@ -119,13 +119,13 @@ def _named(field: str, value: Any) -> str:
 
 
 def _value(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value).removeprefix("seeds ").removeprefix("seed ")
+    return value_words(value).removeprefix("seeds ").removeprefix("seed ")
 
 
 def _verdict(verdict: Verdict | None) -> str:
     if verdict is None:
         return "not judged"
-    return f"{MARKS[verdict_words(verdict)]} {numbers_words(verdict.value)}".strip()
+    return f"{MARKS[verdict_words(verdict)]} {numbers_words(verdict.value, verdict.diverged)}".strip()
 
 
 def _place(panel: Panel) -> tuple[str, str, str]:

@@ -11,9 +11,9 @@ from dyntoolkit.dashboard.board_html import HERE, TEMPLATES
 from dyntoolkit.dashboard.claims_view import claims_html
 from dyntoolkit.engine.history import History
 from dyntoolkit.experiment import Experiment
-from dyntoolkit.experiment.config import Config
-from dyntoolkit.experiment.judging import DIVERGED, Verdict
-from dyntoolkit.experiment.words import divergence_words, number_words, numbers_words, seeds_words
+from dyntoolkit.experiment.config import Config, value_words
+from dyntoolkit.experiment.judging import Verdict
+from dyntoolkit.experiment.words import divergence_words, metrics_words, seeds_words
 from dyntoolkit.figure.plotly_figure import describe
 from dyntoolkit.figure.still import still_svg
 
@@ -28,7 +28,7 @@ def report_html(
     config = history.config
     preset = min(experiment.presets, key=lambda name: len(_differing(config, experiment.configure(name))))
     style = "\n".join((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "report.css"))
-    listed = [] if experiment.claims else list(made.metrics.items())[:MOST_METRICS]
+    listed = metrics_words(made.metrics) if made.metrics and not experiment.claims else {}
     return TEMPLATES.get_template("report.html").render(
         title=experiment.title,
         question=experiment.question,
@@ -43,9 +43,7 @@ def report_html(
         figure=base64.b64encode(still_svg(panels, columns=3 if len(panels) > 4 else 2)).decode(),
         figure_words=" ".join(map(describe, panels)),
         claims=Markup(claims_html(experiment.claims, verdicts, note="not judged")) if experiment.claims else "",
-        metrics=[
-            (name.replace("_", " "), numbers_words(values.tolist())) for name, values in listed if name != DIVERGED
-        ],
+        metrics=[(name.replace("_", " "), words) for name, words in list(listed.items())[:MOST_METRICS]],
         several=len(history.seeds) > 1,
         versions=", ".join(f"{name} {version}" for name, version in made.versions.items() if version),
         bibtex=bibtex(experiment),
@@ -67,10 +65,4 @@ def _differing(config: Config, preset: Config) -> set[str]:
 def _settings(config: Config, differing: set[str]) -> list[tuple[str, str, bool]]:
     """Of each field its label, its value in words, and whether it differs."""
     sliders = config.sliders()
-    return [(sliders[name].label, _word(value), name in differing) for name, value in config.asdict().items()]
-
-
-def _word(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return number_words(value) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+    return [(sliders[name].label, value_words(value), name in differing) for name, value in config.asdict().items()]

@@ -18,10 +18,18 @@ from dyntoolkit.engine.history import History
 from dyntoolkit.engine.own_state import use_one_thread
 from dyntoolkit.errors import InputError
 from dyntoolkit.experiment import Experiment
-from dyntoolkit.experiment.judging import DIVERGED, Verdict, judge_history, run_metrics
+from dyntoolkit.experiment.config import value_words
+from dyntoolkit.experiment.judging import Verdict, judge_history, run_metrics
 from dyntoolkit.experiment.plan import Plan
 from dyntoolkit.experiment.training import to_the_end
-from dyntoolkit.experiment.words import MARKS, divergence_words, numbers_words, seeds_words, verdict_words
+from dyntoolkit.experiment.words import (
+    MARKS,
+    divergence_words,
+    metrics_words,
+    numbers_words,
+    seeds_words,
+    verdict_words,
+)
 from dyntoolkit.figure.still import still_png
 
 
@@ -46,13 +54,12 @@ class Result:
     def __repr__(self) -> str:
         """Settings, numbers and verdicts."""
         history, values = self.history, self.history.config.asdict()
-        numbers = run_metrics(self.experiment, history)
-        del numbers[DIVERGED]
+        numbers = metrics_words(run_metrics(self.experiment, history))
         lines = [f"{self.experiment.name}, {seeds_words(history.seeds)}, {history.step:,} of {history.total:,} steps"]
-        lines += [f"settings: {', '.join(f'{name} {value}' for name, value in values.items())}"]
-        lines += [f"metrics: {', '.join(f'{name} {numbers_words(value.tolist())}' for name, value in numbers.items())}"]
+        lines += [f"settings: {', '.join(f'{name} {value_words(value)}' for name, value in values.items())}"]
+        lines += [f"metrics: {', '.join(f'{name} {value}' for name, value in numbers.items())}"]
         for verdict in self.claims:
-            found = f"{numbers_words(verdict.value)}, " if verdict.value else ""
+            found = f"{numbers_words(verdict.value, verdict.diverged)}, " if verdict.value else ""
             words = verdict_words(verdict)
             lines.append(
                 f"{MARKS[words]} {verdict.id} {words}: {verdict.statement} ({found}threshold {verdict.threshold})"

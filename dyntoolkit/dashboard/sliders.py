@@ -8,7 +8,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from dyntoolkit.dashboard.fold import fold
-from dyntoolkit.experiment.config import Config, Slider, doublings
+from dyntoolkit.experiment.config import Config, Slider, doublings, value_words
 
 ABOVE_0 = 1e-6  # where a logarithmic slider for fractions goes on after 0, as a share of its end
 STOPS = 100  # positions of a slider, about; whole numbers of a smaller range get one each
@@ -129,4 +129,4 @@ def _nice(span: float) -> float:
 
 def _labelled(stops: Sequence[float]) -> list[tuple[str, float]]:
     """Each number once, in order, with as many digits as it takes."""
-    return [(str(stop) if isinstance(stop, int) else f"{stop:.12g}", stop) for stop in sorted(set(stops))]
+    return [(value_words(stop), stop) for stop in sorted(set(stops))]

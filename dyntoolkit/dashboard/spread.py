@@ -15,7 +15,7 @@ from dyntoolkit.experiment.config import Config
 from dyntoolkit.experiment.judging import DIVERGED
 from dyntoolkit.experiment.plan import run_rows
 from dyntoolkit.experiment.training import Run, Start, loops
-from dyntoolkit.experiment.words import seeds_words, value_names
+from dyntoolkit.experiment.words import changed_words, seeds_words, value_names
 from dyntoolkit.figure.family import family
 from dyntoolkit.figure.panels import MEASURED, Axis, Panel
 from dyntoolkit.figure.recorded import is_logarithmic
@@ -54,8 +54,9 @@ class Spread:
 
     @property
     def title(self) -> str:
-        """What is spread, and with what seeds; how many runs are finished until all are; which values diverged."""
-        words = [f"{self._label} from {self.names[0]} to {self.names[-1]}, {seeds_words(self.seeds)}"]
+        """What is spread, and with what; how many runs are finished until all are; which values diverged."""
+        with_what = [*changed_words(self._configs[0], self.field), seeds_words(self.seeds)]
+        words = [f"{self._label} from {self.names[0]} to {self.names[-1]}, {', '.join(with_what)}"]
         runs = len(self.values) * len(self.seeds)
         if len(self._rows) < runs:
             words.append(f"{len(self._rows)} of {runs} runs finished")

@@ -15,7 +15,7 @@ from dyntoolkit.experiment import Experiment, Map
 from dyntoolkit.experiment.claims import Array
 from dyntoolkit.experiment.config import Config
 from dyntoolkit.experiment.training import Start, loops
-from dyntoolkit.experiment.words import value_names
+from dyntoolkit.experiment.words import changed_words, value_names
 from dyntoolkit.figure.literal import literal
 from dyntoolkit.figure.panels import Axis, Border, Heat, Panel
 
@@ -42,9 +42,8 @@ class TrainedMap:
         self._z: Array = np.full((len(self.map.ys), len(self.map.xs)), np.nan)
         self._tried = np.zeros(self._z.shape, dtype=bool)
         self._cells: dict[Config, list[Cell]] = {}
-        words = {name: literal(str(value)) for name, value in config.asdict().items()}
-        changed = [f"{name} {value}" for name, value in words.items() if _differs(config, name, self.map)]
-        with_what = ", ".join([*([f"seed {seed}"] if self.map.random else []), *changed])
+        changed = changed_words(config, self.map.x, self.map.y)
+        with_what = literal(", ".join([*([f"seed {seed}"] if self.map.random else []), *changed]))
         self._title = f"{self.map.title} ({with_what})" if with_what else self.map.title
         self._labels = [f"{config.sliders()[field].label} ({field})" for field in (self.map.x, self.map.y)]
         sizes = [len(self.map.ys), len(self.map.xs)]
@@ -158,8 +157,3 @@ class TrainedMap:
 def _evenly(size: int, count: int) -> list[int]:
     """So many of the numbers 0 to size - 1, evenly; those of (count + 1) / 2 are among them."""
     return list(dict.fromkeys(round(at) for at in np.linspace(0, size - 1, count)))
-
-
-def _differs(config: Config, name: str, over: Map) -> bool:
-    """Whether this field has another value than by default, and is none of the map's own."""
-    return name not in (over.x, over.y) and getattr(config, name) != getattr(type(config)(), name)

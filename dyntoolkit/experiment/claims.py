@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dyntoolkit.errors import InputError, unknown
-from dyntoolkit.experiment.config import Config
+from dyntoolkit.experiment.config import Config, value_words
 
 Array = np.ndarray
 Metrics = Mapping[str, Array]  # name -> (R,) one number per run; NaN means "never" or "void"
@@ -150,8 +150,8 @@ def _is_met(wanted: Any, value: Any) -> bool:
 
 def _wanted(wanted: Any) -> str:
     if isinstance(wanted, tuple):
-        return " or ".join(map(str, wanted))
-    return f"{wanted:g}" if isinstance(wanted, float) else str(wanted)
+        return " or ".join(map(value_words, wanted))
+    return value_words(wanted)
 
 
 def anywhere(_config: Any) -> bool:

@@ -184,6 +184,17 @@ def carry_over(values: Mapping[str, Any], to: Config) -> Config:
     return to
 
 
+def value_words(value: Any) -> str:
+    """The value of a setting in words, as its slider shows it; a switch is "yes" or "no".
+
+    >>> [value_words(value) for value in (0.1, 20000, True, "adam")]
+    ['0.1', '20000', 'yes', 'adam']
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
+
+
 def watched(before: Config, after: Config) -> dict[str, Any]:
     """The live fields of `after`, name -> value, if it differs from `before` in nothing else; {} if in more."""
     live = {name: getattr(after, name) for name, slider in after.sliders().items() if slider.live}

@@ -24,7 +24,7 @@ DIVERGED = "diverged_at"  # the entry of a run's metrics that tells a diverged r
 
 @dataclass(frozen=True)
 class ControlVerdict:
-    """What a control showed. value, confirmed: per seed; () where it was not judged, and `note` says why.
+    """What a control showed. value, diverged, confirmed: per seed; () where it was not judged, and `note` says why.
 
     pooled: the value is one number over all seeds, repeated for each.
     """
@@ -35,6 +35,7 @@ class ControlVerdict:
     confirmed: tuple[bool, ...] = ()
     pooled: bool = False
     note: str = ""
+    diverged: tuple[bool, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -48,7 +49,8 @@ class Verdict:
 
     expected: whether the claim may pass or fail in these settings; where not, the value may be (), not measured.
     place: the settings it was judged in, such as "preset on_off". grounds: where it is expected, in words, if known.
-    controls: only those whose runs were there. note: what else a reader should know, or "".
+    controls: only those whose runs were there. note: what else a reader should know, or "". diverged: per seed, whether
+    a run that it was judged by did; () where it was not measured.
     """
 
     id: str
@@ -61,6 +63,7 @@ class Verdict:
     controls: tuple[ControlVerdict, ...] = field(default=())
     note: str = ""
     grounds: str = ""
+    diverged: tuple[bool, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -216,6 +219,7 @@ def _judge(claim: Claim, settings: Config, place: str, runs: int, metrics: Mappi
         expected=True,
         value=tuple(own.value.tolist()),
         holds=tuple(claim.bound.holds(own.value).tolist()),
+        diverged=tuple(own.diverged.tolist()),
         controls=tuple(control for control in controls if control is not None),
     )
 
@@ -227,7 +231,13 @@ def _not_expected(
     if claim.value or claim.sweep or claim.metric not in metrics.get(settings, {}):
         return verdict
     value = np.asarray(metrics[settings][claim.metric], dtype=np.float64)[:runs]
-    return replace(verdict, value=tuple(value.tolist()), holds=tuple(claim.bound.holds(value).tolist()))
+    lost = ~np.isnan(metrics[settings][DIVERGED][:runs])
+    return replace(
+        verdict,
+        value=tuple(value.tolist()),
+        holds=tuple(claim.bound.holds(value).tolist()),
+        diverged=tuple(lost.tolist()),
+    )
 
 
 def _control(
@@ -244,4 +254,10 @@ def _control(
         return None
     inside = control.bound.holds(seen.value) if control.bound else ~claim.bound.holds(seen.value)
     confirmed = inside & ~seen.diverged
-    return replace(verdict, value=tuple(seen.value.tolist()), confirmed=tuple(confirmed.tolist()), pooled=seen.pooled)
+    return replace(
+        verdict,
+        value=tuple(seen.value.tolist()),
+        confirmed=tuple(confirmed.tolist()),
+        pooled=seen.pooled,
+        diverged=tuple(seen.diverged.tolist()),
+    )

@@ -13,7 +13,7 @@ from dyntoolkit.engine.own_state import in_own_state, own_state
 from dyntoolkit.engine.streams import check_seeds
 from dyntoolkit.errors import InputError, unknown
 from dyntoolkit.experiment.claims import Array, Claim
-from dyntoolkit.experiment.config import Config
+from dyntoolkit.experiment.config import Config, value_words
 from dyntoolkit.experiment.training import to_the_end
 from dyntoolkit.figure.panels import Panel
 from dyntoolkit.figure.recorded import recorded_panels
@@ -170,10 +170,7 @@ class Experiment:
         """Name, question, settings, presets and claims, on one screen."""
         lines = [f"Experiment {self.name}: {self.title}", f"  {self.question}"] if self.question else []
         lines = lines or [f"Experiment {self.name}: {self.title}"]
-        values = ", ".join(
-            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
-            for name, value in self.configure().asdict().items()
-        )
+        values = ", ".join(f"{name} {value_words(value)}" for name, value in self.configure().asdict().items())
         lines.append(f"  settings: {values}")
         lines.append(f"  presets: {', '.join(self.presets)}")
         if self.claims:

@@ -1,14 +1,14 @@
 """Numbers, seeds, verdicts and divergence in words: the same ones on a terminal, in a notebook and on a page."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from dyntoolkit.engine.history import History
-from dyntoolkit.experiment.config import Config
-from dyntoolkit.experiment.judging import ControlVerdict, Verdict
+from dyntoolkit.engine.history import Array, History
+from dyntoolkit.experiment.config import Config, value_words
+from dyntoolkit.experiment.judging import DIVERGED, ControlVerdict, Verdict
 
 HOLDS, FAILS, ELSEWHERE = "holds", "does not hold", "not expected here"
 MARKS = {HOLDS: "✓", FAILS: "✗", ELSEWHERE: "–"}
@@ -19,12 +19,31 @@ def number_words(value: float) -> str:
     return "never" if math.isnan(value) else f"{value:.3g}"
 
 
-def numbers_words(values: Sequence[float]) -> str:
-    """The value of one seed, or median and range over those seeds whose value is a number; "" for no value at all."""
+def numbers_words(values: Sequence[float], diverged: Sequence[bool] = ()) -> str:
+    """The value of one seed, or median and range over those seeds whose value is a number; "" for no value at all.
+
+    diverged: which of the runs did, if that is known: of those that have no number for it, this says so.
+
+    >>> numbers_words([1.0, float("nan"), 3.0], [False, True, False])
+    '2 [1, 3], 1 diverged'
+    """
     known = [value for value in values if not math.isnan(value)]
-    if len(values) == 1 or not known:
-        return number_words(values[0]) if values else ""
-    return f"{number_words(float(np.median(known)))} [{number_words(min(known))}, {number_words(max(known))}]"
+    lost = sum(gone and math.isnan(value) for value, gone in zip(values, diverged, strict=bool(diverged)))
+    if len(values) == 1 and lost:
+        return "diverged"
+    words = [f"{lost} diverged"] if lost else []
+    if len(known) > 1:
+        middle, low, high = map(number_words, (float(np.median(known)), min(known), max(known)))
+        words.insert(0, f"{middle} [{low}, {high}]")
+    elif lost < len(values):
+        words.insert(0, number_words(known[0] if known else math.nan))
+    return ", ".join(words)
+
+
+def metrics_words(metrics: Mapping[str, Array]) -> dict[str, str]:
+    """Name -> the metric of all runs, (R,), in words; metrics as `run_metrics` gives them."""
+    diverged = (~np.isnan(metrics[DIVERGED])).tolist()
+    return {name: numbers_words(values.tolist(), diverged) for name, values in metrics.items() if name != DIVERGED}
 
 
 def value_names(values: Sequence[Any]) -> list[str]:
@@ -38,7 +57,14 @@ def value_names(values: Sequence[Any]) -> list[str]:
     numbers = all(isinstance(value, float | np.floating) for value in values)
     ways = ([f"{value:.{digits}g}" for value in values] for digits in range(6, 18)) if numbers else ()
     whole = len(set(values))
-    return next((names for names in ways if len(set(names)) == whole), [str(value) for value in values])
+    return next((names for names in ways if len(set(names)) == whole), [value_words(value) for value in values])
+
+
+def changed_words(config: Config, *but: str) -> list[str]:
+    """The fields that have another value than by default, such as "noise_std 0.3"; those of `but` are left out."""
+    usual = type(config)().asdict()
+    changed = {name: value for name, value in config.asdict().items() if name not in but and value != usual[name]}
+    return [f"{name} {value_words(value)}" for name, value in changed.items()]
 
 
 def share_words(answers: Sequence[bool]) -> str:

@@ -42,12 +42,17 @@ def test_several_seeds(tiny):
     assert "inside for 2 of 3 seeds" in html
 
 
+def test_a_run_that_diverged_says_so(tiny):
+    lost = verdict(value=(math.nan,), holds=(False,), diverged=(True,))
+    assert ">diverged; threshold" in claims_html(tiny.claims, [lost])
+
+
 def test_never_is_a_number_too(tiny):
     assert "never; threshold" in claims_html(tiny.claims, [verdict(value=(math.nan,), holds=(False,))])
     several = verdict(value=(math.nan, 1.0, 3.0), holds=(False, True, True))
     assert "median 2 [1, 3]; threshold" in claims_html(tiny.claims, [several])
     nothing = verdict(value=(math.nan,) * 2, holds=(False, False))
-    assert "median never; threshold" in claims_html(tiny.claims, [nothing])
+    assert ">never; threshold" in claims_html(tiny.claims, [nothing])
 
 
 def test_where_a_claim_is_not_expected_it_says_where_it_is(tiny):

@@ -73,7 +73,7 @@ def test_a_slider_is_spread_beside_the_run_that_stays(dashboard, until):
     assert [line.color for line in panel.marks] == sequential(3)
     assert dashboard.history is own
     assert [verdict.id for verdict in dashboard.claims] == ["shrinks", "stays"]
-    assert section.title.value == "Learning rate from 0.005 to 0.5, seed 0"
+    assert section.title.value == "Learning rate from 0.005 to 0.5, steps 50, seed 0"
     assert section.view.options == ("curves", "norm_end", "ratio")
     section.view.value = "ratio"
     (panel,) = shown(section.board)

@@ -71,7 +71,7 @@ def test_warnings_and_divergence_are_among_the_words(capsys):
 
 TEXT = (
     "tiny.one, seed 0, 200 of 200 steps\n"
-    "settings: lr 0.05, init_scale 1.0, noise_std 0.0, steps 200, dim 3, select 0, flip False, kind sgd\n"
+    "settings: lr 0.05, init_scale 1, noise_std 0, steps 200, dim 3, select 0, flip no, kind sgd\n"
     "metrics: norm_end {norm}, ratio 3.51e-05\n"
     "✓ shrinks holds: the weights shrink (3.51e-05, threshold < 0.5)\n"
     "– stays not expected here: the weights stay (3.51e-05, threshold > 0.9)\n"
@@ -87,7 +87,7 @@ def test_in_a_script_it_is_text_with_settings_numbers_and_verdicts(tiny, monkeyp
     bare = explore(replace(tiny, claims=()), lr=4, steps=1000, n_seeds=2)
     lines = repr(bare).splitlines()
     assert lines[0] == "tiny.one, seeds 0 to 1, 1,000 of 1,000 steps"
-    assert lines[2:4] == ["metrics: norm_end never, ratio never", "lr above 1 oscillates."]
+    assert lines[2:4] == ["metrics: norm_end 2 diverged, ratio 2 diverged", "lr above 1 oscillates."]
     assert lines[4].startswith("2 of 2 runs diverged (seed 0 at step ")
 
 

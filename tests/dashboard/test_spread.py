@@ -97,14 +97,17 @@ def test_a_loop_that_was_broken_off_begins_anew_and_the_finished_ones_do_not(tin
 
 def test_it_says_what_is_spread_and_how_far_it_is(tiny):
     spread = Spread(tiny, tiny.configure(steps=20), (0,), "lr", [0.1, 0.2])
-    assert spread.title == "Learning rate from 0.1 to 0.2, seed 0; 0 of 2 runs finished"
-    assert trained(spread).title == "Learning rate from 0.1 to 0.2, seed 0"
+    assert spread.title == "Learning rate from 0.1 to 0.2, steps 20, seed 0; 0 of 2 runs finished"
+    assert trained(spread).title == "Learning rate from 0.1 to 0.2, steps 20, seed 0"
 
 
 def test_it_says_which_values_diverged(tiny):
     rates = [0.1, 3.5, 3.6, 3.7, 3.8, 3.9]
     spread = trained(Spread(tiny, tiny.configure(steps=100), (0, 1), "lr", rates))
-    assert spread.title == "Learning rate from 0.1 to 3.9, seeds 0 to 1; diverged: 3.5, 3.6, 3.7, 3.8 and 1 more"
+    assert (
+        spread.title
+        == "Learning rate from 0.1 to 3.9, steps 100, seeds 0 to 1; diverged: 3.5, 3.6, 3.7, 3.8 and 1 more"
+    )
 
 
 @pytest.mark.parametrize("values", [[0.1], [0.1, 0.1], np.linspace(0.1, 0.2, 17).tolist()])

@@ -6,14 +6,16 @@ from tiny_experiment import TINY
 
 from dyntoolkit.engine.history import Frame, History
 from dyntoolkit.experiment.config import Config, number
-from dyntoolkit.experiment.judging import ControlVerdict, Verdict
+from dyntoolkit.experiment.judging import ControlVerdict, Verdict, judge_history, run_metrics
 from dyntoolkit.experiment.words import (
     ELSEWHERE,
     FAILS,
     HOLDS,
     MARKS,
+    changed_words,
     control_words,
     divergence_words,
+    metrics_words,
     number_words,
     numbers_words,
     seeds_words,
@@ -38,6 +40,32 @@ NAN = math.nan
 )
 def test_numbers_of_several_seeds_are_their_median_and_range(values, words):
     assert numbers_words(values) == words
+
+
+@pytest.mark.parametrize(
+    ("values", "diverged", "words"),
+    [
+        ((NAN,), (True,), "diverged"),
+        ((NAN,), (False,), "never"),
+        ((1.0,), (True,), "1"),  # of a sweep of which some other run diverged
+        ((NAN, 1.0, 3.0), (True, False, False), "2 [1, 3], 1 diverged"),
+        ((NAN, NAN), (True, True), "2 diverged"),
+        ((NAN, NAN), (True, False), "never, 1 diverged"),
+    ],
+)
+def test_a_run_that_diverged_is_not_one_whose_answer_is_never(values, diverged, words):
+    assert numbers_words(values, diverged) == words
+
+
+def test_metrics_in_words_say_which_diverged():
+    history = TINY.run(TINY.configure("lost"), (0, 1))
+    assert metrics_words(run_metrics(TINY, history)) == dict.fromkeys(("end", "start", "t_small"), "2 diverged")
+    (verdict, *_) = judge_history(TINY, history)
+    assert numbers_words(verdict.value, verdict.diverged) == "2 diverged"
+
+
+def test_settings_that_were_changed():
+    assert changed_words(TINY.configure(lr=0.25, pull=0.1), "pull") == ["lr 0.25"]
 
 
 def test_a_number_has_three_digits():
