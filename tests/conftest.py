@@ -24,3 +24,9 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def narrow_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The eighty networks of kernels.lr_transfer are so narrow that they train in no time; no slider sets widths."""
+    monkeypatch.setattr("dyntoolkit.phenomena.kernels.lr_transfer.WIDTHS", (32, 36, 40, 48))

@@ -1,12 +1,16 @@
-"""The scripts in examples/: each through the real command line and by itself, with the numbers that must come out."""
+"""The scripts in examples/: each through the command line and by itself, with the numbers that must come out.
+
+The command is called in this process: that it is one in a terminal, too, see tests/test_readme.py.
+"""
 
 import ast
+import contextlib
+import io
 import json
 import re
 import runpy
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ from PIL import Image
 from torch import nn
 
 import dyntoolkit as dt
+from dyntoolkit.app.cli import main
 from dyntoolkit.laboratory.own_data import own_data
 
 ROOT = Path(dt.__file__).parent.parent
@@ -27,17 +32,14 @@ pytestmark = pytest.mark.skipif(not EXAMPLES, reason="needs a checkout")
 
 def run(*arguments: Any) -> dict[str, Any]:
     """The document that `dyntoolkit run ... --json` prints, from the root of the checkout."""
-    command = [Path(sysconfig.get_path("scripts")) / "dyntoolkit", "run", *arguments, "--json"]
-    return json.loads(printed(*command))
+    with contextlib.chdir(ROOT), contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert main(["run", *map(str, arguments), "--json"]) == 0
+    return json.loads(printed.getvalue())
 
 
 def python(*arguments: Any) -> str:
-    return printed(sys.executable, *arguments)
-
-
-def printed(*command: Any) -> str:
-    """What a command prints that ends with exit code 0."""
-    done = subprocess.run([*map(str, command)], cwd=ROOT, capture_output=True, text=True)
+    """What a script prints that ends with exit code 0."""
+    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

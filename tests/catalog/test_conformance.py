@@ -72,6 +72,7 @@ CALM = {"attention.entropy": "gentle"}
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("narrow_networks")
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.name)
 def test_an_experiment_keeps_the_rules(experiment):
     examples = max(2, settings().max_examples // 16)

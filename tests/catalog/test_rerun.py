@@ -12,6 +12,7 @@ from dyntoolkit.phenomena import EXPERIMENTS
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("narrow_networks")
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.name)
 def test_a_run_is_the_same_when_it_is_trained_again_from_its_file(experiment):
     history = experiment.run(small(experiment), (3, 4))

@@ -29,6 +29,7 @@ def trained(dashboard, until):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("narrow_networks")
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.name)
 def test_python_and_command_give_the_same_numbers(experiment, until, tmp_path, monkeypatch, capsys):
     dashboard = Dashboard(experiment, small(experiment), SEEDS[0], len(SEEDS))
