@@ -50,8 +50,8 @@ class Provenance:
     data: str
     metrics: Mapping[str, Array]
 
-    def text(self) -> str:
-        """All of it as JSON in one line, with no character that a markup language would stumble over."""
+    def text(self, **more: Any) -> str:
+        """All of it, and more, as JSON in one line, with no character that a markup language would stumble over."""
         named = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         first = self.settings[0]
         named["settings"] = first
@@ -59,7 +59,7 @@ class Provenance:
             {name: value for name, value in each.items() if value != first[name]} for each in self.settings[1:]
         ]
         named["metrics"] = {name: plain(values) for name, values in self.metrics.items()}
-        line = json.dumps(named, allow_nan=False)
+        line = json.dumps(named | more, allow_nan=False)
         for character in "<>&":
             line = line.replace(character, f"\\u{ord(character):04x}")
         return line

@@ -416,7 +416,7 @@ class Dashboard:
         history, work = self.history, self.view.of
         if history is None or work is None or not history.names():
             return None
-        return Finished(work.experiment, history.until(history.step), self.claims or None)
+        return Finished(work.experiment, history.until(history.step), self.claims or None, self.pins)
 
     def show_shared(self) -> None:
         """What replays the settings shown and what is compared with them: the page's address, and what is copied."""

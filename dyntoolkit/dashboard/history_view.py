@@ -4,12 +4,10 @@ import threading
 from collections.abc import Callable, Sequence
 
 from dyntoolkit.dashboard.board import Board
-from dyntoolkit.dashboard.pins import Pin, behind, run_names
+from dyntoolkit.dashboard.pins import Pin, panels_with_pins
 from dyntoolkit.dashboard.time_lapse import TimeLapse
 from dyntoolkit.dashboard.work import Work
 from dyntoolkit.engine.history import History
-from dyntoolkit.experiment import Experiment
-from dyntoolkit.figure.panels import Panel
 
 
 class HistoryView:
@@ -58,10 +56,7 @@ class HistoryView:
                 return
             step = None if self.lapse.follows else self.lapse.step
             shown = history.until(history.step if step is None else step)
-            names = run_names(self.pins, history.config, history.seeds)
-            pinned = {name: (pin.color, pin.panels(step)) for name, pin in zip(names, self.pins, strict=True)}
-            panels = behind(work.experiment.panels(shown), pinned)
-            self.board.show(panels + _compared(work.experiment, shown, self.pins, step), shown.step)
+            self.board.show(panels_with_pins(work.experiment, shown, self.pins, step), shown.step)
 
     def _look(self) -> None:
         """The reader moved to another step of the run, or pinned it."""
@@ -69,12 +64,3 @@ class HistoryView:
             self._show()
         except Exception as problem:  # told to the reader, and the next step must work
             self._on_error(problem)
-
-
-def _compared(experiment: Experiment, shown: History, pins: Sequence[Pin], step: int | None) -> list[Panel]:
-    """The panels that compare with the run pinned last, if it is of settings with the same fields."""
-    if experiment.compare is None or not pins:
-        return []
-    if pins[-1].history.config.asdict().keys() != shown.config.asdict().keys():
-        return []
-    return experiment.compare(shown, pins[-1].until(step))

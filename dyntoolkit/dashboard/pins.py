@@ -66,6 +66,22 @@ def added(pins: Sequence[Pin], pin: Pin) -> tuple[Pin, ...]:
     return *others, pin
 
 
+def panels_with_pins(experiment: Experiment, shown: History, pins: Sequence[Pin], step: int | None) -> list[Panel]:
+    """The figure of a run with the pinned ones behind it, all at this step (None: each at its end).
+
+    After it the panels that compare with the run pinned last, if it is of settings with the same fields.
+    """
+    names = run_names(pins, shown.config, shown.seeds)
+    pinned = {name: (pin.color, pin.panels(step)) for name, pin in zip(names, pins, strict=True)}
+    panels = behind(experiment.panels(shown), pinned)
+    if experiment.compare is None or not pins:
+        return panels
+    last = pins[-1].until(step)
+    return panels + (
+        experiment.compare(shown, last) if last.config.asdict().keys() == shown.config.asdict().keys() else []
+    )
+
+
 def behind(panels: Sequence[Panel], pinned: Mapping[str, tuple[str, Sequence[Panel]]]) -> list[Panel]:
     """The panels with the measured curves of pinned runs behind their own, where a pinned panel shows the same.
 

@@ -15,6 +15,7 @@ from dyntoolkit.catalog.data_files import csv_file, json_file, netcdf_file, safe
 from dyntoolkit.catalog.provenance import KEY, Provenance, provenance
 from dyntoolkit.catalog.registry import find
 from dyntoolkit.dashboard.board_html import board_html
+from dyntoolkit.dashboard.pins import Pin, panels_with_pins
 from dyntoolkit.dashboard.report import report_html
 from dyntoolkit.engine.history import History
 from dyntoolkit.errors import InputError, unknown
@@ -30,11 +31,15 @@ TWICE = 150  # pixels per inch: twice those of the picture in a notebook
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that is given away, as far as it is trained. verdicts: on it, None where they are to be found out."""
+    """A run that is given away, as far as it is trained. verdicts: on it, None where they are to be found out.
+
+    pins: the runs that its figure keeps behind it.
+    """
 
     experiment: Experiment
     history: History
     verdicts: Sequence[Verdict] | None = None
+    pins: Sequence[Pin] = ()
 
     @cached_property
     def made(self) -> Provenance:
@@ -48,15 +53,21 @@ class Finished:
 
     @property
     def panels(self) -> list[Panel]:
-        """Its figure."""
-        return self.experiment.panels(self.history)
+        """Its figure, as a page shows it at the end of the run."""
+        return panels_with_pins(self.experiment, self.history, self.pins, None)
+
+    @property
+    def made_figure(self) -> str:
+        """What reproduces the run, and what the pinned ones are, as a figure holds it."""
+        pinned = {"pinned": [pin.asdict() for pin in self.pins]} if self.pins else {}
+        return self.made.text(**pinned)
 
 
 def save(run: Any, path: str | Path, experiment: Experiment | None = None) -> None:
     """Write a run into a file; what ends its name says what is kept.
 
-    .csv, .nc (netCDF), .json: what was recorded. .svg, .png, .html: the figure; the last one can be zoomed and needs no
-    network. .safetensors: the weights. .report.html: a page to print. .bib: what to cite. In all but the last one
+    .csv, .nc (netCDF), .json: what was recorded. .svg, .png, .html: the figure, with the runs pinned in what `explore`
+    gives; the last one can be zoomed and needs no network. .safetensors: the weights. .report.html: a page to print. .bib: what to cite. In all but the last one
     stands what reproduces the run, which `dyntoolkit rerun FILE` does.
 
     run: a History, such as `find(name).run()` gives, or what `explore` gives. experiment: of a History whose experiment
@@ -78,7 +89,8 @@ def save(run: Any, path: str | Path, experiment: Experiment | None = None) -> No
         raise InputError(f"run takes a History, or what `explore` gives; got {got}.", "run")
     experiment = experiment or (find(history.experiment) if history is run else run.experiment)
     shown = history.until(history.step)
-    write(Path(path), content(Finished(experiment, shown, getattr(run, "claims", None) or None), Path(path).name))
+    finished = Finished(experiment, shown, getattr(run, "claims", None) or None, getattr(run, "pins", ()))
+    write(Path(path), content(finished, Path(path).name))
 
 
 def write(path: Path, content: bytes) -> None:
@@ -121,31 +133,31 @@ def _safetensors(run: Finished, name: str) -> bytes:
 def _svg(run: Finished, _: str) -> bytes:
     picture = still_svg(run.panels, run.title).decode()
     begin = picture.index(">", picture.index("<svg")) + 1
-    held = f'\n <metadata id="{KEY}">{run.made.text()}</metadata>'
+    held = f'\n <metadata id="{KEY}">{run.made_figure}</metadata>'
     return (picture[:begin] + held + picture[begin:]).encode()
 
 
 def _png(run: Finished, _: str) -> bytes:
     text, kept = PngInfo(), io.BytesIO()
-    text.add_itxt(KEY, run.made.text())
+    text.add_itxt(KEY, run.made_figure)
     with Image.open(io.BytesIO(still_png(run.panels, run.title, dpi=TWICE))) as picture:
         picture.save(kept, format="png", optimize=True, pnginfo=text, dpi=(TWICE, TWICE))
     return kept.getvalue()
 
 
 def _html(run: Finished, _: str) -> bytes:
-    return board_html(run.panels, run.title, run.experiment.question, _head(run)).encode()
+    return board_html(run.panels, run.title, run.experiment.question, _head(run.made_figure)).encode()
 
 
 def _report(run: Finished, _: str) -> bytes:
     verdicts = run.verdicts
     if verdicts is None:
         verdicts = judge_history(run.experiment, run.history) if run.history.done else []
-    return report_html(run.experiment, run.history, verdicts, run.made, _head(run)).encode()
+    return report_html(run.experiment, run.history, verdicts, run.made, _head(run.made.text())).encode()
 
 
-def _head(run: Finished) -> str:
-    return f'<script type="application/json" id="{KEY}">{run.made.text()}</script>'
+def _head(made: str) -> str:
+    return f'<script type="application/json" id="{KEY}">{made}</script>'
 
 
 def _bib(run: Finished, _: str) -> bytes:

@@ -8,9 +8,11 @@ from tiny_experiment import TINY
 from dyntoolkit.catalog.stored_run import read_content
 from dyntoolkit.dashboard import take_away
 from dyntoolkit.dashboard.dashboard import Dashboard
+from dyntoolkit.dashboard.pins import Pin
 from dyntoolkit.dashboard.runner import State
-from dyntoolkit.dashboard.save import Finished
+from dyntoolkit.dashboard.save import Finished, content, save
 from dyntoolkit.dashboard.take_away import TakeAway
+from dyntoolkit.dashboard.work import Work
 
 
 @pytest.fixture
@@ -38,6 +40,28 @@ def test_a_file_of_the_present_run_is_made_when_it_is_wanted(asked, until):
     assert (made.settings[0]["lr"], made.seeds, made.finished) == (0.3, (3, 4), True)
     report = gzip.decompress(asked(dashboard.take_away, ".report.html")[1][0]).decode()
     assert "x shrinks" in report
+    dashboard.close()
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".png", ".html"])
+def test_a_figure_has_the_pinned_runs_that_the_page_shows(tiny, suffix, tmp_path):
+    dashboard = Dashboard(tiny, tiny.configure(steps=50))
+    history = tiny.run(tiny.configure(steps=50))
+    dashboard.build()
+    dashboard.view.extend(Work(tiny), history)
+    dashboard.keep(Pin(tiny, tiny.run(tiny.configure(steps=50, lr=0.25)), []))
+    taken = dashboard.take_away._taken()
+    (panel,) = taken.panels
+    assert [mark.name for mark in panel.marks] == ["norm", "lr 0.25"]
+    file = content(taken, f"run{suffix}")
+    assert read_content(file, "run").made.text() == taken.made.text()  # what `rerun` trains is the run itself
+    assert file != content(Finished(tiny, history), f"run{suffix}")
+    if suffix == ".svg":
+        assert b"lr 0.25" in file
+        assert b'"pinned": [{"settings": {"lr": 0.25' in file
+    if suffix == ".html":
+        save(dashboard, tmp_path / "run.html")
+        assert (tmp_path / "run.html").read_bytes() == file
     dashboard.close()
 
 
