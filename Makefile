@@ -30,9 +30,8 @@ quick: lint types  ## while you work: style, types and the quick tests, a minute
 # too, so there are three at once.
 test: export HYPOTHESIS_PROFILE = ci
 test: lint types  ## everything that must pass before a change goes in
-	$(BIN)/pytest -n 2 --dist worksteal --ignore=tests/notebooks --ignore=tests/browser
+	$(BIN)/pytest -n 2 --dist worksteal --ignore=tests/browser
 	$(BIN)/pytest -n 2 --dist loadscope --nbval-lax notebooks
-	$(BIN)/pytest -n 2 --dist worksteal tests/notebooks
 	$(BIN)/pytest -n 3 --dist loadscope --reruns 1 tests/browser
 
 lint: $(READY)

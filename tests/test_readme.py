@@ -247,9 +247,8 @@ def test_make_test_runs_all_checks_in_order() -> None:
             "ruff format --check .",
             "oxlint --deny-warnings dyntoolkit",
             "mypy",
-            "pytest -n 2 --dist worksteal --ignore=tests/notebooks --ignore=tests/browser",
+            "pytest -n 2 --dist worksteal --ignore=tests/browser",
             "pytest -n 2 --dist loadscope --nbval-lax notebooks",
-            "pytest -n 2 --dist worksteal tests/notebooks",
             "pytest -n 3 --dist loadscope --reruns 1 tests/browser",
         )
     ]

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
+from waiting import free_port
 from xdist.scheduler import LoadScopeScheduling
 
 import dyntoolkit
@@ -27,6 +27,9 @@ QUIET = ("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-backgro
 LOCAL = ("127.0.0.1", "localhost", "")
 
 Server = Callable[[Path], str]
+
+# The modules that take longest, in this order: begun at the end, one would keep a single worker busy.
+LONGEST = ("test_voila", "test_places", "test_laboratory", "test_site", "test_further_down", "test_proxy", "test_share")
 
 
 class ByPage(LoadScopeScheduling):
@@ -45,7 +48,13 @@ class ByPage(LoadScopeScheduling):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    config.option.loadscopereorder = False  # by the number of their tests
     return ByPage(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {module: place for place, module in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
 @pytest.fixture(scope="session")
@@ -193,10 +202,7 @@ def _servers(
 
     def start(folder: Path) -> str:
         if folder not in running:
-            home = tmp_path_factory.mktemp("server")
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                port = free.getsockname()[1]
+            home, port = tmp_path_factory.mktemp("server"), free_port()
             arguments = [sys.executable, "-m", *command(folder, port)]
             with (home / "log").open("wb") as log:
                 process = subprocess.Popen(arguments, env=_own(home) | environment, stdout=log, stderr=log)

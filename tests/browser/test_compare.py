@@ -40,11 +40,16 @@ PLACE = """([plot, selector, number]) => {  // of a mark's middle within its plo
 }"""
 
 
+@pytest.fixture(scope="module")
+def address(voila_server, tmp_path_factory, write_notebook):
+    notebook = write_notebook(tmp_path_factory.mktemp("fall") / "fall.ipynb", CELL)
+    return f"{voila_server(notebook.parent)}/voila/render/fall.ipynb"
+
+
 @pytest.fixture
-def fall(browser_page, voila_server, tmp_path, write_notebook):
-    write_notebook(tmp_path / "fall.ipynb", CELL)
+def fall(browser_page, address):
     dashboard = Dashboard(browser_page)
-    dashboard.open(f"{voila_server(tmp_path)}/voila/render/fall.ipynb")
+    dashboard.open(address)
     return dashboard
 
 

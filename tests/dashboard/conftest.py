@@ -1,13 +1,13 @@
 """A tiny experiment for the dashboard: one weight per run, w <- w - lr (w - target), measured every few steps."""
 
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from waiting import wait_for
 
 from dyntoolkit.engine.history import Frame, History
 from dyntoolkit.engine.loop import train
@@ -107,15 +107,7 @@ def tiny() -> Experiment:
     return TINY
 
 
-def until(condition: Callable[[], bool], timeout: float = 20.0) -> None:
-    """Wait for the condition, or fail."""
-    tick = threading.Event()
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, "the condition never came true"
-        tick.wait(0.005)
-
-
-@pytest.fixture(name="until")
-def _until() -> Callable[..., None]:
-    return until
+@pytest.fixture
+def until() -> Callable[..., None]:
+    """until(condition): wait for it, or fail."""
+    return partial(wait_for, tick=0.005)
