@@ -31,7 +31,22 @@ from dyntoolkit.experiment import (
     metric_where,
     number,
 )
-from dyntoolkit.figure.panels import BLUE, GREY, ORANGE, PURPLE, TEST, TRAIN, Axis, Level, Line, Panel
+from dyntoolkit.figure.panels import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RED,
+    SKY,
+    TEST,
+    TRAIN,
+    Axis,
+    Level,
+    Line,
+    Mark,
+    Panel,
+)
 from dyntoolkit.figure.recorded import log_steps, recorded, recorded_line
 from dyntoolkit.probes.crossing_times import first_step
 
@@ -81,7 +96,7 @@ class Config(config.Config):
 
 
 PRESETS = {
-    "swing": Preset("The test loss falls, rises by a sixth of its start, and then vanishes."),
+    "swing": Preset("The test loss falls, rises again, and only then vanishes."),
     "no_swing": Preset("A start that does not mix the concepts: no swing.", {"correlation": 0.0}),
     "opposite": Preset("Mixed with the opposite sign: no swing either.", {"correlation": -0.99}),
     "one_layer": Preset("One layer learns each concept for itself.", {"layers": 1}),
@@ -295,7 +310,7 @@ def _path(history: History) -> Panel:
     return Panel(
         "Where it puts the sum",
         Axis("weak concept (1)"),
-        Axis("strong concept (2)"),
+        Axis("strong concept (2)" if len(strengths) == 2 else "middle concept (2)"),
         [
             Line("M x during training", path[:, 0], path[:, 1], BLUE),
             Line("now", path[-1:, 0], path[-1:, 1], ORANGE, markers="points"),
@@ -308,15 +323,23 @@ def _entries(history: History) -> Panel:
     steps, M = recorded(history, "M", 1)
     s = history.config.concepts
     entries = M.reshape(len(M), len(history.seeds), s * s)  # (T, R, s s)
-    found = metrics(history)["t_theory"]
-    lines = [
-        _entry("M₁₁ weak", steps, entries, 0, TRAIN),
-        _entry("M₂₂ strong", steps, entries, s + 1, ORANGE),
-        _entry("M₁₂ mixed", steps, entries, 1, PURPLE),
-    ]
-    known = found[np.isfinite(found) & (found > 0)]
-    level = Level("theory: M₁₂ peaks", x=float(np.median(known)) if known.size else np.nan)
-    return Panel("Entries of M", log_steps(history), Axis("entry"), [*lines, level])
+    if s == 2:
+        shown = {"M₁₁ weak": (0, TRAIN), "M₂₂ strong": (3, ORANGE), "M₁₂ mixed": (1, PURPLE)}
+    else:
+        shown = {"M₁₁ weak": (0, TRAIN), "M₂₂ middle": (4, GREEN), "M₃₃ strong": (8, ORANGE)}
+        shown |= {"M₁₂ mixed": (1, PURPLE), "M₁₃": (2, SKY), "M₂₃": (5, RED)}
+    lines: list[Mark] = [_entry(name, steps, entries, at, color) for name, (at, color) in shown.items()]
+    if _has_theory(history):
+        found = metrics(history)["t_theory"]
+        known = found[np.isfinite(found) & (found > 0)]
+        lines.append(Level("theory: M₁₂ peaks", x=float(np.median(known)) if known.size else np.nan))
+    return Panel("Entries of M", log_steps(history), Axis("entry"), lines)
+
+
+def _has_theory(history: History) -> bool:
+    """The formula of the mixed entry is for two concepts and two layers."""
+    config: Config = history.config
+    return config.concepts == 2 and config.layers == 2
 
 
 def _entry(name: str, steps: Array, entries: Array, at: int, color: str) -> Line:
@@ -335,7 +358,7 @@ def _growth(history: History) -> Panel:
         with np.errstate(divide="ignore", invalid="ignore"):
             measured = np.where(np.abs(off[:-1]) > SMALLEST, off[1:] / off[:-1] - 1, np.nan)
         theory = bracket(M[:-1, :1], history.configs[:1])[:, 0] * history.config.step_size
-        predicted = theory if history.config.layers == 2 else predicted
+        predicted = theory if _has_theory(history) else predicted
     return Panel(
         "Growth of the mixed entry",
         log_steps(history),
@@ -343,7 +366,7 @@ def _growth(history: History) -> Panel:
         [
             Line("measured", steps[1:], measured, PURPLE),
             Line("theory (small steps)", steps[1:], predicted, GREY, dash=True),
-            Level("none", y=0.0),
+            Level("none", y=0.0 if two else np.nan),
         ],
         "" if two else "The formula is for two concepts.",
     )

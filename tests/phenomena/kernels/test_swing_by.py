@@ -120,5 +120,15 @@ def test_the_figure_shows_the_path_to_the_target_and_theory_dashed():
     np.testing.assert_allclose(entries.marks[1].y, history["M"][1:, 0, 1, 1])
     assert entries.marks[-1].x == EXPERIMENT.metrics(history)["t_theory"][0]
     assert growth.marks[1].dash
-    three = EXPERIMENT.panels(EXPERIMENT.start([Config(concepts=3)], [0])[0])
-    assert three[3].note
+
+
+@pytest.mark.parametrize(("concepts", "layers"), [(3, 2), (2, 1)])
+def test_the_figure_shows_each_concept_and_no_theory_where_it_is_of_something_else(concepts, layers):
+    with asking(Asked("eager")):
+        history = EXPERIMENT.run(Config(concepts=concepts, layers=layers, steps=200), (3,))
+    _, _, entries, growth = EXPERIMENT.panels(history)
+    strong = next(mark for mark in entries.marks if mark.name.endswith("strong"))
+    np.testing.assert_allclose(strong.y, history["M"][1:, 0, -1, -1])
+    assert not [mark for mark in entries.marks if "theory" in mark.name]
+    assert np.isnan(growth.marks[1].y).all()
+    assert bool(growth.note) == (concepts == 3)
