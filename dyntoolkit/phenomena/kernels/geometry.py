@@ -255,21 +255,30 @@ NAMES = {"tanh": "tanh", "relu": "ReLU"}
 
 def panels(history: History) -> list[Panel]:
     """Likeness to inputs and to labels; the hidden layers as matrices, and on their first two components."""
-    levels = [Level(f"{NAMES[phi]} at the start", y=_start(history, "inputs", i)) for i, phi in enumerate(ACTIVATIONS)]
     task = float(np.median(history.last("task_alignment"))) if "task_alignment" in history else np.nan
     step, likeness = log_steps(history), Axis("CKA", range=(0, 1))
     return [
-        Panel("Like the inputs", step, likeness, [*_courses(history, "inputs"), *levels]),
+        Panel("Like the inputs", step, likeness, [*_courses(history, "inputs"), *_starts(history, "inputs")]),
         _matrix(history, 0),
         _matrix(history, 1),
-        Panel("Like the labels", step, likeness, [*_courses(history, "targets"), Level("inputs with labels", y=task)]),
+        Panel(
+            "Like the labels",
+            step,
+            likeness,
+            [*_courses(history, "targets"), *_starts(history, "targets"), Level("inputs", y=task)],
+        ),
         _components(history, 0),
         _components(history, 1),
     ]
 
 
-def _start(history: History, name: str, branch: int) -> float:
-    return float(np.median(history[name][0, :, branch])) if name in history else np.nan
+def _starts(history: History, name: str) -> list[Level]:
+    """The value at step 0, which the logarithmic axis has no place for, of both branches."""
+    starts = np.median(history[name][0], 0) if name in history else np.full(2, np.nan)  # (2,)
+    return [
+        Level(f"{NAMES[phi]}, step 0", y=float(start), color=COLORS[phi])
+        for phi, start in zip(ACTIVATIONS, starts, strict=True)
+    ]
 
 
 def _courses(history: History, name: str) -> list[Mark]:

@@ -85,6 +85,9 @@ def test_the_figure_shows_centres_sorted_by_label_and_their_components(tiny):
     inputs, tanh, relu, labels, points, _ = EXPERIMENT.panels(tiny)
     np.testing.assert_allclose(inputs.marks[0].y, np.median(tiny["inputs"][1:, :, 0], 1))
     assert labels.marks[-1].y == pytest.approx(np.median(tiny.last("task_alignment")))
+    for panel, name in ((inputs, "inputs"), (labels, "targets")):  # where each began, in its colour
+        assert [mark.y for mark in panel.marks[2:4]] == pytest.approx(np.median(tiny[name][0], 0).tolist())
+        assert [mark.color for mark in panel.marks[2:4]] == [mark.color for mark in panel.marks[:2]]
     gram = tiny.last("gram")[0, 0].astype(float)
     eigenvalues = np.linalg.eigvalsh(gram)
     x = np.concatenate([mark.x for mark in points.marks])

@@ -94,6 +94,8 @@ def test_the_metrics_are_those_of_the_recipe():
     law = CLAIMS["width_law"].sweep
     runs = [{"kernel_move": np.array([1.0, 3]) / c["width"] ** 0.8} for c in law.changes]
     np.testing.assert_allclose(law.value(runs), [-0.8])
+    one_width = CLAIMS["width_law"].controls[0].sweep
+    np.testing.assert_allclose(one_width.value([{"kernel_move": np.array([0.2, 0.02, 0.1])}]), [-0.5])
     lazy = CLAIMS["lazy_narrow"].value({"curve_gap": np.array([0.02, 0.04]), "kernel_move": np.ones(2)}, TINY)
     np.testing.assert_allclose(lazy, [1, np.nan])
 
@@ -101,6 +103,7 @@ def test_the_metrics_are_those_of_the_recipe():
 def test_the_figure_shows_theory_dashed_and_laws_against_width_and_scale(tiny):
     losses, moved, function, kernel = EXPERIMENT.panels(tiny)
     assert [mark.dash for mark in losses.marks] == [False, False, True, True]
+    assert losses.marks[2].width > losses.marks[3].width  # which of the grey lines is which
     np.testing.assert_allclose(moved.marks[0].y, np.median(tiny["kernel_move"][1:], 1))
     np.testing.assert_allclose(function.marks[1].y, tiny.last("function_lin")[0])
     np.testing.assert_allclose(kernel.marks[0].z, tiny.last("kernel")[0])
