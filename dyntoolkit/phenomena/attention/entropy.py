@@ -318,7 +318,7 @@ CLAIMS = (
         where=defaults(),
         controls=(
             Control("plain", metric="val_plain"),
-            Control("η = 0.003: the plain network learns as well", GENTLE),
+            Control("η = 0.003: the plain network learns as well", GENTLE, at_most(1.5), metric="val_plain"),
         ),
     ),
 )
@@ -368,13 +368,17 @@ def _map(history: History, branch: int) -> Panel:
 
 
 def _factors(history: History) -> Panel:
-    """gamma of both layers' matrices by step."""
+    """gamma of both layers' matrices by step.
+
+    Only the products of query and key, and of value and output, count: their factors move alike, so one is drawn wide.
+    """
     steps, gamma = recorded(history, "gamma")  # (T,), (T, R, 12)
     lines: list[Mark] = []
     for layer in range(2):
         for m, (name, color) in enumerate(zip(MATRICES, SERIES, strict=True)):
             y = medians(gamma[:, :, layer * len(MATRICES) + m]) if len(steps) else np.empty(0)
-            lines.append(Line(name, steps, y, color, legend=layer == 0, width=2.4 - layer))
+            width = 2.4 - layer + (4 if name in ("query", "value") else 0)
+            lines.append(Line(name, steps, y, color, legend=layer == 0, width=width))
     return Panel("Factors γ (layer 2: thin)", STEP, Axis("γ"), [*lines, Level("start", y=1.0)])
 
 

@@ -33,7 +33,21 @@ from dyntoolkit.experiment import (
     metric_where,
     number,
 )
-from dyntoolkit.figure.panels import BLUE, GREEN, GREY, ORANGE, Axis, Heat, Level, Line, Mark, Panel, medians
+from dyntoolkit.figure.panels import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    Axis,
+    Heat,
+    Level,
+    Line,
+    Mark,
+    Panel,
+    medians,
+)
 from dyntoolkit.figure.recorded import recorded, recorded_line
 from dyntoolkit.probes.crossing_times import first_below
 
@@ -411,7 +425,7 @@ def _values(history: History) -> Panel:
         early = steps <= STAGES
         for c, of in ((0, "sign"), (2, "gd")):
             y = medians(values[early][:, :, c]) if len(steps) else np.empty(0)
-            color = COLORS[of] if name == "value_noise" else {"sign": "#56B4E9", "gd": "#CC79A7"}[of]
+            color = COLORS[of] if name == "value_noise" else {"sign": SKY, "gd": PURPLE}[of]
             lines.append(Line(f"{label}, {LABELS[of]}", steps[early], y, color))
     at = np.array([0.0, STAGES])
     lines.append(Line("theory, noise", at, growth(history.config) * at, GREY, dash=True))

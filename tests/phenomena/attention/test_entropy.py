@@ -114,6 +114,8 @@ def test_metrics_and_claims_of_a_course_that_is_known():
     assert scores.marks[0].y.tolist() == [9e9, 6e3, 10]
     assert entropies.marks[1].y[-1] == pytest.approx(0.4)
     assert len(factors.marks) == 13
+    query, key = factors.marks[:2]
+    assert query.width > key.width + 2  # both are seen, though they move alike
 
 
 def test_the_sweep_shows_both_networks_by_learning_rate():
