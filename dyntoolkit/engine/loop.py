@@ -142,7 +142,7 @@ class _Loop:
     def frame(self, k: int, values: Mapping[str, Array]) -> Frame:
         """That of step k."""
         seen = np.where(self.marks > self.start + k, -1, self.marks)  # a block is done before its states are measured
-        taken_over = self.choice is not None and self.engine is self.choice.engine  # not: chosen, as the clock has it
+        taken_over = self.choice is not None and self.engine is self.choice.engine  # not as soon as chosen
         return Frame(self.start + k, self.end, values, seen, engine=self.engine.name if taken_over else "")
 
     def heartbeat(self, done: int) -> Frame:
@@ -188,7 +188,7 @@ class _Loop:
             self.native, self.engine = self.choice.engine.enter(self.engine.leave(self.native)), self.choice.engine
 
     def mark(self, training: Array, left: Array, stop: int) -> None:
-        """Note which runs diverged in the block, `left` (R,), and which of those in training have settled at its end."""
+        """Note which runs diverged in the block, `left` (R,), and which ones in training have settled at its end."""
         self.marks = np.where(left > 0, self.start + self.k + left, self.marks)
         if self.settled is not None and stop % self.check_every == 0:
             reached = training & (self.marks < 0) & self.settled(self.engine.leave(self.native))

@@ -160,6 +160,15 @@ def median_line(
     return Line(name, x, medians(runs), color, dash, markers, low, high, width)
 
 
+def positive(values: Array) -> Array:
+    """What a logarithmic axis has a place for: the values, of any shape, with NaN for those that are not above 0.
+
+    >>> positive(np.array([2.0, 0.0, -1.0]))
+    array([ 2., nan, nan])
+    """
+    return np.where(values > 0, values, np.nan)
+
+
 def medians(runs: Array) -> Array:
     """The median over the last axis of what is known, (..., R) -> (...); NaN where nothing is.
 

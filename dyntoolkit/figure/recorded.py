@@ -20,6 +20,11 @@ def recorded(history: History, name: str, start: int = 0) -> tuple[Array, Array]
     return steps[first:], history[name][first:]
 
 
+def newest(history: History, name: str, *shape: int) -> Array:
+    """The newest value of a recorded quantity, (R, *shape); NaN before it is measured."""
+    return history.last(name) if name in history else np.full((len(history.seeds), *shape), np.nan)
+
+
 def healthy(history: History, name: str, start: int = 0) -> tuple[Array, Array]:
     """As `recorded`, with NaN after the step at which a run diverged: what a frozen run repeats means nothing."""
     steps, values = recorded(history, name, start)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from dyntoolkit.engine.history import Frame, History
-from dyntoolkit.figure.recorded import healthy, log_steps, recorded, recorded_line
+from dyntoolkit.figure.recorded import healthy, log_steps, newest, recorded, recorded_line
 from dyntoolkit.phenomena.grokking.modular import Config
 
 RUNS = [0, 1, 2]
@@ -24,6 +24,11 @@ def test_a_course_begins_where_it_is_to():
     np.testing.assert_array_equal(steps, [1, 10])
     np.testing.assert_array_equal(values, [[2, 3, 5], [11, 12, 14]])
     assert log_steps(history).range == (1, 100)
+
+
+def test_the_newest_value_is_nan_before_there_is_one():
+    np.testing.assert_array_equal(newest(grown(), "pair", 2), [[1, 20]] * 3)
+    np.testing.assert_array_equal(newest(grown(), "other", 2, 4), np.full((3, 2, 4), np.nan))
 
 
 def test_a_run_that_diverged_is_left_out_from_then_on():

@@ -31,7 +31,7 @@ from dyntoolkit.experiment import (
 )
 from dyntoolkit.figure.family import sequential
 from dyntoolkit.figure.panels import MEASURED, RED, TRAIN, Axis, Level, Line, Panel, median_line, medians
-from dyntoolkit.figure.recorded import recorded, recorded_line
+from dyntoolkit.figure.recorded import newest, recorded, recorded_line
 from dyntoolkit.laboratory.losses import cross_entropy
 from dyntoolkit.laboratory.problem import Problem
 from dyntoolkit.phenomena.chaos import _training
@@ -202,29 +202,23 @@ def metrics(history: History) -> dict[str, Array]:
     training loss below .01. train_loss, test_accuracy: of the training itself, the newest.
     """
     kicks = history.config.kicks
-    newest = {name: _newest(history, name) for name in ("amplification", "disagreement", "barrier")}  # (R, K)
-    amp = np.log10(np.maximum(newest["amplification"], LEAST))
-    calm = np.logical_and.accumulate(newest["amplification"][:, ::-1] < CHAOTIC, axis=1)[:, ::-1]  # from t0 on
-    never = np.full(len(history.seeds), np.nan)
+    grown, changed, barrier = (newest(history, of, len(kicks)) for of in ("amplification", "disagreement", "barrier"))
+    amp = np.log10(np.maximum(grown, LEAST))  # (R, K)
+    calm = np.logical_and.accumulate(grown[:, ::-1] < CHAOTIC, axis=1)[:, ::-1]  # from t0 on
     return {
         **{f"amp_{t0}": amp[:, k] for k, t0 in enumerate(kicks)},
         "amp_first": amp[:, 0],
         "amp_last": amp[:, -1],
         "drop": amp[:, 0] - amp[:, -1],
         "transition": np.where(calm.any(1), np.array(kicks, dtype=np.float64)[calm.argmax(1)], np.nan),
-        "disagreement_first": newest["disagreement"][:, 0],
-        "disagreement_last": newest["disagreement"][:, -1],
-        "barrier_first": newest["barrier"][:, 0],
-        "barrier_last": newest["barrier"][:, -1],
+        "disagreement_first": changed[:, 0],
+        "disagreement_last": changed[:, -1],
+        "barrier_first": barrier[:, 0],
+        "barrier_last": barrier[:, -1],
         "t_fit": fit_time(history),
-        "train_loss": history.last("train_loss") if "train_loss" in history else never,
-        "test_accuracy": history.last("test_accuracy") if "test_accuracy" in history else never,
+        "train_loss": newest(history, "train_loss"),
+        "test_accuracy": newest(history, "test_accuracy"),
     }
-
-
-def _newest(history: History, name: str) -> Array:
-    """The newest values (R, K) of the copies."""
-    return history.last(name) if name in history else np.full((len(history.seeds), len(history.config.kicks)), np.nan)
 
 
 SOFTMAX_CONTROL = Control("no hidden layer", SOFTMAX)
@@ -334,7 +328,7 @@ def _by_kick(history: History, name: str, label: str, color: str, least: float =
     """The newest values of the copies, or `least`, by the step at which they were kicked."""
     config: Config = history.config
     at = np.array([zero_place(config), *config.kicks[1:]], dtype=np.float64)
-    values = _newest(history, name).T  # (K, R)
+    values = newest(history, name, len(at)).T  # (K, R)
     return median_line(label, at, np.maximum(values, least), color, markers="both")
 
 

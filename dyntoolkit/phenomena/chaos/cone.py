@@ -32,8 +32,9 @@ from dyntoolkit.figure.panels import (
     Panel,
     median_line,
     medians,
+    positive,
 )
-from dyntoolkit.figure.recorded import recorded_line
+from dyntoolkit.figure.recorded import newest, recorded_line
 from dyntoolkit.laboratory.losses import cross_entropy
 from dyntoolkit.laboratory.problem import Problem
 from dyntoolkit.phenomena.chaos import _training
@@ -157,10 +158,7 @@ def metrics(history: History) -> dict[str, Array]:
         found[f"net_{name}"] = alpha[:, first, last]
     found["cone_ratio"] = _ratio(found["S_total"], found["width_cone"])
     found["narrowing"] = _ratio(found["width_early"], found["width_late"])
-    never = np.full(len(S), np.nan)
-    for name in ("train_loss", "test_accuracy"):
-        found[name] = history.last(name) if name in history else never
-    return found
+    return found | {name: newest(history, name) for name in ("train_loss", "test_accuracy")}
 
 
 def _ratio(far: Array, near: Array) -> Array:
@@ -211,7 +209,7 @@ def panels(history: History) -> list[Panel]:
     farthest = float(np.max(shown, where=np.isfinite(shown), initial=0)) or 1.0
     third = Level("the cone begins", x=float(steps[LAST // 3]))
     still = "" if config.hidden else "Without hidden layers the kernel never changes."
-    speed = median_line(f"radians in {steps[1]} steps", steps[1:], _positive(speeds(S)).T, KERNEL)
+    speed = median_line(f"radians in {steps[1]} steps", steps[1:], positive(speeds(S)).T, KERNEL)
     loss = recorded_line(history, "train_loss", "training loss (nats)", TRAIN)
     return [
         Panel(
@@ -230,13 +228,8 @@ def _from(S: Array, steps: Array) -> list[Line]:
     """Distance from the kernel at the start, after a third, and after two thirds, to the later ones."""
     lines = []
     for k, color in zip((0, LAST // 3, 2 * LAST // 3), sequential(3), strict=True):
-        lines.append(median_line(f"from step {steps[k]:,}", steps[k + 1 :], _positive(S[:, k, k + 1 :]).T, color))
+        lines.append(median_line(f"from step {steps[k]:,}", steps[k + 1 :], positive(S[:, k, k + 1 :]).T, color))
     return lines
-
-
-def _positive(values: Array) -> Array:
-    """What a logarithmic axis can show: NaN where a kernel did not move."""
-    return np.where(values > 0, values, np.nan)
 
 
 def _ways(history: History) -> list[Mark]:

@@ -31,8 +31,8 @@ from dyntoolkit.experiment import (
     number,
 )
 from dyntoolkit.figure.family import sequential
-from dyntoolkit.figure.panels import MEASURED, RED, TEST, Axis, Level, Line, Mark, Panel, median_line, medians
-from dyntoolkit.figure.recorded import recorded
+from dyntoolkit.figure.panels import MEASURED, RED, TEST, Axis, Level, Line, Mark, Panel, median_line, medians, positive
+from dyntoolkit.figure.recorded import newest, recorded
 from dyntoolkit.laboratory.losses import cross_entropy
 from dyntoolkit.laboratory.problem import Problem
 from dyntoolkit.phenomena.chaos import _training
@@ -207,8 +207,7 @@ def metrics(history: History) -> dict[str, Array]:
     full training. train_loss, test_accuracy: of full training. All of the newest frame.
     """
     gap, ratio = gaps(history)
-    never = np.full((len(history.seeds), 1), np.nan)
-    full = {name: (history.last(name) if name in history else never)[:, 0] for name in ("train_loss", "test_accuracy")}
+    full = {name: newest(history, name, 1)[:, 0] for name in ("train_loss", "test_accuracy")}
     return {
         **{f"gap_{t0}": gap[:, k] for k, t0 in enumerate(STARTS)},
         **{f"ratio_{t0}": ratio[:, k] for k, t0 in enumerate(STARTS)},
@@ -285,7 +284,7 @@ def panels(history: History) -> list[Panel]:
     steps, loss = recorded(history, "train_loss")
     _, right = recorded(history, "test_accuracy")
     gap, ratio = gaps(history)
-    ratio = 10 ** np.round(np.log10(np.where(ratio > 0, ratio, np.nan)), 4)  # rounding is nothing to look at
+    ratio = 10 ** np.round(np.log10(positive(ratio)), 4)  # rounding is nothing to look at
     return [
         Panel(
             "Training loss",

@@ -30,7 +30,7 @@ from dyntoolkit.experiment import (
     number,
 )
 from dyntoolkit.figure.panels import BLUE, GREEN, GREY, MEASURED, RED, TRAIN, Axis, Level, Line, Panel
-from dyntoolkit.figure.recorded import recorded_line
+from dyntoolkit.figure.recorded import newest, recorded_line
 from dyntoolkit.phenomena.condensation import _two_layer as two_layer
 from dyntoolkit.phenomena.condensation._two_layer import State
 from dyntoolkit.probes.effective_neurons import effective_neurons
@@ -302,7 +302,7 @@ def _neurons(history: History) -> Panel:
 def _function(history: History) -> Panel:
     """What the network of the first run says now."""
     x, y = (points.numpy() for points in draw_target(history.config))
-    now = history.last("output")[0] if "output" in history else np.full(len(x), np.nan)
+    now = newest(history, "output", len(x))[0]
     return Panel(
         "Function", Axis("x"), Axis("f(x)"), [Line("network", x, now, BLUE), Line("target", x, y, GREY, dash=True)]
     )

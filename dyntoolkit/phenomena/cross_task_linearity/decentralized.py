@@ -33,7 +33,7 @@ from dyntoolkit.experiment import (
     switch,
 )
 from dyntoolkit.figure.panels import BLUE, GREEN, GREY, ORANGE, RED, SKY, Axis, Line, Mark, Panel, Spans
-from dyntoolkit.figure.recorded import recorded, recorded_line
+from dyntoolkit.figure.recorded import newest, recorded, recorded_line
 from dyntoolkit.phenomena.cross_task_linearity._training import (
     LossSinceLast,
     Table,
@@ -272,13 +272,12 @@ def metrics(history: History) -> dict[str, Array]:
     local_acc, merged_acc: before the averaging of that round; merge_gain: their difference. final_local_acc: mean
     accuracy of the nodes after the last averaging (NaN before). consensus: their spread. messages: models sent.
     """
-    never = np.full(len(history.seeds), np.nan)
     local, merged = history.last("local_acc"), history.last("merged_acc")
     return {
         "local_acc": local,
         "merged_acc": merged,
         "merge_gain": merged - local,
-        "final_local_acc": history.last("final_local_acc") if "final_local_acc" in history else never,
+        "final_local_acc": newest(history, "final_local_acc"),
         "consensus": history.last("consensus"),
         "messages": history.last("messages"),
     }

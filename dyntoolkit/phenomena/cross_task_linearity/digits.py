@@ -56,8 +56,10 @@ from dyntoolkit.figure.panels import (
     Mark,
     Panel,
     median_line,
+    medians,
+    positive,
 )
-from dyntoolkit.figure.recorded import recorded_line
+from dyntoolkit.figure.recorded import newest, recorded_line
 from dyntoolkit.figure.sweeps import Row, Rows, by_field, sweep_line
 from dyntoolkit.phenomena.cross_task_linearity._bench import ALPHAS, LAMBDAS, SCALES, Bench, valid
 from dyntoolkit.phenomena.cross_task_linearity._memory import Memory
@@ -282,12 +284,11 @@ def metrics(history: History) -> dict[str, Array]:
     both fine-tunings since the frame before; loss_a, loss_b: each. loss_flag: 1 where one of them is above 1.
     """
     runs, hidden = len(history.seeds), history.config.depth
-    no_layers = np.full((runs, hidden + 1), np.nan)
     never = np.full(runs, np.nan)
-    ctl_l, base_l, coef_l = (history.last(n) if n in history else no_layers for n in ("ctl_l", "base_l", "coef_l"))
-    found = {name: history.last(name) if name in history else never for name in (*OF_THE_PAIR, *OF_ARITHMETIC)}
+    ctl_l, base_l, coef_l = (newest(history, name, hidden + 1) for name in ("ctl_l", "base_l", "coef_l"))
+    found = {name: newest(history, name) for name in (*OF_THE_PAIR, *OF_ARITHMETIC)}
     base = base_l[:, :-1].mean(1)
-    loss = history.last("loss") if "loss" in history else np.full((runs, 2), np.nan)  # (R, 2)
+    loss = newest(history, "loss", 2)  # (R, 2)
     failed = np.where(np.isnan(loss).any(1), np.nan, loss.max(1) > FAILED_LOSS)
     return {
         "ctl": ctl_l[:, :-1].mean(1),
@@ -544,12 +545,11 @@ def _accuracies(history: History) -> list[Mark]:
 def _layers(history: History) -> list[Mark]:
     """Error of the averaged network per layer, next to the difference of the two networks (medians over runs)."""
     names = [*[f"layer {k + 1}" for k in range(history.config.depth)], "logits"]
-    unknown = np.full((1, len(names)), np.nan)
     bars = [("ctl_l", "ctl: average against mean", MEASURED), ("base_l", "base: A against B", BASELINE)]
     marks: list[Mark] = []
     for name, label, color in bars:
-        heights = history.last(name) if name in history else unknown  # (R, L + 1)
-        marks.append(Bars(label, names, _medians(_positive(heights).T), color))
+        heights = newest(history, name, len(names))  # (R, L + 1)
+        marks.append(Bars(label, names, medians(positive(heights).T), color))
     return marks
 
 
@@ -557,11 +557,11 @@ def _scaling(history: History) -> list[Mark]:
     """Ratio against distance while fine-tuning, with slope 1; deviation of pulled-back networks, with slope 3/2."""
     x = ratio = near = deviation = NOTHING
     if "ctl_l" in history:
-        x, ratio = _medians(history["distance"]), _medians(_positive(mean_ratio(history["ctl_l"], history["base_l"])))
+        x, ratio = medians(history["distance"]), medians(positive(mean_ratio(history["ctl_l"], history["base_l"])))
     if "pulled_deviation" in history:
         whole = history.last("path_deviation")[:, len(ALPHAS) // 2, None]  # (R, 1, L), at alpha = 1/2
-        share = history.last("pulled_deviation") / np.where(whole > 0, whole, np.nan)  # (R, 4, L)
-        near, deviation = _medians(history.last("pulled_distance").T), _medians(_positive(share.mean(2)).T)
+        share = history.last("pulled_deviation") / positive(whole)  # (R, 4, L)
+        near, deviation = medians(history.last("pulled_distance").T), medians(positive(share.mean(2)).T)
     return [
         Line("ratio ctl/base, while fine-tuning", x, ratio, MEASURED, markers="both"),
         _power_law("slope 1", x[-1:], ratio[-1:], x, 1.0),
@@ -591,7 +591,7 @@ def _path(history: History) -> list[Mark]:
         for k, color in zip(range(depth), SERIES, strict=False)
     ]
     for k in range(depth):
-        c = _medians(parabola_fit(alphas, rows[:, :, k])[0][None])[0] if measured else np.nan
+        c = medians(parabola_fit(alphas, rows[:, :, k])[0]) if measured else np.nan
         marks.append(Line("c·α(1−α)", alphas, c * curve, GREY, dash=True, legend=k == 0))
     return marks
 
@@ -611,16 +611,6 @@ def _merging(history: History) -> list[Mark]:
         ("task A subtracted, on B", LAMBDAS, negated[:, :, 1], GREEN),
     ]
     return [median_line(name, x[: runs.shape[1]], runs.T, color) for name, x, runs, color in columns]
-
-
-def _positive(values: Array) -> Array:
-    """NaN where there is no logarithm."""
-    return np.where(values > 0, values, np.nan)
-
-
-def _medians(rows: Array) -> Array:
-    """Median of each row (N, R) over the runs that have a number, (N,); NaN where none has."""
-    return median_line("", NOTHING, rows, "").y
 
 
 ZERO = 3  # where the logarithmic axis shows "no pretraining"

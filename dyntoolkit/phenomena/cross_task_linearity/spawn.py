@@ -46,8 +46,9 @@ from dyntoolkit.figure.panels import (
     Mark,
     Panel,
     median_line,
+    positive,
 )
-from dyntoolkit.figure.recorded import recorded_line
+from dyntoolkit.figure.recorded import newest, recorded_line
 from dyntoolkit.figure.sweeps import Rows, by_field, sweep_line
 from dyntoolkit.phenomena.cross_task_linearity._pair import connectivity, linearity, mean_ratio, walk
 from dyntoolkit.phenomena.cross_task_linearity._training import (
@@ -224,7 +225,7 @@ def metrics(history: History) -> dict[str, Array]:
     layer = ("com", "dist_W", "dist_H", "additivity")
     if "com" not in history:
         return dict.fromkeys((*names, *(f"{name}_2" for name in layer)), never)
-    loss = history.last("loss") if "loss" in history else np.full((len(never), 2), np.nan)
+    loss = newest(history, "loss", 2)  # (R, 2)
     second = {name: history.last(name)[:, 1] if history.last(name).shape[1] > 1 else never for name in layer}
     return {
         "loss_barrier": history.last("loss_barrier"),
@@ -343,7 +344,7 @@ def panels(history: History) -> list[Panel]:
 
 def _path(history: History, name: str, label: str, color: str) -> list[Mark]:
     """A quantity (R, 11) of the newest frame along the way, and the straight line between its ends."""
-    rows = history.last(name) if name in history else np.full((len(history.seeds), len(ALPHAS)), np.nan)
+    rows = newest(history, name, len(ALPHAS))  # (R, 11)
     ends = np.median(rows[:, [0, -1]], axis=0)
     return [
         median_line(label, ALPHAS, rows.T, color, markers="both"),
@@ -384,8 +385,8 @@ def _features(history: History) -> list[Mark]:
         ("ctl_l", "ctl: average against mean", MEASURED),
         ("base_l", "base: A against B", BASELINE),
     ):
-        heights = np.median(history.last(name), axis=0) if name in history else np.full(len(names), np.nan)
-        marks.append(Bars(label, names, np.where(heights > 0, heights, np.nan), color))
+        heights = np.median(newest(history, name, len(names)), axis=0)  # (L + 1,)
+        marks.append(Bars(label, names, positive(heights), color))
     return marks
 
 

@@ -31,8 +31,22 @@ from dyntoolkit.experiment import (
     defaults,
     number,
 )
-from dyntoolkit.figure.panels import BLUE, GREY, ORANGE, RED, SKY, Axis, Level, Line, Mark, Panel, median_line, medians
-from dyntoolkit.figure.recorded import recorded
+from dyntoolkit.figure.panels import (
+    BLUE,
+    GREY,
+    ORANGE,
+    RED,
+    SKY,
+    Axis,
+    Level,
+    Line,
+    Mark,
+    Panel,
+    median_line,
+    medians,
+    positive,
+)
+from dyntoolkit.figure.recorded import newest, recorded
 from dyntoolkit.figure.sweeps import Rows, by_field, sweep_line
 from dyntoolkit.phenomena.flatness._copies import (
     WAY,
@@ -364,8 +378,7 @@ def panels(history: History) -> list[Panel]:
 
 def _theory(history: History) -> dict[str, Array]:
     """lambda_0, rho, lr of each run, (R,); NaN before the switch."""
-    unknown = np.full(len(history.seeds), np.nan)
-    found = {name: history.last(name) if name in history else unknown for name in ("curvature", "rho")}
+    found = {name: newest(history, name) for name in ("curvature", "rho")}
     return {**found, "lr": np.array([config.lr for config in history.configs])}
 
 
@@ -397,7 +410,7 @@ def _sharpness(history: History) -> Panel:
 def _displacement(history: History) -> Panel:
     """How far the kicked copies are off, and the predicted straight lines."""
     steps, x = recorded(history, "x")
-    x = np.where(x > 0, x, np.nan) if x.ndim > 2 else np.empty((0, len(history.seeds), 2))
+    x = positive(x) if x.ndim > 2 else np.empty((0, len(history.seeds), 2))
     known = _theory(history)
     kick = np.array([config.kick for config in history.configs])
     t = np.arange(SHOWN + 1)
@@ -470,10 +483,7 @@ def _predicted(lr: Array, curvature: Array) -> Array:
 
 def _way(history: History) -> Panel:
     """The training loss on the straight way from gradient descent to SAM, and to another start."""
-    runs = len(history.seeds)
-    path, other = (
-        history.last(name) if name in history else np.full((runs, len(WAY)), np.nan) for name in ("path", "path_other")
-    )
+    path, other = (newest(history, name, len(WAY)) for name in ("path", "path_other"))  # (R, 21)
     marks: list[Mark] = [
         median_line("to SAM", WAY, path.T, RED),
         median_line("to gradient descent from another start", WAY, other.T, GREY),

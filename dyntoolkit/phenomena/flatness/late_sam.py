@@ -48,7 +48,7 @@ from dyntoolkit.figure.panels import (
     median_line,
     medians,
 )
-from dyntoolkit.figure.recorded import recorded
+from dyntoolkit.figure.recorded import newest, recorded
 from dyntoolkit.laboratory.losses import right
 from dyntoolkit.laboratory.training import Epochs
 from dyntoolkit.phenomena.flatness._copies import (
@@ -483,7 +483,7 @@ def _after(history: History) -> Panel:
 
 def _way(history: History) -> Panel:
     """The training loss on the straight way from the end of SGD to other ends."""
-    paths = history.last("paths") if "paths" in history else np.full((len(history.seeds), len(ENDS), len(WAY)), np.nan)
+    paths = newest(history, "paths", len(ENDS), len(WAY))  # (R, 6, 21)
     shown = {"75": GREEN, "sam": RED, "other": GREY}
     labels = {**LABELS, "other": "SGD from another start"}
     lines: list[Mark] = [median_line(labels[of], WAY, paths[:, ENDS.index(of)].T, color) for of, color in shown.items()]

@@ -33,7 +33,7 @@ from dyntoolkit.experiment import (
     number,
 )
 from dyntoolkit.figure.panels import GREY, TEST, TRAIN, Axis, Line, Panel
-from dyntoolkit.figure.recorded import log_steps, recorded, recorded_line
+from dyntoolkit.figure.recorded import log_steps, newest, recorded, recorded_line
 from dyntoolkit.phenomena.grokking._figure import delay_marks, map_by_step
 from dyntoolkit.phenomena.grokking._training import adamw
 from dyntoolkit.probes.crossing_times import delay, first_below
@@ -338,7 +338,7 @@ def _losses(history: History) -> Panel:
 
 def _function(history: History) -> Panel:
     x, known = test_points(), "output" in history
-    output = history.last("output")[0] if known else np.full(len(x), np.nan)
+    output = newest(history, "output", len(x))[0]
     x_train = history["train_x"][0, 0] if known else np.empty(0)
     labels = history["labels"][0, 0] if known else np.empty(0)
     return Panel(
@@ -361,7 +361,7 @@ def _map(history: History, name: str, title: str) -> Panel:
 
 def _stems(history: History, name: str, title: str, truth: Array, label: str, color: str) -> Panel:
     """The outputs' spectrum at the last frame as points, that of what they should be as stems from 0."""
-    now = history.last(name)[0] if name in history else np.full(len(FREQUENCIES), np.nan)
+    now = newest(history, name, len(FREQUENCIES))[0]
     gap = np.full(len(truth), np.nan)
     stems = np.stack([np.zeros(len(truth)), truth, gap], axis=1).ravel()
     heights = np.stack([FREQUENCIES, FREQUENCIES, gap], axis=1).ravel()

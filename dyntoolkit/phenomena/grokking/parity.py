@@ -52,7 +52,7 @@ from dyntoolkit.figure.panels import (
     Panel,
     median_line,
 )
-from dyntoolkit.figure.recorded import log_steps, recorded, recorded_line
+from dyntoolkit.figure.recorded import log_steps, newest, recorded, recorded_line
 from dyntoolkit.figure.sweeps import Rows
 from dyntoolkit.phenomena.grokking._figure import delay_marks, map_by_step
 from dyntoolkit.phenomena.grokking._training import adamw
@@ -461,9 +461,8 @@ def _labels(history: History) -> Panel:
 def _spectrum(history: History) -> Panel:
     """Along the direction of all ones the target has |F_q| = |cos q|^(n - k) |sin q|^k."""
     config: Config = history.config
-    q, known = FREQUENCIES, "cube_spectrum" in history
-    whole = history.last("cube_spectrum")[0] if known else np.full(len(q), np.nan)
-    chosen = history.last("train_spectrum")[0] if known else np.full(len(q), np.nan)
+    q = FREQUENCIES
+    whole, chosen = (newest(history, f"{of}_spectrum", len(q))[0] for of in ("cube", "train"))
     truth = np.abs(np.cos(q)) ** (config.n_bits - config.k) * np.abs(np.sin(q)) ** config.k
     return Panel(
         "Frequencies along (1, …, 1), now",

@@ -27,6 +27,7 @@ from dyntoolkit.experiment import (
     settings,
 )
 from dyntoolkit.figure.panels import GREY, MEASURED, PURPLE, RED, Axis, Heat, Line, Mark, Panel
+from dyntoolkit.figure.recorded import newest
 from dyntoolkit.phenomena.label_noise import _theory, linear
 
 # ---- Settings and presets ----
@@ -248,8 +249,7 @@ def panels(history: History) -> list[Panel]:
     Of the first run.
     """
     config: Config = history.config
-    empty = np.full(config.shape, np.nan)
-    align, ntk, flow = (history.last(name)[0] if name in history else empty for name in ("align", "ntk", "flow_align"))
+    align, ntk, flow = (newest(history, name, *config.shape)[0] for name in ("align", "ntk", "flow_align"))
     scale, noise = Axis("initialization scale", log=True, range=edges(config)), Axis("label noise ±τ")
     border, formula = flow_border(config, flow), critical_noise(config)
     lines: list[Mark] = [

@@ -30,7 +30,7 @@ from dyntoolkit.figure.panels import (
     Panel,
     median_line,
 )
-from dyntoolkit.figure.recorded import recorded, recorded_line
+from dyntoolkit.figure.recorded import newest, recorded, recorded_line
 from dyntoolkit.phenomena._number_text import vocabulary
 from dyntoolkit.phenomena._text_training import (
     CONTEXT,
@@ -213,8 +213,8 @@ def panels(history: History) -> list[Panel]:
 
 def _now(history: History) -> Panel:
     """The newest measurement in the paper's order, in decades above FFN; the median over the runs."""
-    newest = history.last("sharpness") if "sharpness" in history else np.full((1, len(ORDER)), np.nan)  # (R, 6)
-    logs = np.log10(np.maximum(newest, np.finfo(np.float32).tiny))
+    sharpness = newest(history, "sharpness", len(ORDER))  # (R, 6)
+    logs = np.log10(np.maximum(sharpness, np.finfo(np.float32).tiny))
     decades = np.median(logs - logs[:, [ORDER.index("FFN")]], axis=0)  # (6,)
     bars = Bars("newest measurement", ORDER, decades, BLUE)
     return Panel("Now, in the paper's order", Axis("block"), Axis("decades above FFN"), [bars])

@@ -31,7 +31,7 @@ from dyntoolkit.experiment import (
     defaults,
     number,
 )
-from dyntoolkit.figure.panels import BLUE, Axis, Level, Panel, median_line
+from dyntoolkit.figure.panels import BLUE, Axis, Level, Panel, median_line, positive
 from dyntoolkit.phenomena.loss_spikes import _spikes as spikes
 from dyntoolkit.phenomena.loss_spikes._panels import STEP, gradient_and_memory, marked_loss, minimum_against_alarm
 from dyntoolkit.phenomena.loss_spikes._spikes import TEN, THREE
@@ -272,9 +272,7 @@ def _curvature(history: History, along: Array) -> Panel:
         STEP,
         Axis("λ η / 2", log=True, range=(1e-3, 10)),
         [
-            median_line(
-                "along the gradient", np.arange(len(along)), np.where(scaled > 0, scaled, np.nan), BLUE, width=1.2
-            ),
+            median_line("along the gradient", np.arange(len(along)), positive(scaled), BLUE, width=1.2),
             Level("stability limit", y=1.0),
         ],
     )

@@ -46,7 +46,7 @@ from dyntoolkit.figure.panels import (
     Panel,
     median_line,
 )
-from dyntoolkit.figure.recorded import recorded, recorded_line
+from dyntoolkit.figure.recorded import newest, recorded, recorded_line
 from dyntoolkit.figure.sweeps import Row, Rows, sweep_line
 from dyntoolkit.phenomena._attention_measures import attention_measures
 from dyntoolkit.phenomena._number_text import vocabulary
@@ -239,7 +239,7 @@ def _by_layer(history: History, name: str) -> list[Mark]:
 
 def _map(history: History) -> Heat:
     """How much each place takes from each place before it, on a fixed validation window."""
-    a = history.last("attention")[0] if "attention" in history else np.full((2, 2), np.nan)
+    a = newest(history, "attention", 2, 2)[0]
     places = np.arange(len(a))
     return Heat("weight", places, places, a, low=0, high=1)
 

@@ -34,7 +34,7 @@ from dyntoolkit.experiment import (
     number,
     switch,
 )
-from dyntoolkit.figure.panels import BLUE, GREEN, ORANGE, PURPLE, SKY, Axis, Level, Panel, Spans, median_line
+from dyntoolkit.figure.panels import BLUE, GREEN, ORANGE, PURPLE, SKY, Axis, Level, Panel, Spans, median_line, positive
 from dyntoolkit.phenomena._sines import Data, draw_data, initial_theta, loss, loss_and_gradient, loss_gradient_hessian
 from dyntoolkit.phenomena.loss_spikes import _spikes as spikes
 from dyntoolkit.phenomena.loss_spikes._panels import (
@@ -382,7 +382,7 @@ def _curvature(history: History, shades: list[Spans]) -> Panel:
         [
             median_line("λ<sub>max</sub>(H)", steps, sharp, GREEN, width=1.2),
             median_line("λ<sub>max</sub>, preconditioned", steps, preconditioned, ORANGE, width=1.2),
-            median_line("along the gradient", steps, np.where(along > 0, along, np.nan), BLUE, width=1.2),
+            median_line("along the gradient", steps, positive(along), BLUE, width=1.2),
             Level("stability limit", y=1.0),
             *shades,
         ],

@@ -31,6 +31,7 @@ from dyntoolkit.figure.panels import (
     Panel,
     median_line,
 )
+from dyntoolkit.figure.recorded import newest
 from dyntoolkit.phenomena._sines import Data, draw_data, loss, loss_and_gradient, loss_gradient_product
 from dyntoolkit.phenomena.loss_spikes import _spikes as spikes
 from dyntoolkit.phenomena.loss_spikes import mlp
@@ -305,7 +306,7 @@ def metrics(history: History) -> dict[str, Array]:
         [first for first, _ in spikes.alarm_groups(spikes.alarm_state(along, config.lr))]
         for along, config in zip(trace(history, "along_gradient").T, history.configs, strict=True)
     ]
-    alarm = history.last("alarm") if "alarm" in history else np.full(len(groups), np.nan)
+    alarm = newest(history, "alarm")  # (R,)
     number = [starts.index(i) + 1 if i in starts else np.nan for starts, i in zip(groups, alarm, strict=True)]
     return {
         **{f"excess_{name}": found[name] for name in BRANCHES},
@@ -386,7 +387,7 @@ def _run(history: History) -> Panel:
     along = trace(history, "along_gradient")
     state = spikes.alarm_state(along[:, 0], history.config.lr)
     alarms = np.array([first for first, _ in spikes.alarm_groups(state)], dtype=int)
-    chosen = float(history.last("alarm")[0]) if "alarm" in history else np.nan
+    chosen = float(newest(history, "alarm")[0])
     at = np.array([int(chosen)] if np.isfinite(chosen) else [], dtype=int)
     return Panel(
         "Loss",
@@ -422,7 +423,7 @@ def _why_empty(history: History) -> str:
 def _courses(history: History) -> tuple[Array, Array]:
     """Steps from the alarm (N,), and loss over the usual loss (N, B), median over the runs that are branched."""
     x = np.arange(-BEFORE, history.config.horizon)
-    known = np.isfinite(history.last("alarm")) if "alarm" in history else np.zeros(1, dtype=bool)
+    known = np.isfinite(newest(history, "alarm"))  # (R,)
     if not known.any():
         return x, np.full((len(x), len(BRANCHES)), np.nan)
     loss, runs = trace(history, "loss"), np.flatnonzero(known)

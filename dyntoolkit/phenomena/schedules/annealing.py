@@ -28,7 +28,7 @@ from dyntoolkit.experiment import (
     settings,
 )
 from dyntoolkit.figure.panels import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, Axis, Line, Mark, Panel, medians
-from dyntoolkit.figure.recorded import recorded
+from dyntoolkit.figure.recorded import newest, recorded
 from dyntoolkit.phenomena.schedules import _annealing_law as law
 from dyntoolkit.phenomena.schedules import _regression as regression
 from dyntoolkit.phenomena.schedules._regression import Samples, excess_risk, initial_errors, problem
@@ -317,9 +317,7 @@ def _losses(history: History) -> Panel:
     """What was measured, and the fitted law: solid where it was fitted, dashed where it predicts."""
     config: Config = history.config
     steps, loss = _measured(history, "loss")
-    fits = (
-        medians(history.last("law").transpose(1, 2, 0)) if "law" in history else np.full((len(NAMES), FRAMES), np.nan)
-    )
+    fits = medians(newest(history, "law", len(NAMES), FRAMES).transpose(1, 2, 0))  # (6, F)
     at = np.array(evenly(config.steps, FRAMES + 1))[1:]
     late = at >= config.steps // 5
     seen = FITS[config.fit]

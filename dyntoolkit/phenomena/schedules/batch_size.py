@@ -40,7 +40,7 @@ from dyntoolkit.figure.panels import (
     median_line,
     medians,
 )
-from dyntoolkit.figure.recorded import recorded
+from dyntoolkit.figure.recorded import newest, recorded
 from dyntoolkit.phenomena.schedules import _regression as regression
 from dyntoolkit.phenomena.schedules._regression import Samples, excess_risk, initial_errors, problem
 from dyntoolkit.phenomena.schedules._theory import Moments, Update
@@ -394,8 +394,8 @@ def _courses(history: History) -> Panel:
 
 def _ends(history: History) -> Panel:
     """The risk so far, at the end the final one, against the switch point p."""
-    points, nothing = np.array(POINTS), np.full((len(POINTS), 1), np.nan)
-    risk, exact, fsl = (history.last(of).T if of in history else nothing for of in ("risk", "exact", "fsl"))  # (S, R)
+    points = np.array(POINTS)
+    risk, exact, fsl = (newest(history, of, len(POINTS)).T for of in ("risk", "exact", "fsl"))  # (S, R)
     s = _best(history)
     return Panel(
         "Final risk",

@@ -38,6 +38,7 @@ from dyntoolkit.figure.panels import (
     Panel,
     median_line,
     medians,
+    positive,
 )
 from dyntoolkit.figure.recorded import recorded
 from dyntoolkit.phenomena.schedules import _regression as regression
@@ -347,7 +348,7 @@ def _gap(history: History) -> Panel:
         after = steps > first
         with np.errstate(all="ignore"):
             gap = medians((risk[:, :, 2] / risk[:, :, 1] - 1)[after])  # (T,)
-        lines.append(Line(label, steps[after] - first, np.where(gap > 0, gap, np.nan), color, dash=dash))
+        lines.append(Line(label, steps[after] - first, positive(gap), color, dash=dash))
     note = "" if history.step > first else "It begins at the switch."
     if (history.diverged >= 0).all():
         note = "The run diverged: there is nothing to compare."
