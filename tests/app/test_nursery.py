@@ -49,7 +49,7 @@ def start(nursery: Nursery, tmp_path: Path) -> Iterator[Start]:
     yield kernel
     for each in started:
         each.kill()
-        each.wait(10)
+        each.wait(60)
 
 
 def threads(pid: int) -> int:
@@ -112,11 +112,11 @@ def test_exit_codes(start: Start) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         kernel.wait(0)
     kernel.terminate()
-    assert kernel.wait(10) == kernel.poll() == -signal.SIGTERM
+    assert kernel.wait(60) == kernel.poll() == -signal.SIGTERM
     kernel.kill()  # of what has ended long ago
     kernel = start()
     os.kill(kernel.pid, signal.SIGSEGV)
-    assert kernel.wait(10) == -signal.SIGSEGV
+    assert kernel.wait(60) == -signal.SIGSEGV
 
 
 def connected(file: Path) -> BlockingKernelClient:
@@ -136,7 +136,7 @@ def test_kernel_is_told_to_end_when_its_connection_ends(start: Start, tmp_path: 
     client.get_shell_msg(timeout=60)
     client.stop_channels()
     kernel._connection.shutdown(socket.SHUT_RDWR)
-    process.wait(10)
+    process.wait(60)
     assert (tmp_path / "told").exists()
 
 
@@ -160,7 +160,7 @@ def test_kernel_outlives_the_nursery_but_not_its_server(tmp_path: Path) -> None:
     connected(Path(file)).stop_channels()
     assert kernel.poll() is None
     kernel._connection.shutdown(socket.SHUT_RDWR)
-    process.wait(20)
+    process.wait(60)
     kernel._connection.close()
 
 
@@ -180,7 +180,7 @@ def test_nothing_is_left_of_a_server_that_is_killed(tmp_path: Path, end: int) ->
         processes = [psutil.Process(int(pid)) for pid in server.stdout.readline().split()]
         assert len(processes) == 2
         server.send_signal(end)
-    assert psutil.wait_procs(processes, timeout=20)[1] == []
+    assert psutil.wait_procs(processes, timeout=60)[1] == []
 
 
 def test_refuses_what_modules_would_have_read_otherwise(nursery: Nursery, start: Start) -> None:

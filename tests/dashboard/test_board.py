@@ -219,7 +219,7 @@ def test_frames_from_several_threads_arrive_in_order_and_the_newest_last():
     for thread in workers:
         thread.join()
     done.set()
-    reader.join(timeout=20)
+    reader.join(timeout=60)
     assert not reader.is_alive()
     frames = [content["frame"] for content, _ in board.messages]
     assert frames == sorted(set(frames))

@@ -24,7 +24,7 @@ def open_dashboard(tiny):
     yield make
     for dashboard in opened:
         dashboard.close()
-        dashboard.runner.join(10)
+        dashboard.runner.join(60)
 
 
 @pytest.fixture

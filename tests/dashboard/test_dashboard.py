@@ -28,7 +28,7 @@ def open_dashboard(tiny):
     yield make
     for dashboard in opened:
         dashboard.close()
-        dashboard.runner.join(10)
+        dashboard.runner.join(60)
 
 
 @pytest.fixture
@@ -262,7 +262,7 @@ def test_close_ends_the_worker(open_dashboard, until):
     dashboard.train()
     until(state(dashboard, State.RUNNING))
     dashboard.close()
-    dashboard.runner.join(10)
+    dashboard.runner.join(60)
     assert not dashboard.runner._thread.is_alive()
 
 
@@ -284,7 +284,7 @@ def test_an_experiment_without_claims_has_no_list_of_them_and_leaves_nothing_beh
     assert dashboard.claims_html not in _all_inside(dashboard.box)
     assert dashboard.buttons["run"] in _all_inside(dashboard.box)
     dashboard.close()
-    dashboard.runner.join(10)
+    dashboard.runner.join(60)
     assert set(_instances) == before
 
 
@@ -298,7 +298,7 @@ def test_a_retired_dashboard_keeps_its_figure_only(open_dashboard, until):
     dashboard.train()
     until(state(dashboard, State.RUNNING))
     dashboard.retire()
-    dashboard.runner.join(10)
+    dashboard.runner.join(60)
     assert status(dashboard).text.startswith("Ended")
     assert dashboard.sliders.widget("lr").disabled
     assert dashboard.buttons["run"].disabled
@@ -396,7 +396,7 @@ def test_pinned_runs_are_there_in_the_dashboard_that_takes_its_place(tiny, dashb
     assert [name for name, *_ in table(later)[1]] == ["now", "lr 0.05"]
     assert len(later.board._newest[0][0].marks) == 2
     later.close()
-    later.runner.join(10)
+    later.runner.join(60)
 
 
 def test_a_page_that_opens_hears_again_what_was_said_meanwhile(dashboard, monkeypatch):
@@ -539,7 +539,7 @@ def test_two_threads_that_ask_at_once_find_the_same_widgets(tiny, open_dashboard
     monkeypatch.setattr(Dashboard, "_make", lambda self: made.append(1) or make(self))
 
     def ask(dashboard, found):
-        begun.wait(10)
+        begun.wait(60)
         found.append(dashboard.claims_html)
 
     dashboard, found = open_dashboard(), []
@@ -547,7 +547,7 @@ def test_two_threads_that_ask_at_once_find_the_same_widgets(tiny, open_dashboard
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert found[0] is found[1]
     assert made == [1]
 
@@ -577,7 +577,7 @@ def test_the_map_fills_in_and_leaves_run_and_claims_alone(tiny, until):
         assert dashboard.claims is claims
     finally:
         dashboard.close()
-        dashboard.runner.join(10)
+        dashboard.runner.join(60)
 
 
 def tiny_ratio(history):

@@ -53,7 +53,7 @@ def page(taken, refused, monkeypatch):
 
 def test_a_file_comes_in_parts(page, taken, refused):
     page.choose("a.csv", b"x,y\n1,2\n3,4\n5")
-    assert page.ended.wait(10)
+    assert page.ended.wait(60)
     assert taken == [("a.csv", b"x,y\n1,2\n3,4\n5")]
     assert [message.get("offset") for message in page.heard] == [0, 4, 8, 12, None]
     assert refused == []
@@ -61,13 +61,13 @@ def test_a_file_comes_in_parts(page, taken, refused):
 
 def test_an_empty_one_is_there_at_once(page, taken):
     page.choose("none.csv", b"")
-    assert page.ended.wait(10)
+    assert page.ended.wait(60)
     assert taken == [("none.csv", b"")]
 
 
 def test_a_large_one_is_refused_before_any_of_it_is_sent(page, taken, refused):
     page.choose("large.csv", b"", size=200_000_000)
-    assert page.ended.wait(10)
+    assert page.ended.wait(60)
     assert refused == ["large.csv has 200.0 MB: a file of data may have 50 MB at most."]
     assert taken == []
 
@@ -77,7 +77,7 @@ def test_one_that_cannot_be_read_is_said_and_the_next_comes(page, taken, refused
     assert refused == ["gone.csv cannot be read by the browser: choose it again."]
     page.ended.clear()
     page.choose("a.csv", b"1")
-    assert page.ended.wait(10)
+    assert page.ended.wait(60)
     assert taken == [("a.csv", b"1")]
 
 
@@ -99,7 +99,7 @@ def test_a_second_file_takes_the_place_of_one_on_its_way(page, taken, monkeypatc
     page.choose("first.csv", b"12345678", choice="a")
     monkeypatch.setattr(page.row, "send", whole)
     page.choose("second.csv", b"123456", choice="b")
-    assert page.ended.wait(10)
+    assert page.ended.wait(60)
     page.part_from(0)
     assert taken == [("second.csv", b"123456")]
 
@@ -113,6 +113,6 @@ def test_a_file_that_fails_leaves_the_row_free(monkeypatch):
 
     page = Page(FileRow(FILE_LIMIT, take, failed.append), monkeypatch)
     page.choose("a.csv", b"1")
-    assert page.ended.wait(10)
+    assert page.ended.wait(60)
     assert page.heard[-1] == {"kind": "end", "choice": "a"}
     page.row.close()

@@ -23,7 +23,7 @@ def dashboard(tiny, until):
     until(lambda: dashboard.runner.progress.state is State.FINISHED and dashboard.history.done)
     yield dashboard
     dashboard.close()
-    dashboard.runner.join(10)
+    dashboard.runner.join(60)
 
 
 def titles(dashboard):

@@ -29,7 +29,7 @@ def drawn(picture, draw):
     """Let it be drawn, and wait until that is done."""
     picture.draw_soon(draw)
     if (timer := picture._timer) is not None:
-        timer.join(10)
+        timer.join(60)
 
 
 def test_it_takes_no_room_until_there_is_one_and_is_updated_then(published):
@@ -55,16 +55,16 @@ def test_only_the_newest_is_shown(published):
 
     def slow():
         began.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return b"old"
 
     picture.show()
     picture.draw_soon(slow)
     old = picture._timer
-    assert began.wait(10)
+    assert began.wait(60)
     drawn(picture, lambda: b"new")
     go_on.set()
-    old.join(10)
+    old.join(60)
     assert [data.get("image/png") for data, *_ in published] == [None, base64.b64encode(b"new").decode()]
 
 
@@ -75,7 +75,7 @@ def test_what_is_not_drawn_yet_can_be_called_off(published, monkeypatch):
     picture.draw_soon(lambda: b"png")
     timer = picture._timer
     picture.keep()
-    timer.join(10)
+    timer.join(60)
     assert not timer.is_alive()
     assert len(published) == 1
 

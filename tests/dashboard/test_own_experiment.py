@@ -27,7 +27,7 @@ def executions(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     yield count
     for entry in list(live._live):
         entry.dashboard.close()
-        entry.dashboard.runner.join(10)
+        entry.dashboard.runner.join(60)
 
 
 def is_trained(view: Dashboard, **settings) -> bool:

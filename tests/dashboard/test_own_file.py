@@ -65,7 +65,7 @@ def dashboard():
     dashboard = Dashboard(MEANS)
     yield dashboard
     dashboard.close()
-    dashboard.runner.join(10)
+    dashboard.runner.join(60)
 
 
 def trained(dashboard):
@@ -169,7 +169,7 @@ def test_of_a_link_to_a_file_the_sliders_are_kept_until_it_is_chosen(until):
     assert dashboard.history.seeds == (4,)
     assert not dashboard.monitor.status.error
     dashboard.close()
-    dashboard.runner.join(10)
+    dashboard.runner.join(60)
 
 
 def test_a_preset_of_another_experiment_is_said(dashboard):
@@ -188,7 +188,7 @@ def test_claims_come_and_go_with_the_experiment(tiny, until):
     assert dashboard._grid.children == (dashboard._view_box, dashboard._settings)
     until(lambda: trained(dashboard)() and not dashboard.claims)
     dashboard.close()
-    dashboard.runner.join(10)
+    dashboard.runner.join(60)
     assert set(_instances) == before
 
 

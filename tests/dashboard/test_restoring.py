@@ -23,7 +23,7 @@ def follow(tiny):
     yield make
     for dashboard in opened:
         dashboard.close()
-        dashboard.runner.join(10)
+        dashboard.runner.join(60)
 
 
 def is_done(dashboard, what):

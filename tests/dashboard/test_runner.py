@@ -50,7 +50,7 @@ def runner():
     runner = Runner()
     yield runner
     runner.close()
-    runner.join(10)
+    runner.join(60)
 
 
 def finished(runner):
@@ -256,7 +256,7 @@ def test_a_closed_runner_ends_its_thread(until):
     runner.submit(bench.job())
     until(lambda: bench.pulled > 10)
     runner.close()
-    runner.join(10)
+    runner.join(60)
     assert bench.closed == 1
     runner.submit(bench.job())
     assert bench.starts == 1
@@ -281,7 +281,7 @@ def test_the_newest_dashboard_trains_first_and_the_older_one_goes_on_afterwards(
         until(finished(runner))
     finally:
         other.close()
-        other.join(10)
+        other.join(60)
 
 
 def test_a_paused_dashboard_lets_another_one_train(runner, until):
@@ -299,7 +299,7 @@ def test_a_paused_dashboard_lets_another_one_train(runner, until):
         assert runner.progress.state is State.PAUSED
     finally:
         other.close()
-        other.join(10)
+        other.join(60)
 
 
 def test_a_waiting_dashboard_can_be_stopped(runner, until):
@@ -318,4 +318,4 @@ def test_a_waiting_dashboard_can_be_stopped(runner, until):
     finally:
         new.gate.release(100)
         other.close()
-        other.join(10)
+        other.join(60)

@@ -21,7 +21,7 @@ def dashboard(tiny):
     dashboard = Dashboard(tiny)
     yield dashboard
     dashboard.close()
-    dashboard.runner.join(10)
+    dashboard.runner.join(60)
 
 
 def squares(address):

@@ -40,7 +40,7 @@ def cells(tiny, monkeypatch) -> Iterator[Cells]:
     yield cells
     for entry in list(live._live):
         entry.dashboard.close()
-        entry.dashboard.runner.join(10)
+        entry.dashboard.runner.join(60)
 
 
 def test_it_returns_a_dashboard_at_once_that_trains(cells, until):

@@ -26,7 +26,7 @@ def dashboard(tiny, until):
     until(lambda: dashboard.claims and dashboard.runner.progress.state is State.FINISHED)
     yield dashboard
     dashboard.close()
-    dashboard.runner.join(10)
+    dashboard.runner.join(60)
 
 
 def shown(dashboard):
@@ -72,7 +72,7 @@ def test_a_slow_figure_is_drawn_outside_the_callback_and_only_for_the_newest_pla
 
     def slow():
         looked.append(lapse.step)
-        free.wait(20)
+        free.wait(60)
 
     lapse = TimeLapse(slow)
     lapse.extend(range(10))
@@ -158,7 +158,7 @@ def test_looking_back_during_a_run_stays_there_and_training_goes_on(tiny, until)
     dashboard.lapse.slider.value = dashboard.lapse.slider.max
     until(lambda: shown(dashboard) == dashboard.history.at("norm").tolist())
     dashboard.close()
-    dashboard.runner.join(10)
+    dashboard.runner.join(60)
 
 
 def test_a_figure_that_fails_is_told_and_the_next_step_works(dashboard, tiny, until):

@@ -55,7 +55,7 @@ def watched():
     dashboard = Dashboard(WATCHED, Watched(steps=SLOW))
     yield dashboard
     dashboard.close()
-    dashboard.runner.join(10)
+    dashboard.runner.join(60)
 
 
 def runs(dashboard):
@@ -146,7 +146,7 @@ def test_what_comes_too_late_for_a_run_trains_it_anew(until):
     until(lambda: finished(dashboard)() and dashboard.history.config.watch_square and dashboard.claims)
     assert len(dashboard.history.at("square")) == 21
     dashboard.close()
-    dashboard.runner.join(10)
+    dashboard.runner.join(60)
 
 
 def test_while_the_controls_train_it_trains_anew(watched, until):
