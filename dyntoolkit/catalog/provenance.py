@@ -160,7 +160,7 @@ def _unworded(value: Any) -> Any:
 
 
 def file_name(experiment: Experiment, history: History, suffix: str) -> str:
-    """What a file of this run is called: experiment, file of data, settings other than the first preset's, seeds.
+    """What a file of this run is called: experiment, data and their hash, settings other than the first preset's, seeds.
 
     It has at most LONGEST_NAME characters, which every file system takes, and no two runs of an experiment share one.
     suffix: with its dot.
@@ -173,7 +173,7 @@ def file_name(experiment: Experiment, history: History, suffix: str) -> str:
     """
     usual = experiment.configure().asdict()
     differing = [f"{name}={value}" for name, value in history.config.asdict().items() if value != usual.get(name)]
-    data = [f"data={experiment.data}"] if experiment.data else []
+    data = [f"data={experiment.data}-{experiment.data_hash}"] if experiment.data else []
     parts = [experiment.name, *data, *differing, _seed_words(history.seeds)]
     return safe_name("_".join(parts), suffix)
 

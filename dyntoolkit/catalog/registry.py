@@ -22,6 +22,7 @@ from dyntoolkit.experiment import Experiment
 from dyntoolkit.phenomena import EXPERIMENTS
 
 GROUP = "dyntoolkit.experiments"
+OWN_FILE = "dyntoolkit_file_"  # how the names of modules begin that are files of a command line
 
 _registered: dict[str, Experiment] = {}  # in this process, by name
 
@@ -140,7 +141,7 @@ def _defined(module: ModuleType) -> Iterator[tuple[str, Experiment]]:
 def _module_of_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise InputError(f"there is no file {path}.", str(path))
-    name = f"dyntoolkit_file_{path.stem}"
+    name = OWN_FILE + path.stem
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     assert spec is not None  # for a name that ends with .py there always is one
     assert spec.loader is not None

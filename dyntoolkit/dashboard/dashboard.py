@@ -33,6 +33,7 @@ from dyntoolkit.dashboard.save import Finished
 from dyntoolkit.dashboard.share import Share
 from dyntoolkit.dashboard.slider_map import quantities
 from dyntoolkit.dashboard.sliders import SliderPanel
+from dyntoolkit.dashboard.snippets import rerun_snippet
 from dyntoolkit.dashboard.take_away import TakeAway
 from dyntoolkit.dashboard.time_lapse import TimeLapse
 from dyntoolkit.dashboard.trained_map import TrainedMap
@@ -422,6 +423,7 @@ class Dashboard:
         """What replays the settings shown and what is compared with them: the page's address, and what is copied."""
         file = self.file_row.file if self.file_row else ""
         self.share.show(self.original, self.experiment, file, self.config, self.seeds, self.compared())
+        self.take_away.train, self.take_away.rerun = self.share.command, rerun_snippet(self.experiment)
         self.monitor.status.link = self.share.query
 
     def _choose(self, settings: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from dyntoolkit.catalog.citation import bibtex
 from dyntoolkit.catalog.provenance import Provenance
 from dyntoolkit.dashboard.board_html import HERE, TEMPLATES
 from dyntoolkit.dashboard.claims_view import claims_html
+from dyntoolkit.dashboard.snippets import rerun_snippet
 from dyntoolkit.engine.history import History
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.experiment.config import Config, value_words
@@ -35,7 +36,7 @@ def report_html(
         head=Markup(head),
         style=Markup(style),
         seeds=seeds_words(history.seeds),
-        data=experiment.data,
+        rerun=rerun_snippet(experiment),
         how=_how(history),
         trouble=divergence_words(history),
         settings=_settings(config, _differing(config, experiment.configure(preset))),

@@ -67,8 +67,8 @@ def save(run: Any, path: str | Path, experiment: Experiment | None = None) -> No
     """Write a run into a file; what ends its name says what is kept.
 
     .csv, .nc (netCDF), .json: what was recorded. .svg, .png, .html: the figure, with the runs pinned in what `explore`
-    gives; the last one can be zoomed and needs no network. .safetensors: the weights. .report.html: a page to print. .bib: what to cite. In all but the last one
-    stands what reproduces the run, which `dyntoolkit rerun FILE` does.
+    gives; the last one can be zoomed and needs no network. .safetensors: the weights. .report.html: a page to print.
+    .bib: what to cite. In all but the last one stands what reproduces the run, which `dyntoolkit rerun FILE` does.
 
     run: a History, such as `find(name).run()` gives, or what `explore` gives. experiment: of a History whose experiment
     is neither the toolkit's nor registered.

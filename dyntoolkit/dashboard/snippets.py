@@ -4,9 +4,10 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from dyntoolkit.catalog.registry import installed
+from dyntoolkit.catalog.registry import OWN_FILE, installed
 from dyntoolkit.dashboard.link import nearest_preset
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.experiment.config import Config
@@ -32,7 +33,7 @@ class Source:
 
 def source_of(experiment: Experiment) -> Source:
     """An experiment of this or an installed package by its name, another by its module, or the notebook's variable."""
-    if any(experiment is known for known in (*EXPERIMENTS, *installed())):
+    if any(experiment is known for known in _known()):
         return Source("", repr(experiment.name), experiment.name, everywhere=True)
     for module in (experiment.config.__module__, NOTEBOOK):
         variables = list(vars(sys.modules[module]).items()) if module in sys.modules else []
@@ -94,6 +95,36 @@ def command_snippet(
     if tuple(seeds) != (0,):
         words += ["--seed", *map(str, seeds)]
     return shlex.join(words)
+
+
+def rerun_snippet(experiment: Experiment) -> str:
+    """The line for a terminal that trains a run again from a file of it, FILE; it names the reader's own files.
+
+    >>> from dyntoolkit.catalog.registry import find
+    >>> rerun_snippet(find("label_noise.linear"))
+    'dyntoolkit rerun FILE'
+    """
+    words = ["dyntoolkit", "rerun", "FILE"]
+    if experiment.name not in [known.name for known in _known()]:
+        words += ["--file", _python_file(experiment)]
+    if experiment.data:
+        words += ["--file", experiment.data]
+    return shlex.join(words)
+
+
+def _known() -> tuple[Experiment, ...]:
+    """The experiments that every process with the same packages knows by their names."""
+    return (*EXPERIMENTS, *installed())
+
+
+def _python_file(experiment: Experiment) -> str:
+    """What the file is called that defines an experiment of that name; FILE where that is a notebook."""
+    for name in (experiment.config.__module__, *(name for name in sys.modules if name.startswith(OWN_FILE))):
+        variables = vars(sys.modules[name]) if name in sys.modules else {}
+        own = [value for value in variables.values() if isinstance(value, Experiment) and value.name == experiment.name]
+        if own and (path := variables.get("__file__")):
+            return Path(path).name
+    return FILE
 
 
 def _settings(experiment: Experiment, config: Config) -> dict[str, Any]:

@@ -80,10 +80,11 @@ function render({ model, el }) {
     lines.textContent = message.lines;
     lines.hidden = !message.lines;
   };
-  const note = element("p", {
-    className: "dyn-take-note",
-    textContent: "All but BibTeX say in themselves what reproduces the run: dyntoolkit rerun FILE.",
-  });
+  const rerun = element("code");
+  const note = element("p", { className: "dyn-take-note" }, "All but BibTeX say in themselves what reproduces the run: ", rerun, ".");
+  const update = () => {
+    rerun.textContent = model.get("rerun");
+  };
   const inside = element("div", { hidden: true }, ...offers(ask), news, lines, note);
   const open = (shown) => {
     inside.hidden = !shown;
@@ -93,10 +94,13 @@ function render({ model, el }) {
 
   fold.addEventListener("click", () => open(inside.hidden));
   open(false);
+  update();
   el.append(fold, inside);
+  model.on("change:rerun", update);
   model.on("msg:custom", receive);
   return () => {
     asked = null;
+    model.off("change:rerun", update);
     model.off("msg:custom", receive);
   };
 }

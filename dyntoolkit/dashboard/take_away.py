@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import anywidget
+import traitlets
 
 from dyntoolkit.catalog.provenance import file_name
 from dyntoolkit.catalog.weights import FILE, weights
@@ -19,11 +20,14 @@ MOST = 50_000_000  # packed bytes that are sent to a browser
 class TakeAway(anywidget.AnyWidget):
     """Buttons for files. taken(): the present run, as far as it is trained; None where there is none yet.
 
+    train: the line for a terminal that trains it. rerun: that for one of its files, FILE.
     A file is made when its button is pressed, in a thread of its own, one after the other; nothing is sent before.
     """
 
     _esm = Path(__file__).parent / "take_away.js"
     _css = Path(__file__).parent / "take_away.css"
+    rerun = traitlets.Unicode().tag(sync=True)
+    train = ""
 
     def __init__(self, taken: Callable[[], Finished | None]) -> None:
         super().__init__()
@@ -55,7 +59,7 @@ class TakeAway(anywidget.AnyWidget):
         name = file_name(run.experiment, run.history, suffix)
         packed = gzip.compress(content(run, name), 6, mtime=0)
         if len(packed) > MOST:
-            cure = f"dyntoolkit run {run.experiment.name} --out {name}"
+            cure = f"{self.train} --out {name}"
             raise InputError(f"{name} would have {len(packed) / 1e6:.0f} MB, too much for a page: {cure} writes it.")
         lines = weights(run.experiment, run.history).lines if suffix == ".safetensors" else ""
         return name, packed, lines.replace(repr(FILE), repr(name))

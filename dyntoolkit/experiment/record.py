@@ -1,5 +1,6 @@
 """The record that ties an experiment together: all that command line, dashboard, notebooks and tests see of it."""
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from dyntoolkit.figure.recorded import recorded_panels
 from dyntoolkit.figure.sweeps import Rows
 
 FILE_LIMIT = 50_000_000  # bytes of a reader's file of data
+HASH = 8  # characters of the hash of its content
 Theory = Callable[[Any], float]  # of settings
 NAME = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)*")
 
@@ -99,7 +101,8 @@ class Experiment:
     hundreds of settings at once, and should take well below a millisecond.
 
     network(history): the network whose weights `theta` are, an `MLP`, a `Module`, or one with `shapes` of its blocks.
-    data: name of the reader's file that it stands on.
+    data: name of the reader's file that it stands on. data_hash: of that file's content, which tells it from another
+    one of the same name.
 
     Raises InputError for a name, Config or simulation that is none.
 
@@ -142,6 +145,7 @@ class Experiment:
     borders: Mapping[str, Theory] = field(default_factory=dict)
     network: Callable[[History], Any] | None = None
     data: str = ""
+    data_hash: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
@@ -196,7 +200,7 @@ class Experiment:
         if not isinstance(given, Experiment):
             got = type(given).__name__
             raise InputError(f"file of {self.name} must return an Experiment; it returned {got}.", "file")
-        return replace(given, data=name)
+        return replace(given, data=name, data_hash=hashlib.sha256(content).hexdigest()[:HASH])
 
     def start(self, configs: Sequence[Any], seeds: Sequence[int]) -> tuple[History, Iterator[Frame]]:
         """An empty history of these runs (one config and one seed each) and the frames to append to it."""

@@ -135,9 +135,11 @@ def test_a_file_is_called_after_experiment_settings_and_seeds():
 
 def test_runs_on_two_files_of_data_are_called_differently():
     history, _ = TINY.start([TINY.configure()], [0])
-    names = {file_name(replace(TINY, data=data), history, ".csv") for data in ("", "a.csv", "b.csv", "b/csv")}
-    assert {"tiny.decay_seed=0.csv", "tiny.decay_data=a.csv_seed=0.csv"} < names
-    assert len(names) == 4
+    taking = replace(TINY, file=lambda name, content: TINY)
+    files = [("a.csv", b"1"), ("a.csv", b"2"), ("b.csv", b"1"), ("b/csv", b"1")]
+    names = {file_name(taking.with_file(*file), history, ".csv") for file in files} | {file_name(TINY, history, ".csv")}
+    assert {"tiny.decay_seed=0.csv", "tiny.decay_data=a.csv-6b86b273_seed=0.csv"} < names
+    assert len(names) == 5
 
 
 def test_plain_gives_null_for_nan_and_a_word_for_what_is_infinite():

@@ -11,11 +11,11 @@ from small_settings import small
 
 from dyntoolkit.app import cli
 from dyntoolkit.catalog.course import course, course_label
-from dyntoolkit.catalog.registry import find
+from dyntoolkit.catalog.registry import find, load_one
 from dyntoolkit.dashboard import snippets
 from dyntoolkit.dashboard.dashboard import Dashboard
 from dyntoolkit.dashboard.runner import State
-from dyntoolkit.dashboard.snippets import Source, command_snippet, python_snippet, source_of
+from dyntoolkit.dashboard.snippets import Source, command_snippet, python_snippet, rerun_snippet, source_of
 from dyntoolkit.phenomena import EXPERIMENTS
 
 SEEDS = (3, 4)
@@ -73,6 +73,19 @@ def test_an_experiment_of_ones_own_goes_by_the_variable_that_holds_it(tiny, monk
     monkeypatch.setattr(sys.modules["__main__"], "valley", mine, raising=False)
     assert source_of(mine) == Source("", "valley", "my_file.py:valley", everywhere=False)
     assert "dt.run(valley, lr=0.1)" in python_snippet(mine, mine, "", mine.configure(lr=0.1), (0,))
+
+
+def test_what_reruns_a_file_names_the_readers_own_files(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    experiment = find("laboratory.network")
+    assert rerun_snippet(experiment) == "dyntoolkit rerun FILE"
+    assert rerun_snippet(replace(experiment, data="a b.csv")) == "dyntoolkit rerun FILE --file 'a b.csv'"
+    assert rerun_snippet(replace(tiny, name="mine")) == "dyntoolkit rerun FILE --file my_file.py"  # of a notebook
+    lines = "import dyntoolkit as dt\nclass Mine(dt.Config):\n    lr: float = dt.number(1.0, 0.1, 2.0)\n"
+    (tmp_path / "my valley.py").write_text(f"{lines}E = dt.Experiment('valley', Mine, print)")
+    own = load_one(str(tmp_path / "my valley.py"))
+    assert rerun_snippet(replace(own, data="x.csv")) == "dyntoolkit rerun FILE --file 'my valley.py' --file x.csv"
+    del sys.modules["dyntoolkit_file_my valley"]
 
 
 def test_lines_of_python_and_a_command_read_a_readers_file(monkeypatch, tmp_path, capsys):

@@ -40,6 +40,7 @@ def test_a_file_of_the_present_run_is_made_when_it_is_wanted(asked, until):
     assert (made.settings[0]["lr"], made.seeds, made.finished) == (0.3, (3, 4), True)
     report = gzip.decompress(asked(dashboard.take_away, ".report.html")[1][0]).decode()
     assert "x shrinks" in report
+    assert dashboard.take_away.rerun == "dyntoolkit rerun FILE --file tiny_experiment.py"
     dashboard.close()
 
 
@@ -68,11 +69,12 @@ def test_a_figure_has_the_pinned_runs_that_the_page_shows(tiny, suffix, tmp_path
 def test_nothing_is_made_before_a_run_and_of_what_there_is_not(asked, monkeypatch):
     assert asked(TakeAway(lambda: None), ".csv")[0]["why"] == "Nothing is trained yet."
     row = TakeAway(lambda: Finished(TINY, TINY.run()))
+    row.train = "dyntoolkit run tiny.py --set lr=0.3"
     message, _ = asked(row, ".safetensors")
     assert (message["kind"], message["ask"]) == ("refused", "7")
     assert message["why"].startswith("weights: tiny.decay keeps none")
     monkeypatch.setattr(take_away, "MOST", 10)
-    words = "too much for a page: dyntoolkit run tiny.decay --out tiny.decay_seed=0.csv writes it."
+    words = "too much for a page: dyntoolkit run tiny.py --set lr=0.3 --out tiny.decay_seed=0.csv writes it."
     assert asked(row, ".csv")[0]["why"].endswith(words)
 
 
