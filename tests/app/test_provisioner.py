@@ -60,9 +60,9 @@ class Kernel:
         self.client.start_channels()
         await self.client.wait_for_ready(timeout=60)
 
-    async def run(self, code: str) -> str:
-        """What it writes; the name of the exception, if there is one."""
-        said: list[str] = []
+    async def run(self, code: str, said: list[str] | None = None) -> str:
+        """What it writes; the name of the exception, if there is one. said: gets every piece of it at once."""
+        said = [] if said is None else said
 
         def hear(message: dict[str, Any]) -> None:
             said.append(message["content"].get("text", "") + message["content"].get("ename", ""))
@@ -169,10 +169,11 @@ def test_interrupt_and_restart() -> None:
     async def check() -> None:
         async with running() as kernel:
             await kernel.run("mine = 7")
-            busy = asyncio.create_task(
-                kernel.run("import time\nprint('begun', flush=True)\nwhile True: time.sleep(0.01)")
-            )
-            await asyncio.sleep(0.5)
+            said: list[str] = []
+            code = "import time\nprint('begun', flush=True)\nwhile True: time.sleep(0.01)"
+            busy = asyncio.create_task(kernel.run(code, said))
+            while "begun" not in "".join(said) and not busy.done():
+                await asyncio.sleep(0.02)
             await kernel.manager.interrupt_kernel()
             assert await busy == "begun\nKeyboardInterrupt"
             assert await kernel.run("print(mine)") == "7"

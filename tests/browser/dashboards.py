@@ -116,7 +116,7 @@ class Dashboard:
             return chosen.input_value() != before
         before = self.value(field)
         self.slider(field).press(end)
-        self.page.wait_for_timeout(200)
+        self.page.evaluate("() => new Promise(requestAnimationFrame)")  # the number is that of the handle
         return self.value(field) != before
 
     def on_the_same_page(self, experiment: str) -> "Dashboard":

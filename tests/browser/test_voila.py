@@ -317,8 +317,7 @@ def test_more_seeds_draw_a_band(noise):
 
 
 def test_stop_stops(long_run):
-    while long_run.step() < 6_000:  # before, a curve may be shorter than a pixel
-        long_run.page.wait_for_timeout(20)
+    long_run.wait_for_step_after(6_000)  # before, a curve may be shorter than a pixel
     long_run.button("stop").click()
     long_run.wait_for_status("Stopped: seeds 0 to 31.")
     step = long_run.step()

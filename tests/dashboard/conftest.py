@@ -9,6 +9,7 @@ import pytest
 import torch
 from waiting import wait_for
 
+from dyntoolkit.dashboard import runner
 from dyntoolkit.engine.history import Frame, History
 from dyntoolkit.engine.loop import train
 from dyntoolkit.engine.streams import Stream
@@ -105,6 +106,12 @@ TINY = Experiment(
 @pytest.fixture
 def tiny() -> Experiment:
     return TINY
+
+
+@pytest.fixture
+def long_debounce(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training waits half a second for a newer request: on a busy machine a test is slower than a reader's hand."""
+    monkeypatch.setattr(runner, "DEBOUNCE", 0.5)
 
 
 @pytest.fixture

@@ -78,6 +78,7 @@ def test_moving_a_slider_trains_anew(dashboard, until):
     assert dashboard.history.config.lr == 0.2
 
 
+@pytest.mark.usefixtures("long_debounce")
 def test_twenty_quick_moves_start_one_run(tiny, dashboard, until, monkeypatch):
     started = []
     simulate = tiny.simulate
@@ -109,6 +110,7 @@ def test_the_chosen_preset_can_be_run_again(dashboard, until):
     until(trained(dashboard))
 
 
+@pytest.mark.usefixtures("long_debounce")
 def test_seeds_and_their_number(dashboard, until):
     dashboard.seed.value = 5
     dashboard.n_seeds.value = 3

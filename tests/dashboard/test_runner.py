@@ -3,11 +3,13 @@
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from dyntoolkit.dashboard import runner as runner_module
 from dyntoolkit.dashboard.runner import Job, Runner, State
 from dyntoolkit.engine.history import Frame, History
 
@@ -53,10 +55,19 @@ def runner():
     runner.join(60)
 
 
+@pytest.fixture
+def clock(monkeypatch):
+    """What the runner takes for the time: clock.now, in seconds, stands still unless a test moves it."""
+    clock = SimpleNamespace(now=100.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(runner_module, "time", clock)
+    return clock
+
+
 def finished(runner):
     return lambda: runner.progress.state is State.FINISHED
 
 
+@pytest.mark.usefixtures("clock")
 def test_a_job_runs_to_its_end(runner, until):
     bench = Bench([(0, True), (8, False), (16, True), (24, True)])
     runner.submit(bench.job())
@@ -81,6 +92,7 @@ def test_drawing_is_throttled(runner, until):
     assert len(bench.drawn) <= 2 + runner.progress.seconds / 0.1
 
 
+@pytest.mark.usefixtures("long_debounce")
 def test_many_requests_start_one_run_with_the_newest(runner, until):
     benches = [Bench([(0, True), (1, True)]) for _ in range(20)]
     for bench in benches:
@@ -112,14 +124,15 @@ def test_stop_closes_the_generator_and_keeps_the_history(runner, until):
     assert rows == step + 1 == bench.pulled == runner.progress.step + 1
 
 
-def test_stop_before_the_job_began(runner):
-    bench = Bench([(0, True), (1, True)])
+@pytest.mark.usefixtures("long_debounce")
+def test_stop_before_the_job_began(runner, until):
+    bench, later = Bench([(0, True), (1, True)]), Bench([(0, True), (1, True)])
     runner.submit(bench.job())
     runner.stop()
     assert runner.progress.state is State.STOPPED
-    later = Bench([(0, True), (1, True)])
-    assert not bench.starts
-    assert later.starts == 0
+    runner.submit(later.job())
+    until(finished(runner))
+    assert (bench.starts, later.starts) == (0, 1)
 
 
 def test_pause_step_resume(runner, until):
@@ -167,15 +180,20 @@ def test_stop_ends_a_pause(runner, until):
     assert bench.closed == 1
 
 
-def test_the_time_of_a_pause_is_not_counted(runner, until):
-    bench = Bench([(k, True) for k in range(9)])
-    runner.submit(bench.job(), step=True)
+def test_the_time_of_a_pause_is_not_counted(runner, clock, until):
+    def simulate():
+        for step in range(9):
+            clock.now += 2
+            yield Frame(step, 8, {"x": np.array([float(step)])}, NOBODY)
+
+    job = replace(Bench([]).job(), stages=[lambda: (History("bench", [None], [0]), simulate())])
+    runner.submit(job, step=True)
     until(lambda: runner.progress.state is State.PAUSED)
-    seconds, since = runner.progress.seconds, time.monotonic()
-    until(lambda: time.monotonic() > since + 0.3)
+    assert runner.progress.seconds == 2
+    clock.now += 1000
     runner.step()
     until(lambda: runner.progress.step == 1 and runner.progress.state is State.PAUSED)
-    assert runner.progress.seconds < seconds + 0.3
+    assert runner.progress.seconds == 4
 
 
 def test_an_error_is_told_and_the_next_job_works(runner, until):

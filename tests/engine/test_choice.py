@@ -7,13 +7,15 @@ import subprocess
 import sys
 import threading
 import time
-from itertools import cycle
+from itertools import cycle, islice
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from waiting import wait_for
 
 from dyntoolkit.engine import choice, rules, xla
 from dyntoolkit.engine.batches import full_batch
@@ -180,9 +182,7 @@ def test_jax_is_loaded_ahead_where_it_is_installed(monkeypatch):
         patch.setattr(choice, "has_jax", lambda: False)
         choice.preload()
     choice.preload()
-    end = time.monotonic() + 5
-    while not loaded and time.monotonic() < end:
-        time.sleep(0.01)
+    wait_for(lambda: loaded)
     assert loaded == ["dyntoolkit.engine.xla"]
 
 
@@ -449,21 +449,36 @@ def slow(fresh, monkeypatch):
     return made
 
 
-def test_heartbeats_come_while_a_program_compiles(slow):
-    frames = list(training())
-    beats = [frame for frame in frames if frame.step == 0 and not frame.values]
-    assert len(beats) >= 5
-    assert {frame.engine for frame in beats} == {""}
-    assert frames[-1].engine == "xla"
-    assert len(slow) == 1
+@pytest.fixture
+def held(fresh, monkeypatch):
+    """Programs that are made when the event `held.free` is set; `held.made` holds a number for each."""
+    held, build = SimpleNamespace(free=threading.Event(), made=[]), xla.Program.__init__
+
+    def later(*args, **options):
+        held.made.append(1)
+        assert held.free.wait(60)
+        build(*args, **options)
+
+    monkeypatch.setattr(xla.Program, "__init__", later)
+    return held
 
 
-def test_a_training_may_be_left_while_its_program_compiles(slow):
+def test_heartbeats_come_while_a_program_compiles(held):
+    frames = training()
+    assert next(frames).values
+    assert {(frame.step, frame.engine, len(frame.values)) for frame in islice(frames, 5)} == {(0, "", 0)}
+    held.free.set()
+    assert ended(frames).engine == "xla"
+    assert len(held.made) == 1
+
+
+def test_a_training_may_be_left_while_its_program_compiles(held):
     frames = training()
     assert [next(frames).step for _ in range(3)] == [0, 0, 0]
     frames.close()
+    held.free.set()
     assert ended(training()).engine == "xla"  # the next one finds it
-    assert len(slow) == 1
+    assert len(held.made) == 1
 
 
 def test_two_threads_that_train_one_step_compile_once(slow):
