@@ -160,7 +160,7 @@ def _unworded(value: Any) -> Any:
 
 
 def file_name(experiment: Experiment, history: History, suffix: str) -> str:
-    """What a file of this run is called: experiment, data and their hash, settings other than the first preset's, seeds.
+    """What a file of a run is called: experiment, data and their hash, settings other than the first preset's, seeds.
 
     It has at most LONGEST_NAME characters, which every file system takes, and no two runs of an experiment share one.
     suffix: with its dot.

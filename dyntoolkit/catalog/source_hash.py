@@ -1,5 +1,6 @@
 """A number for the source that an experiment's results depend on: another one, and they may be others."""
 
+import ast
 import functools
 import hashlib
 import sys
@@ -13,12 +14,14 @@ import numpy as np
 import torch
 
 import dyntoolkit
+from dyntoolkit import _HOME as PUBLIC
 from dyntoolkit.errors import LIBRARIES
 from dyntoolkit.experiment import Experiment
 
 PACKAGE = Path(dyntoolkit.__file__).parent
-EACH = ("engine", "probes", "experiment", "catalog", "data.py")  # rooms on which the numbers of all experiments depend
-SOME = ("phenomena", "laboratory")  # rooms that hold experiments
+ROOMS = ("phenomena", "laboratory", "probes", "engine", "experiment", "data.py")  # in which a change may change numbers
+RUNS = (PACKAGE / "experiment" / "record.py", PACKAGE / "experiment" / "judging.py")  # what every run goes through
+FACE = PACKAGE / "__init__.py"
 LIBRARIES_USED = ("torch", "numpy", "jax")
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
 
@@ -36,22 +39,52 @@ def _version(name: str) -> str:
 
 
 def source_hash(experiment: Experiment) -> str:
-    """The hash of what trains, of the experiment's own files, and of what was written in a notebook.
+    """The hash of the experiment's files, of all that they import, and of what was written in a notebook.
 
-    Own files are those of its modules and of the modules that they import, without libraries. Of functions and classes
-    that stand in no file it takes the code; of closures also what they hold, such as a reader's data.
+    Libraries are left out, and of the package what cannot change a number (figures, words, pages, sweeps). Of functions
+    and classes that stand in no file it takes the code; of closures also what they hold, such as a reader's data.
     """
     look = _Look()
+    look.files.update(*map(_reached, RUNS))
     parts = [repr(part).encode() for part in look.at((experiment.config, experiment.simulate, experiment.metrics))]
     files = [path.read_bytes() for path in sorted(look.files)]
-    return hashlib.sha256(b"\0".join([_package(), *files, *parts])).hexdigest()[:16]
+    return hashlib.sha256(b"\0".join([*files, *parts])).hexdigest()[:16]
 
 
 @functools.cache
-def _package() -> bytes:
-    """The hash of the package's own code, as far as each experiment depends on it."""
-    files = sorted(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] in EACH)
-    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).digest()
+def _reached(path: Path) -> frozenset[Path]:
+    """A file of the package and those of ROOMS that it imports, and these again."""
+    reached, new = {path}, [path]
+    while new:
+        found = _imported(new.pop()) - reached
+        reached |= found
+        new += found
+    return frozenset(reached - {FACE})
+
+
+def _imported(path: Path) -> set[Path]:
+    """The files of ROOMS that a file imports, also within functions; FACE for the public face of the package."""
+    if path == FACE:
+        return {file for home in ("probes", *PUBLIC.values()) for file in _files_of(f"dyntoolkit.{home}")}
+    found: set[Path] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            found.update(*(_files_of(alias.name) for alias in node.names))
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            for alias in node.names:
+                found.update(_files_of(f"{node.module}.{alias.name}") or _files_of(str(node.module)))
+    return found
+
+
+def _files_of(module: str) -> set[Path]:
+    """The file of ROOMS in which a module of the package stands, or FACE; none for another module."""
+    first, *inner = module.split(".")
+    if first != PACKAGE.name:
+        return set()
+    if not inner:
+        return {FACE}
+    place = PACKAGE.joinpath(*inner)
+    return {file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file() and _is_own(file)}
 
 
 class _Look:
@@ -98,8 +131,7 @@ class _Look:
                 yield from self.at(getattr(cell, "cell_contents", None))  # it may not be bound yet
             if not in_file:
                 yield from self.at(value.__code__)
-                own = (value.__globals__.get(name) for name in sorted(_names(value.__code__)))
-                yield from self.at([each for each in own if not isinstance(each, types.ModuleType)])
+                yield from self.at([value.__globals__.get(name) for name in sorted(_names(value.__code__))])
         elif not in_file:
             yield from self.at(value.__bases__)
             yield from self.at({name: part for name, part in vars(value).items() if not name.startswith("__")})
@@ -109,8 +141,11 @@ class _Look:
         path = _file(name)
         if path is None:
             return name in sys.builtin_module_names
-        if path not in self.files and _is_own(path):
+        if path == FACE or (path.is_relative_to(PACKAGE) and _is_own(path)):
+            self.files |= _reached(path)
+        elif path not in self.files and _is_own(path):
             self.files.add(path)
+            self.files.update(*map(_reached, _imported(path)))
             for value in list(vars(sys.modules[name]).values()):
                 of = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
                 if isinstance(of, str) and of in sys.modules:
@@ -125,9 +160,9 @@ def _file(module: str) -> Path | None:
 
 
 def _is_own(path: Path) -> bool:
-    """Whether a file is an experiment's own, or may be: neither a library's, nor the package's but where they are."""
+    """Whether a change of this file may change a number: neither a library's, nor the package's outside of ROOMS."""
     if path.is_relative_to(PACKAGE):
-        return path.relative_to(PACKAGE).parts[0] in SOME
+        return path.relative_to(PACKAGE).parts[0] in ROOMS
     return not any(path.is_relative_to(folder.resolve()) for folder in LIBRARIES)
 
 

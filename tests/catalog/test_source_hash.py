@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import tiny_experiment
 import torch
-from tiny_experiment import TINY
 
+import dyntoolkit as dt
 from dyntoolkit.catalog import source_hash as module
 from dyntoolkit.catalog.registry import find, load_one
 from dyntoolkit.catalog.source_hash import source_hash, versions
@@ -57,18 +57,48 @@ def test_the_files_of_an_experiment_and_what_they_import_count(folder):
     assert source_hash(loaded(folder, own=f"{OWN}# more\n", helper="x = 1\n")) != first
 
 
-def test_the_package_counts_for_all_experiments(monkeypatch):
-    first = source_hash(TINY), source_hash(find("label_noise"))
-    monkeypatch.setattr(module, "_package", lambda: b"another one")
-    second = source_hash(TINY), source_hash(find("label_noise"))
-    assert len({*first, *second}) == 4
+MOVES = {
+    "phenomena/label_noise/linear.py": True,
+    "phenomena/label_noise/_theory.py": True,
+    "phenomena/grokking/oned.py": False,
+    "engine/loop.py": True,
+    "engine/xla.py": True,  # which is imported within a function
+    "engine/transformer.py": False,
+    "probes/alignment.py": True,
+    "probes/walsh.py": False,
+    "experiment/record.py": True,
+    "experiment/words.py": False,
+    "figure/panels.py": False,
+    "catalog/run.py": False,
+    "dashboard/dashboard.py": False,
+}
+
+
+@pytest.mark.parametrize(("name", "moves"), MOVES.items())
+def test_of_the_package_counts_what_can_change_a_number(name, moves, monkeypatch):
+    experiment, read = find("label_noise.linear"), Path.read_bytes
+    first = source_hash(experiment)
+    assert (module.PACKAGE / name).is_file()
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + b"#" * path.match(f"dyntoolkit/{name}"))
+    assert (source_hash(experiment) != first) == moves
+
+
+def test_for_an_experiment_of_ones_own_all_counts_that_the_public_face_offers(folder, monkeypatch):
+    own, cell = loaded(folder, own=OWN, helper="x = 1\n"), notebook(CELL.replace("yield", "dt.train; yield"))
+    read = Path.read_bytes
+    for each in (own, cell):
+        for name, moves in (("probes/walsh.py", True), ("engine/loop.py", True), ("experiment/words.py", False)):
+            first = source_hash(each)
+            with monkeypatch.context() as patch:
+                patch.setattr(Path, "read_bytes", lambda p, n=name: read(p) + b"#" * p.match(f"dyntoolkit/{n}"))
+                assert (source_hash(each) != first) == moves, (each.name, name)
 
 
 def notebook(text):
     """The experiment that a cell with this text makes: its functions stand in no file."""
     cell = types.ModuleType("a_notebook")
     sys.modules["a_notebook"] = cell
-    cell.__dict__.update(Experiment=Experiment, TinyConfig=tiny_experiment.TinyConfig)
+    cell.__dict__.update(dt=dt, Experiment=Experiment, TinyConfig=tiny_experiment.TinyConfig)
     exec(compile(text, "<a cell>", "exec"), cell.__dict__)
     return cell.EXPERIMENT
 
