@@ -2,6 +2,7 @@
 
 import torch
 
+from dyntoolkit.engine.of_copies import of_copies
 from dyntoolkit.probes.relative_distance import relative_distance
 
 Tensor = torch.Tensor
@@ -14,5 +15,5 @@ def amplification(copies: Tensor, theta: Tensor, eps: Tensor) -> Tensor:
     (R,). Returns (R, C) float64, without unit; 1 right after the perturbation.
     """
     runs, count, _ = copies.shape
-    base = theta.double().repeat_interleave(count, 0)  # (R C, P)
+    base = of_copies(theta.double(), count)  # (R C, P)
     return relative_distance(copies.double().flatten(0, 1), base).view(runs, count) / eps.double()[:, None]

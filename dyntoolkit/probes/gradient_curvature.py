@@ -9,7 +9,7 @@ Product = Callable[[torch.Tensor], torch.Tensor]  # v (..., P) -> H v (..., P)
 
 
 def gradient_curvature(product: Product, gradient: torch.Tensor, preconditioner: torch.Tensor) -> torch.Tensor:
-    """g^T D H g / g^T g = g . H(D g) / g . g (D once, not symmetrised), (..., P) -> (...); costs one product with H.
+    """g^T D H g / g^T g = g . H(D g) / g . g (D once, not symmetrized), (..., P) -> (...); costs one product with H.
 
     preconditioner: the diagonal D = 1/(sqrt(v) + eps) (..., P). NaN where the gradient is zero. Times
     `momentum_factor`, the loss starts to rise where it passes 2/lr (Bai et al. 2025, arXiv 2506.04805).

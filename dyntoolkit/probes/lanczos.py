@@ -4,26 +4,29 @@ from collections.abc import Callable
 
 import torch
 
+from dyntoolkit.probes.power_iteration import any_vector
+
 Tensor = torch.Tensor
 
 ITERATIONS = 20  # products; for Hessians of networks the largest eigenvalue is then known to about 1e-3 of its size
 TINY = 1e-6  # of the operator's size, below which nothing new is left of a direction
 
 
-def lanczos(product: Callable[[Tensor], Tensor], like: Tensor, iterations: int = ITERATIONS) -> Tensor:
+def lanczos(product: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
     """lambda_max of each run's operator by Lanczos' method with full reorthogonalization, (R,) float64.
 
     product: v (R, P) -> A v (R, P). like: any (R, P) of the same dtype. It starts from the same random direction in
-    every call and run. Exact, to rounding, if P <= iterations; never above lambda_max but for rounding. NaN for an
+    every call and run. Exact, to rounding, if P <= ITERATIONS; never above lambda_max but for rounding. NaN for an
     operator that is not finite. Golub and Van Loan, Matrix Computations, chapter 10.
     """
     R, P = like.shape
-    first = torch.randn(P, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(like.dtype)
+    first = any_vector(like)[0]  # (P,)
     q = (first / first.norm()).expand(R, P)  # (R, P)
+    size = min(ITERATIONS, P)
     basis: list[Tensor] = []
-    T = torch.zeros(R, min(iterations, P), min(iterations, P), dtype=torch.float64)
+    T = torch.zeros(R, size, size, dtype=torch.float64)
     left = torch.ones(R, dtype=torch.bool)  # whether there is a new direction
-    for k in range(len(T[0])):
+    for k in range(size):
         basis.append(q)
         Aq = product(q)
         alpha = (q * Aq).sum(1)  # (R,)
@@ -34,7 +37,7 @@ def lanczos(product: Callable[[Tensor], Tensor], like: Tensor, iterations: int =
             Aq = Aq - (Q.mT @ (Q @ Aq.unsqueeze(2))).squeeze(2)
         beta = Aq.norm(dim=1)  # (R,)
         left = left & (beta > TINY * T.abs().amax((1, 2)))
-        if k + 1 < len(T[0]):
+        if k + 1 < size:
             T[:, k, k + 1] = T[:, k + 1, k] = torch.where(left, beta.double(), 0.0)
         q = torch.where(left[:, None], Aq / beta[:, None], 0.0)
     finite = torch.isfinite(T).flatten(1).all(1)  # (R,)

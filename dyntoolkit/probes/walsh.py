@@ -7,6 +7,8 @@ as the whole number with the bits b in S. So the product of the x_b with b in S 
 import numpy as np
 import torch
 
+from dyntoolkit.errors import InputError
+
 Tensor = torch.Tensor
 
 
@@ -19,11 +21,11 @@ def cube(n_bits: int) -> Tensor:
 def walsh(values: Tensor) -> Tensor:
     """h(S) = (1/N) sum_x h(x) prod_{b in S} x_b for all 2^n sets S, (..., N) -> (..., N) float64.
 
-    The fast Walsh-Hadamard transform: n rounds of sums and differences. ValueError unless N is a power of 2.
+    The fast Walsh-Hadamard transform: n rounds of sums and differences. InputError unless N is a power of 2.
     """
     N = values.shape[-1]
     if N & (N - 1) or N == 0:
-        raise ValueError(f"walsh takes the values at all 2^n points of a cube, got {N} values.")
+        raise InputError(f"values takes a number for each of the 2^n points of a cube, got {N}.", "values")
     result, half = values.double(), 1
     while half < N:
         pairs = result.view(*values.shape[:-1], -1, 2, half)

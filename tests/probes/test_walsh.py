@@ -6,6 +6,7 @@ from math import comb, prod
 import pytest
 import torch
 
+from dyntoolkit.errors import InputError
 from dyntoolkit.probes.walsh import cube, degree_weights, degrees, walsh
 
 
@@ -41,5 +42,5 @@ def test_a_parity_is_one_set():
 
 
 def test_it_refuses_what_is_no_cube():
-    with pytest.raises(ValueError, match="got 12 values"):
+    with pytest.raises(InputError, match="got 12"):
         walsh(torch.zeros(2, 12))

@@ -48,6 +48,7 @@ from dyntoolkit.figure.panels import (
     median_line,
 )
 from dyntoolkit.figure.recorded import recorded, recorded_line
+from dyntoolkit.phenomena.condensation._neurons import AMPLITUDE, of_largest
 from dyntoolkit.probes.cosine_matrix import cosine_matrix
 from dyntoolkit.probes.direction_clusters import direction_clusters
 from dyntoolkit.probes.effective_neurons import effective_neurons
@@ -305,7 +306,7 @@ STEP = Axis("step")
 
 
 def panels(history: History) -> list[Panel]:
-    """Input weights with the theory's rays, orientation and amplitude, |Q_p|, cosines, directions, loss.
+    """Input weights with the theory's rays, orientation and amplitude, |Q_p|, cosines, N_eff, loss.
 
     Neurons are those of the first run.
     """
@@ -317,7 +318,7 @@ def panels(history: History) -> list[Panel]:
         _cosines(history),
         _theory(history),
         Panel(
-            "Effective number of directions",
+            "Effective number of neurons",
             STEP,
             Axis("N<sub>eff</sub>"),
             [
@@ -386,14 +387,11 @@ def _orientation(history: History) -> Panel:
     """Before and now; in five dimensions the angle to v."""
     flat, marks = history.config.data == "cubic_1d", []
     for name, row, color in (("before", 0, BASELINE), ("now", -1, MEASURED)):
-        w, size = _weights(history, row), np.empty(0)
-        if "w" in history:
-            size = history["amplitude"][row, 0]
-            size = size / (size.max() if 0 < size.max() < np.inf else np.nan)  # infinite after a divergence
+        w, size = _weights(history, row), history["amplitude"][row, 0] if "amplitude" in history else np.empty(0)
         angle = np.degrees(np.arctan2(w[1], w[0]))
         if not flat:
             angle = np.degrees(np.arccos(np.clip(history["along"][row, 0], -1, 1))) if "along" in history else angle
-        marks.append(Line(name, angle, size, color, markers="points"))
+        marks.append(Line(name, angle, of_largest(size), color, markers="points"))
     rays = theory_lines(history)
     both = np.concatenate([rays, rays - 180])
     x = np.repeat(both, 3)
@@ -401,7 +399,7 @@ def _orientation(history: History) -> Panel:
     marks.append(Line("maxima of |Qₚ|", x, y, GREY, dash=True))
     label = "orientation of (w, b) in degrees" if flat else "angle between w and v in degrees"
     limits = (-185.0, 185.0) if flat else (-5.0, 185.0)
-    return Panel("Orientation", Axis(label, range=limits), Axis("|a||w| / largest", range=(-0.02, 1.05)), [*marks])
+    return Panel("Orientation", Axis(label, range=limits), AMPLITUDE, [*marks])
 
 
 def _cosines(history: History) -> Panel:

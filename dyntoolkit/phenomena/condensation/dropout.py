@@ -30,6 +30,7 @@ from dyntoolkit.experiment import (
 from dyntoolkit.figure.panels import BASELINE, MEASURED, Axis, Level, Line, Panel
 from dyntoolkit.figure.recorded import recorded_line
 from dyntoolkit.phenomena.condensation import _two_layer as two_layer
+from dyntoolkit.phenomena.condensation._neurons import neurons_panel, of_largest
 from dyntoolkit.probes.effective_neurons import effective_neurons
 
 Tensor = torch.Tensor
@@ -203,14 +204,8 @@ def _neurons(history: History) -> Panel:
         angle, size = np.empty(0), np.empty(0)
         if "orientation" in history:
             angle, size = history.last("orientation")[0, k], history.last("amplitude")[0, k]
-            size = size / (size.max() if 0 < size.max() < np.inf else np.nan)  # infinite after a divergence
-        marks.append(Line(label, angle, size, color, markers="points"))
-    return Panel(
-        "Neurons",
-        Axis("orientation of (w, b) in degrees", range=(-185, 185)),
-        Axis("|a||w| / largest", range=(-0.02, 1.05)),
-        [*marks],
-    )
+        marks.append(Line(label, angle, of_largest(size), color, markers="points"))
+    return neurons_panel(marks)
 
 
 # ---- The record ----

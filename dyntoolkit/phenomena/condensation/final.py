@@ -29,6 +29,7 @@ from dyntoolkit.experiment import (
 )
 from dyntoolkit.figure.panels import BASELINE, GREEN, GREY, MEASURED, PURPLE, TEST, TRAIN, Axis, Level, Line, Panel
 from dyntoolkit.figure.recorded import recorded_line
+from dyntoolkit.phenomena.condensation._neurons import neurons_panel, of_largest
 from dyntoolkit.phenomena.condensation._two_layer import State, loss, make_step, ntk_step
 from dyntoolkit.probes.effective_neurons import effective_neurons
 from dyntoolkit.probes.relative_distance import relative_distance
@@ -223,17 +224,11 @@ def _neurons(history: History) -> Panel:
         angle, amplitude = np.empty(0), np.empty(0)
         if "orientation" in history:
             angle, amplitude = history["orientation"][row, 0], history["amplitude"][row, 0]
-            amplitude = amplitude / amplitude.max()
-        lines.append(Line(name, angle, amplitude, color, markers="points"))
+        lines.append(Line(name, angle, of_largest(amplitude), color, markers="points"))
     # relu(x - 1/3) and relu(-x - 1/3) have (w, b) = (±1, -1/3)
     angles = -np.degrees(np.arccos(np.array([1, -1]) / np.hypot(1, 1 / 3)))
     spikes = Line("target", np.repeat(angles, 3), np.array([0, 1, np.nan] * 2), GREY, dash=True)
-    return Panel(
-        "Neurons",
-        Axis("orientation of (w, b) in degrees", range=(-185, 185)),
-        Axis("amplitude |a||w| / largest", range=(-0.02, 1.05)),
-        [*lines, spikes],
-    )
+    return neurons_panel([*lines, spikes])
 
 
 # ---- The record ----

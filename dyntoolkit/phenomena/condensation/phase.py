@@ -14,6 +14,7 @@ import torch
 from dyntoolkit.engine.batches import full_batch
 from dyntoolkit.engine.history import Array, Frame, History
 from dyntoolkit.engine.loop import geometrically, train
+from dyntoolkit.engine.of_copies import of_copies
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.experiment import (
@@ -33,7 +34,8 @@ from dyntoolkit.experiment import (
     number,
     settings,
 )
-from dyntoolkit.figure.panels import BLUE, GREY, MEASURED, ORANGE, RED, Axis, Level, Line, Mark, Panel
+from dyntoolkit.figure.family import sequential
+from dyntoolkit.figure.panels import BLUE, GREY, MEASURED, RED, Axis, Level, Line, Mark, Panel
 from dyntoolkit.figure.recorded import recorded
 from dyntoolkit.phenomena.condensation._two_layer import State, loss, make_step, ntk_step
 from dyntoolkit.probes.relative_distance import relative_distance
@@ -126,7 +128,7 @@ def train_width(configs: Sequence[Config], seeds: Sequence[int], m: int) -> Iter
     Values, (R G,): loss and distance, |w - w(0)|/|w(0)| over input weights and biases.
     """
     start = initial_theta(configs, seeds, m)
-    tol, damping = (per_run(configs, name).repeat_interleave(configs[0].n_gammas) for name in ("tol", "lr_damping"))
+    tol, damping = (of_copies(per_run(configs, name), configs[0].n_gammas) for name in ("tol", "lr_damping"))
 
     def measure(k: int, state: State) -> dict[str, Array]:
         distance = relative_distance(state.theta[:, :2], start[:, :2])  # (R G,) RD
@@ -283,13 +285,6 @@ def panels(history: History) -> list[Panel]:
     return [_distances(config, distance), _slopes(config, S), _plane(config, S), _losses(history)]
 
 
-def shades(n: int) -> list[str]:
-    """n colours from BLUE, the smallest gamma, to ORANGE, the largest."""
-    ends = np.array([[int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in (BLUE, ORANGE)])
-    parts = np.linspace(0, 1, n)[:, None] if n > 1 else np.zeros((1, 1))
-    return [f"#{r:02X}{g:02X}{b:02X}" for r, g, b in ((1 - parts) * ends[0] + parts * ends[1]).round().astype(int)]
-
-
 def _mean(values: Array) -> tuple[Array, Array, Array]:
     """Mean, smallest and largest over the runs (R, N) -> (N,) each; NaN where no run has a value."""
     known = ~np.isnan(values)
@@ -313,7 +308,7 @@ def _distances(config: Config, distance: Array) -> Panel:
     with np.errstate(divide="ignore"):
         logs = np.log(np.where(distance > 0, distance, np.nan))  # (R, n_gammas, n_widths)
     slope = predicted_slope(config.gammas) if config.gamma_prime == 0 else np.full(config.n_gammas, np.nan)
-    for g, (gamma, color) in enumerate(zip(config.gammas, shades(config.n_gammas), strict=True)):
+    for g, (gamma, color) in enumerate(zip(config.gammas, sequential(config.n_gammas), strict=True)):
         mean, low, high = _mean(logs[:, g])
         band = _band(f"γ = {gamma:.3g}", m, np.exp(mean), np.exp(low), np.exp(high), color, len(logs))
         marks.append(replace(band, legend=g in (0, config.n_gammas - 1)))
@@ -366,7 +361,7 @@ def _losses(history: History) -> Panel:
     losses = all_losses[:, 0, :, -1] if len(steps) else np.empty((0, config.n_gammas))
     lines: list[Mark] = [
         Line(f"γ = {gamma:.3g}", steps, losses[:, g], color, legend=False)
-        for g, (gamma, color) in enumerate(zip(config.gammas, shades(config.n_gammas), strict=True))
+        for g, (gamma, color) in enumerate(zip(config.gammas, sequential(config.n_gammas), strict=True))
     ]
     return Panel(
         f"Loss at m = {config.widths[-1]}",

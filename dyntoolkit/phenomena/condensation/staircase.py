@@ -32,6 +32,7 @@ from dyntoolkit.experiment import (
 from dyntoolkit.figure.panels import BLUE, GREEN, GREY, MEASURED, RED, TRAIN, Axis, Level, Line, Panel
 from dyntoolkit.figure.recorded import newest, recorded_line
 from dyntoolkit.phenomena.condensation import _two_layer as two_layer
+from dyntoolkit.phenomena.condensation._neurons import neurons_panel, of_largest
 from dyntoolkit.phenomena.condensation._two_layer import State
 from dyntoolkit.probes.effective_neurons import effective_neurons
 
@@ -290,13 +291,7 @@ def _neurons(history: History) -> Panel:
     angle, size = np.empty(0), np.empty(0)
     if "orientation" in history:
         angle, size = history.last("orientation")[0], history.last("amplitude")[0]
-        size = size / (size.max() if 0 < size.max() < np.inf else np.nan)  # infinite after a divergence
-    return Panel(
-        "Neurons",
-        Axis("orientation of (w, b) in degrees", range=(-185, 185)),
-        Axis("|a||w| / largest", range=(-0.02, 1.05)),
-        [Line("neuron", angle, size, MEASURED, markers="points")],
-    )
+    return neurons_panel([Line("neuron", angle, of_largest(size), MEASURED, markers="points")])
 
 
 def _function(history: History) -> Panel:

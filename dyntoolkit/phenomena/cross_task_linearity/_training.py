@@ -11,6 +11,7 @@ from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.history import Array, Frame
 from dyntoolkit.engine.initialization import he, normal_init
 from dyntoolkit.engine.layers import MLP
+from dyntoolkit.engine.of_copies import of_copies
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Momentum, momentum
@@ -72,7 +73,7 @@ def sgd_step(
         weights = Momentum(state.theta.flatten(0, 1), state.velocity.flatten(0, 1))  # (M, P)
         x, y = table.x[rows, index], table.y[rows, index]  # (M, B, 64), (M, B)
         loss, gradient = loss_and_gradient(weights.theta, x, y)  # (M,), (M, P)
-        rate, inertia = lr.repeat_interleave(networks), mu.repeat_interleave(networks)  # (M,)
+        rate, inertia = of_copies(lr, networks), of_copies(mu, networks)  # (M,)
         # heavy ball: v <- momentum v + g, theta <- theta - lr v
         weights = momentum(weights, gradient, rate, inertia, decay)
         return Training(

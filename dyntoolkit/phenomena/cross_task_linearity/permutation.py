@@ -13,6 +13,7 @@ from dyntoolkit.data import rotated_digits
 from dyntoolkit.engine.history import Array, Frame, History
 from dyntoolkit.engine.layers import MLP
 from dyntoolkit.engine.loop import evenly, train
+from dyntoolkit.engine.of_copies import of_copies
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.experiment import (
@@ -99,7 +100,7 @@ def decay(configs: Sequence[Config], model: MLP) -> Tensor:
     """weight_decay at the weights and 0 at the biases, for both networks of each run, (2R, P)."""
     blocks = [torch.full((rows * columns,), float(rows > 1), dtype=torch.float32) for rows, columns in model.shapes]
     mask = torch.cat(blocks)  # 1 at the weights, 0 at the biases, which have one row, (P,)
-    return per_run(configs, "weight_decay").repeat_interleave(2).unsqueeze(1) * mask
+    return of_copies(per_run(configs, "weight_decay"), 2).unsqueeze(1) * mask
 
 
 def layers(model: MLP, theta: Tensor) -> list[tuple[Array, Array]]:

@@ -74,7 +74,7 @@ def moved(theta: Tensor, change: Tensor, left: Tensor, updates: Tensor) -> tuple
     return torch.where((left == 0)[..., None], after, theta), left
 
 
-def known(value: Tensor, left: Tensor) -> Array:
+def of_healthy(value: Tensor, left: Tensor) -> Array:
     """A measured value (R, S); NaN for copies that have diverged."""
     return torch.where(left > 0, torch.nan, value).double().numpy()
 

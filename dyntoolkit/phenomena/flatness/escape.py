@@ -55,12 +55,12 @@ from dyntoolkit.phenomena.flatness._copies import (
     Sharpness,
     draw,
     initial,
-    known,
     loss_between,
     marked,
     moved,
     named,
     network,
+    of_healthy,
     squares,
 )
 from dyntoolkit.phenomena.flatness._theory import edge, factor, threshold
@@ -188,8 +188,8 @@ def _trained(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
         gd, left = state.theta[:, 1:], state.left[:, 1]  # (R, 1, P), (R,)
         sharpness = watch(gd, 5 if k else 20)[:, 0]
         return {
-            "loss_before": known(loss(gd[:, 0], samples.x, samples.y), left),
-            "sharpness_before": known(sharpness, left),
+            "loss_before": of_healthy(loss(gd[:, 0], samples.x, samples.y), left),
+            "sharpness_before": of_healthy(sharpness, left),
             "left": state.left[:, [1] * len(COPIES)].numpy(),
         }
 
@@ -219,20 +219,20 @@ def after_the_switch(
         theta, left = state.theta, state.left
         off = theta[:, 1::2] - theta[:, ::2]  # (R, 2, P) of gd and sam
         values = {
-            "loss": known(loss(theta.flatten(0, 1), x, y).view(left.shape), left),
+            "loss": of_healthy(loss(theta.flatten(0, 1), x, y).view(left.shape), left),
             # x = |<theta_kicked - theta, v>|
-            "x": known((off * v[:, None]).sum(2).abs(), left[:, ::2] + left[:, 1::2]),
+            "x": of_healthy((off * v[:, None]).sum(2).abs(), left[:, ::2] + left[:, 1::2]),
             "left": left.numpy(),
         }
         if k == 0:
             others = loss_between(loss, samples, gd[:, None], other[:, None])[:, 0]
-            values |= {"curvature": known(curvature, left[:, 0]), "rho": known(rho, left[:, 0])}
-            values |= {"path_other": known(others, left[:, :1])}
+            values |= {"curvature": of_healthy(curvature, left[:, 0]), "rho": of_healthy(rho, left[:, 0])}
+            values |= {"path_other": of_healthy(others, left[:, :1])}
         if k % EVERY == 0 or k == config.sam_steps:
-            values["sharpness"] = known(watch(theta, 5 if k < config.sam_steps else 60), left)
+            values["sharpness"] = of_healthy(watch(theta, 5 if k < config.sam_steps else 60), left)
         if k == config.sam_steps:
             path = loss_between(loss, samples, theta[:, :1], theta[:, 3:])[:, 0]  # (R, 21)
-            values["path"] = known(path, left[:, :1] + left[:, 3:])
+            values["path"] = of_healthy(path, left[:, :1] + left[:, 3:])
         return values
 
     other = state.theta[:, 0]

@@ -58,12 +58,12 @@ from dyntoolkit.phenomena.flatness._copies import (
     Sharpness,
     draw,
     initial,
-    known,
     loss_between,
     marked,
     moved,
     named,
     network,
+    of_healthy,
     squares,
 )
 from dyntoolkit.phenomena.flatness._theory import edge
@@ -262,7 +262,7 @@ class Bench:
             if first <= k <= first + WATCHED:
                 s = 1 + SCHEDULES.index(name)
                 loss = self.loss(state.theta[:, s], self.samples.x, self.samples.y)  # (R,)
-                values[f"after_{name}"] = known(loss, state.left[:, s])
+                values[f"after_{name}"] = of_healthy(loss, state.left[:, s])
         if k in self.frames:
             values |= self.look(k, state)
         if k == self.steps:
@@ -282,7 +282,7 @@ class Bench:
         }
         missing = (0, 0), (0, len(SCHEDULES) - S)
         return {
-            **{name: np.pad(known(value, left), missing, constant_values=np.nan) for name, value in found.items()},
+            **{name: np.pad(of_healthy(value, left), missing, constant_values=np.nan) for name, value in found.items()},
             "norms": state.norms[:, 1:].double().numpy(),
             "left": state.left[:, 1:].numpy(),
         }
@@ -297,7 +297,7 @@ class Bench:
         paths = loss_between(self.loss, self.samples, sgd[:, None].expand_as(others), others)
         apart = torch.stack([relative_distance(end, sgd) for end in others.unbind(1)], 1)
         lost = state.left[:, 1:2] + state.left[:, order]  # (R, 6)
-        return {"paths": known(paths, lost[:, :, None]), "distance": known(apart, lost)}
+        return {"paths": of_healthy(paths, lost[:, :, None]), "distance": of_healthy(apart, lost)}
 
 
 def metrics(history: History) -> dict[str, Array]:

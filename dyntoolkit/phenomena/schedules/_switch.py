@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from dyntoolkit.engine.history import Array
+from dyntoolkit.engine.history import Array, History
 from dyntoolkit.errors import InputError
 from dyntoolkit.figure.panels import BLUE, GREEN, ORANGE
 
@@ -45,6 +45,13 @@ def weights(configs: Sequence[Switching], k0: int, k1: int) -> Tensor:
     switched = torch.arange(k0, k1, dtype=torch.int64)[:, None, None] >= switch[:, None]  # (K, R, 1)
     third = torch.where(switched, large, small)  # (K, R, B)
     return torch.stack([small.expand_as(third), large.expand_as(third), third], 2)
+
+
+def why_no_gap(history: History) -> str:
+    """What to say where the gap to the large batch is to be seen from the switch on, and is not; "" where it is."""
+    if (history.diverged >= 0).all():
+        return "The run diverged: there is nothing to compare."
+    return "" if history.step > history.config.switch_step else "It begins at the switch."
 
 
 def apart(config: Switching, steps: Array) -> tuple[Array, Array, Array]:

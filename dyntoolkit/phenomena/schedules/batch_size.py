@@ -13,7 +13,6 @@ import torch
 from dyntoolkit.engine.history import Array, Frame, History
 from dyntoolkit.engine.loop import train
 from dyntoolkit.engine.per_run import per_run
-from dyntoolkit.errors import InputError
 from dyntoolkit.experiment import (
     Claim,
     Control,
@@ -43,6 +42,7 @@ from dyntoolkit.figure.panels import (
 from dyntoolkit.figure.recorded import newest, recorded
 from dyntoolkit.phenomena.schedules import _regression as regression
 from dyntoolkit.phenomena.schedules._regression import Samples, excess_risk, initial_errors, problem
+from dyntoolkit.phenomena.schedules._switch import check_batches
 from dyntoolkit.phenomena.schedules._theory import Moments, Update
 
 Tensor = torch.Tensor
@@ -65,11 +65,7 @@ class Config(regression.Config):
 
     def check(self) -> None:
         """The large batch is larger."""
-        if self.large_batch < 2 * self.small_batch:
-            raise InputError(
-                f"large_batch must be at least 2 small_batch = {2 * self.small_batch}, got {self.large_batch}.",
-                "large_batch",
-            )
+        check_batches(self.small_batch, self.large_batch)
 
     def warnings(self) -> list[str]:
         """A learning rate that the small batch does not bear."""

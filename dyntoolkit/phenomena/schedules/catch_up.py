@@ -43,7 +43,7 @@ from dyntoolkit.figure.panels import (
 from dyntoolkit.figure.recorded import recorded
 from dyntoolkit.phenomena.schedules import _regression as regression
 from dyntoolkit.phenomena.schedules._regression import Samples, excess_risk, initial_errors, problem
-from dyntoolkit.phenomena.schedules._switch import COLORS, SCHEDULES, apart, check_batches, weights, window
+from dyntoolkit.phenomena.schedules._switch import COLORS, SCHEDULES, apart, check_batches, weights, why_no_gap, window
 from dyntoolkit.phenomena.schedules._theory import Moments, Update
 
 Tensor = torch.Tensor
@@ -301,7 +301,7 @@ CLAIMS = (
 
 # ---- Figure ----
 
-SINCE = Axis("steps since the switch", log=True)
+SINCE = Axis("steps after the switch", log=True)
 
 
 def panels(history: History) -> list[Panel]:
@@ -349,10 +349,7 @@ def _gap(history: History) -> Panel:
         with np.errstate(all="ignore"):
             gap = medians((risk[:, :, 2] / risk[:, :, 1] - 1)[after])  # (T,)
         lines.append(Line(label, steps[after] - first, positive(gap), color, dash=dash))
-    note = "" if history.step > first else "It begins at the switch."
-    if (history.diverged >= 0).all():
-        note = "The run diverged: there is nothing to compare."
-    return Panel("Above the large batch", SINCE, Axis("switched/large − 1", log=True), lines, note)
+    return Panel("Above the large batch", SINCE, Axis("switched/large − 1", log=True), lines, why_no_gap(history))
 
 
 def _by_samples(history: History) -> Panel:

@@ -22,7 +22,7 @@ from dyntoolkit.experiment import Claim, Control, Experiment, Preset, at_least, 
 from dyntoolkit.figure.panels import GREEN, ORANGE, Axis, Level, Mark, Panel, median_line
 from dyntoolkit.figure.recorded import healthy
 from dyntoolkit.laboratory.problem import Problem, own_split
-from dyntoolkit.phenomena.schedules._switch import COLORS, SCHEDULES, apart, check_batches, weights, window
+from dyntoolkit.phenomena.schedules._switch import COLORS, SCHEDULES, apart, check_batches, weights, why_no_gap, window
 
 Tensor = torch.Tensor
 
@@ -301,22 +301,15 @@ def _gap(history: History) -> Panel:
     small, _, switched = gap.transpose(2, 0, 1)  # (T, R) each
     return Panel(
         "Above the large batch",
-        Axis("steps since the switch"),
+        Axis("steps after the switch"),
         Axis("test loss / that of large − 1"),
         [
             median_line("small", steps[after] - first, small, ORANGE, markers="both"),
             median_line("switched", steps[after] - first, switched, GREEN, markers="both"),
             Level("joined", y=0.0),
         ],
-        _why_empty(history, first),
+        why_no_gap(history),
     )
-
-
-def _why_empty(history: History, first: int) -> str:
-    """What to say where there is no gap to be seen."""
-    if (history.diverged >= 0).all():
-        return "The run diverged: there is nothing to compare."
-    return "" if history.step > first else "It begins at the switch."
 
 
 # ---- The record ----

@@ -15,7 +15,6 @@ from dyntoolkit.phenomena.condensation.phase import (
     boundary,
     initial_theta,
     predicted_slope,
-    shades,
     simulate_first,
     slopes,
 )
@@ -135,4 +134,3 @@ def test_the_margin_is_that_of_the_worst_of_three():
 def test_panels_show_what_is_known():
     history = EXPERIMENT.run(SMALL, [0, 1])
     assert np.isfinite(EXPERIMENT.panels(history)[0].marks[0].y).all()
-    assert shades(1) == shades(2)[:1] == ["#0072B2"]

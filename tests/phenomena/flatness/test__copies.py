@@ -94,7 +94,7 @@ def test_a_copy_that_diverges_stays_where_it_was_for_good_and_the_others_go_on(b
     after, left = copies.moved(after, torch.ones(1, 2, 3), left, torch.tensor([8]))
     assert after.tolist() == [[[3.0] * 3, [1.0] * 3]]
     assert left.tolist() == [[0, 7]]
-    assert np.isnan(copies.known(torch.tensor([[4.0, 5.0]]), left)).tolist() == [[False, True]]
+    assert np.isnan(copies.of_healthy(torch.tensor([[4.0, 5.0]]), left)).tolist() == [[False, True]]
 
 
 def test_the_loss_on_the_way_begins_at_the_first_end():
