@@ -20,7 +20,7 @@ from dyntoolkit.app.data_file import with_file
 from dyntoolkit.app.outputs import outputs
 from dyntoolkit.app.rerun_command import rerun_command
 from dyntoolkit.app.show_command import show_command
-from dyntoolkit.app.site_command import site_options
+from dyntoolkit.app.site_command import site_command, site_options
 from dyntoolkit.app.sweep_command import sweep_command, sweep_options
 from dyntoolkit.errors import InputError, whole_number
 from dyntoolkit.whole_file import write_whole
@@ -95,25 +95,20 @@ def parser() -> Parser:
     top.add_argument("--version", action="version", version=f"dyntoolkit {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
 
-    listing = commands.add_parser("list", help="the experiments, their questions and presets", allow_abbrev=False)
+    def command(name: str, what: str, obey: Callable[[argparse.Namespace], int], epilog: str | None = None) -> Any:
+        made = commands.add_parser(name, help=what, epilog=epilog, allow_abbrev=False)
+        made.set_defaults(command=obey)
+        return made
+
+    listing = command("list", "the experiments, their questions and presets", list_command)
     listing.add_argument("target", nargs="?", metavar="FILE.py", help="those of a file or module of your own")
     listing.add_argument("--json", action="store_true", help="one JSON document on stdout")
-    listing.set_defaults(command=list_command)
-
-    run = commands.add_parser(
-        "run",
-        help="train an experiment without a window and judge its claims",
-        epilog=EXIT_CODES,
-        allow_abbrev=False,
-    )
-    _run_options(run)
-    run.set_defaults(command=run_command)
-
-    rerun = commands.add_parser(
+    _run_options(command("run", "train an experiment without a window and judge its claims", run_command, EXIT_CODES))
+    rerun = command(
         "rerun",
-        help="train a run again from a file of it, and compare",
-        epilog="exit codes: 0 every number is the same; 1 some differ; 2 wrong input; 130 stopped by Ctrl-C",
-        allow_abbrev=False,
+        "train a run again from a file of it, and compare",
+        lambda options: rerun_command(options, _bar),
+        "exit codes: 0 every number is the same; 1 some differ; 2 wrong input; 130 stopped by Ctrl-C",
     )
     rerun.add_argument(
         "run", metavar="FILE", help="what --out or a dashboard has written: data, figure, weights, report"
@@ -125,41 +120,18 @@ def parser() -> Parser:
         metavar="FILE",
         help="a Python file that defines the experiment, or the file of data that the run stands on",
     )
-    rerun.set_defaults(command=lambda options: rerun_command(options, _bar))
-
-    sweep = commands.add_parser(
-        "sweep",
-        help="train a grid of settings in batches that survive whatever happens",
-        epilog=EXIT_CODES,
-        allow_abbrev=False,
-    )
-    sweep_options(sweep)
-    sweep.set_defaults(command=lambda options: sweep_command(options, dict(map(_assignment, options.set))))
-
-    show = commands.add_parser("show", help="a sweep as tables, and in a browser", allow_abbrev=False)
+    sweep = "train a grid of settings in batches that survive whatever happens"
+    sweep_options(command("sweep", sweep, lambda o: sweep_command(o, dict(map(_assignment, o.set))), EXIT_CODES))
+    show = command("show", "a sweep as tables, and in a browser", lambda o: show_command(o, partial(serve_command, o)))
     show.add_argument("folder", metavar="DIR", help="its directory, the --out of `sweep`")
     show.add_argument("--print", action="store_true", help="print the tables, and no more")
     _server_options(show)
-    show.set_defaults(command=lambda options: show_command(options, partial(serve_command, options)))
-
-    serve = commands.add_parser("serve", help="the gallery as dashboards in a browser", allow_abbrev=False)
-    _server_options(serve)
-    serve.set_defaults(command=serve_command)
-
-    site = commands.add_parser(
-        "site", help="all notebooks with sliders that move, as files without a server", allow_abbrev=False
-    )
-    site_options(site)
-
-    warm = commands.add_parser(
-        "warm", help="compile what the default settings train with, so that nobody waits for it", allow_abbrev=False
-    )
-    warm.set_defaults(command=warm_command)
-
-    lab = commands.add_parser("lab", help="the notebooks in JupyterLab", allow_abbrev=False)
+    _server_options(command("serve", "the gallery as dashboards in a browser", serve_command))
+    site_options(command("site", "all notebooks with sliders that move, as files without a server", site_command))
+    command("warm", "compile what the default settings train with, so that nobody waits for it", warm_command)
+    lab = command("lab", "the notebooks in JupyterLab", lab_command)
     lab.add_argument("--port", type=_port, default=8888, help="default 8888")
     lab.add_argument("--no-browser", action="store_true", help="do not open a browser")
-    lab.set_defaults(command=lab_command)
     return top
 
 

@@ -22,7 +22,6 @@ def site_options(site: argparse.ArgumentParser) -> None:
     )
     site.add_argument("--seeds", metavar="N", default="3", help="seeds of each run (default: 3)")
     site.add_argument("--live", metavar="URL", default="", help="a server whose pages are linked to (default: Binder)")
-    site.set_defaults(command=site_command)
 
 
 def site_command(options: argparse.Namespace) -> int:
