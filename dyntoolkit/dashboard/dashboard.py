@@ -17,7 +17,7 @@ from dyntoolkit.dashboard.claims_view import FURTHER, claims_html
 from dyntoolkit.dashboard.compare_section import CompareSection
 from dyntoolkit.dashboard.file_row import FileRow
 from dyntoolkit.dashboard.history_view import HistoryView
-from dyntoolkit.dashboard.layout import claims_box, close_all, lay_out, view_box
+from dyntoolkit.dashboard.layout import claims_box, close_all, fill, lay_out, view_box
 from dyntoolkit.dashboard.link import link, settings_words
 from dyntoolkit.dashboard.linked import Linked
 from dyntoolkit.dashboard.live_picture import LivePicture, run_png
@@ -156,7 +156,7 @@ class Dashboard:
                 self._place.children = [self._placeholder, self._grid] if self._placeholder else [self._grid]
                 self._place.remove_class("dyn-placeholder").add_class("dyn-dashboard")
             for box, part in self._elsewhere:
-                _fill(box, part())
+                fill(box, part())
             if self.runner.closed:
                 self._switch_off()
             elif self._waits:
@@ -245,7 +245,7 @@ class Dashboard:
                 self.file_row.file = name
             self._grid.children = self._parts()
             for box, part in self._elsewhere:
-                _fill(box, part())
+                fill(box, part())
             self.train()
 
     def train_when_near(self) -> None:
@@ -385,7 +385,7 @@ class Dashboard:
         with self._building:
             self._elsewhere.append((box, part))
             if self._built:
-                _fill(box, part())
+                fill(box, part())
             else:
                 box.add_class("dyn-placeholder").add_class("dyn-second-view").children = [Placeholder(self.build)]
         return box
@@ -592,17 +592,21 @@ class Dashboard:
         self.n_seeds = widgets.IntSlider(len(self.seeds), min=1, max=MAX_SEEDS, description="Number of seeds")
         self._seed_fields = widgets.VBox([self.seed, self.n_seeds]).add_class("dyn-seeds")
         self._settings = widgets.VBox().add_class("dyn-controls")
-        control = ["control"] if any(claim.controls for claim in experiment.claims) else []
-        names = ("run", "pause", "step", "stop", "reset", "pin", *control)
-        self.buttons = {name: self._button(name) for name in names}
+        acts = {"run": self.train, "pause": self.pause, "step": self.step, "stop": self.stop}
+        acts |= {"reset": self.reset, "pin": self.pin}
+        if any(claim.controls for claim in experiment.claims):
+            acts["control"] = self.pin_control
+        self.buttons = {name: self._button(name, name.capitalize(), act) for name, act in acts.items()}
         self.compare = CompareSection(self.spread, self.map_sliders, self._choose, self._quantities)
         self.share = Share(self.plain)
         self.take_away = TakeAway(self._taken)
         self._pins_table = PinsBox(self.unpin)
         labels = experiment.actions.labels if experiment.actions else {}
-        self.actions = {name: self._button(f"act-{name}", label) for name, label in labels.items()}
-        self.controls_run = self._button("controls-run", "Run the negative controls")
-        self.map_run = self._button("map-run", "Train the map")
+        self.actions = {
+            name: self._button(f"act-{name}", label, partial(self.act, name)) for name, label in labels.items()
+        }
+        self.controls_run = self._button("controls-run", "Run the negative controls", self.train_controls)
+        self.map_run = self._button("map-run", "Train the map", self.train_map)
         self.map = widgets.VBox([self.map_run, self.map_board.add_class("dyn-sweep")]).add_class("dyn-map")
         self.claims_html = widgets.HTML(claims_html(experiment.claims)).add_class("dyn-claims")
 
@@ -668,13 +672,6 @@ class Dashboard:
                 widget.send_state()
 
     def _connect(self) -> None:
-        actions = (self.train, self.pause, self.step, self.stop, self.reset, self.pin, self.pin_control)
-        for button, action in zip(self.buttons.values(), actions, strict=False):  # not all have a control
-            button.on_click(partial(_call, action))
-        for name, button in self.actions.items():
-            button.on_click(partial(_call, partial(self.act, name)))
-        self.controls_run.on_click(partial(_call, self.train_controls))
-        self.map_run.on_click(partial(_call, self.train_map))
         for name, widget in (("seed", self.seed), ("n_seeds", self.n_seeds)):
             widget.add_class("dyn-field").add_class(f"dyn-field-{name}")
             widget.observe(self._seed_moved, "value")
@@ -688,24 +685,12 @@ class Dashboard:
         if not self._quiet:
             self.train()
 
-    def _button(self, name: str, label: str = "") -> Any:
-        return widgets.Button(description=label or name.capitalize()).add_class(f"dyn-{name}")
+    def _button(self, name: str, label: str, act: Callable[[], None]) -> Any:
+        button = widgets.Button(description=label).add_class(f"dyn-{name}")
+        button.on_click(lambda _: act())
+        return button
 
 
 def _check_presets(experiment: Experiment) -> None:
     for preset in experiment.presets:
         experiment.configure(preset)
-
-
-def _call(action: Callable[[], None], _button: object) -> None:
-    action()
-
-
-def _fill(box: Any, part: Any) -> None:
-    """Put a widget into a box, in place of what holds its place there."""
-    waiting = box.children
-    with box.hold_sync():
-        box.children = [part]
-        box.remove_class("dyn-placeholder")
-    for placeholder in waiting:
-        close_all(placeholder)

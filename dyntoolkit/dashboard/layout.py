@@ -44,3 +44,13 @@ def close_all(widget: Any) -> None:
         if isinstance(part, widgets.Widget):
             part.close()
     widget.close()
+
+
+def fill(box: Any, part: Any) -> None:
+    """Put a widget into a box, in place of what holds its place there."""
+    waiting = box.children
+    with box.hold_sync():
+        box.children = [part]
+        box.remove_class("dyn-placeholder")
+    for placeholder in waiting:
+        close_all(placeholder)

@@ -141,7 +141,9 @@ def _value(value: Any) -> str:
 def _verdict(verdict: Verdict | None) -> str:
     if verdict is None:
         return "not judged"
-    return f"{MARKS[verdict_words(verdict)]} {numbers_words(verdict.value, verdict.diverged)}".strip()
+    return (
+        f"{MARKS[verdict_words(verdict)]}\u00a0{numbers_words(verdict.value, verdict.diverged)}".strip()
+    )  # in one line
 
 
 def _place(panel: Panel) -> tuple[str, str, str]:
