@@ -48,13 +48,13 @@ def papermill(path: Path, output: Path, **parameters: Any) -> "subprocess.Comple
 
 
 def first_part(name: str, folder: Path) -> Path:
-    """A copy up to the claims and controls of the experiment that the parameters are for, without pictures.
+    """A copy up to the claims of the experiment that the parameters are for, without pictures.
 
-    What follows trains other experiments at settings of its own: nbval runs it, and papermill all of label_noise in
-    tests/test_readme.py.
+    What follows, its controls and other experiments, trains for long: nbval runs it, and papermill all of label_noise
+    in tests/test_readme.py.
     """
     notebook = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8"))
-    (end,) = (k for k, cell in enumerate(notebook["cells"]) if "claims_table(view, controls=True)" in cell["source"][0])
+    (end,) = (k for k, cell in enumerate(notebook["cells"]) if "nbval-check-output" in cell["metadata"].get("tags", []))
     notebook["cells"] = [cell | ({"outputs": []} if "outputs" in cell else {}) for cell in notebook["cells"][: end + 1]]
     path = folder / f"{name}.ipynb"
     path.write_text(json.dumps(notebook), encoding="utf-8")
