@@ -524,6 +524,11 @@ def test_text_stands_out_from_its_ground(dashboard, scheme):
         dashboard.page.emulate_media(color_scheme="light")
 
 
-def test_axe_finds_nothing_serious(noise):
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(noise, scheme):
     noise.show_more_settings()
-    assert serious(noise.page) == []
+    noise.page.emulate_media(color_scheme=scheme)
+    try:
+        assert serious(noise.page) == []
+    finally:
+        noise.page.emulate_media(color_scheme="light")
