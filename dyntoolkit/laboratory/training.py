@@ -41,17 +41,17 @@ class Training(Config):
         0.0, 0.0, 3.0, label="target noise", help="standard deviation of noise on the training targets"
     )
     fresh_noise: bool = switch(False, label="fresh noise", help="drawn anew in every step, not once")
-    batch_size: int = number(
-        0, 0, 1024, label="batch size", help="samples of a step; 0: all", log=True, structural=True
-    )
+    batch_size: int = number(0, 0, 1024, label="batch size", help="samples per step; 0: all", log=True, structural=True)
     steps: int = number(1000, 10, 100_000, label="steps", help="updates", log=True, structural=True, main=True)
     weight_decay: float = number(0.0, 0.0, 10.0, label="weight decay", help="pulls weights to zero", log=True)
     schedule: str = choice("constant", SCHEDULES, label="schedule", help="of the learning rate")
-    clip: float = number(0.0, 0.0, 100.0, label="clipping", help="largest length of a gradient; 0: any", log=True)
+    clip: float = number(
+        0.0, 0.0, 100.0, label="gradient clipping", help="limit of the gradient norm; 0: none", log=True
+    )
     momentum: float = number(0.9, 0.0, 0.999, label="momentum β₁", help="memory of the gradient", near_one=True)
-    beta2: float = number(0.999, 0.5, 0.99999, label="β₂", help="Adam's memory of its square", near_one=True)
-    eps: float = number(1e-8, 1e-12, 1e-2, label="ε", help="added to Adam's denominator", log=True)
-    rho: float = number(0.05, 0.001, 2.0, label="ρ", help="how far SAM looks uphill", log=True)
+    beta2: float = number(0.999, 0.5, 0.99999, label="β₂", help="Adam's memory of the squared gradient", near_one=True)
+    eps: float = number(1e-8, 1e-12, 1e-2, label="ε", help="added to √v in Adam's denominator", log=True)
+    rho: float = number(0.05, 0.001, 2.0, label="SAM's radius ρ", help="how far SAM climbs first", log=True)
 
 
 class Batch(NamedTuple):

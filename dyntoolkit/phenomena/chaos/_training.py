@@ -26,7 +26,7 @@ class Config(config.Config):
 
     lr: float = number(0.1, 0.003, 0.15, label="learning rate η", help="step size", log=True, main=True)
     init_scale: float = number(
-        1.0, 0.1, 2.0, label="initialization scale", help="factor on the He initialization", log=True, main=True
+        1.0, 0.1, 2.0, label="initialization scale", help="factor on He initialization", log=True, main=True
     )
     label_noise: float = number(0.0, 0.0, 0.4, label="wrong labels", help="share of wrong training labels", main=True)
     momentum: float = number(0.9, 0.0, 0.95, label="momentum", help="heavy ball: memory of the gradient")

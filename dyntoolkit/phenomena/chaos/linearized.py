@@ -49,7 +49,7 @@ class Config(_training.Config):
 
     lr: float = number(0.03, 0.003, 0.15, label="learning rate η", help="step size", log=True, main=True)
     init_scale: float = number(
-        0.5, 0.1, 2.0, label="initialization scale", help="factor on the He initialization", log=True, main=True
+        0.5, 0.1, 2.0, label="initialization scale", help="factor on He initialization", log=True, main=True
     )
     n_train: int = number(500, 200, 1000, label="training images n", help="the rest tests", log=True, structural=True)
 
@@ -292,7 +292,7 @@ def panels(history: History) -> list[Panel]:
             Axis("cross-entropy (nats)", log=True),
             _courses(steps, loss),
         ),
-        Panel("Test error", step, Axis("share of wrong answers", log=True), _courses(steps, 1 - right)),
+        Panel("Test error", step, Axis("error rate", log=True), _courses(steps, 1 - right)),
         Panel(
             "Accuracy lost",
             _start_axis(),

@@ -63,7 +63,7 @@ MULTIPLICITY = {"tanh": 1, "xtanh": 2, "x2tanh": 3, "sigmoid": 1, "softplus": 1}
 class Config(config.Config):
     """Settings of one run of full-batch training near its start (Zhou et al. 2022, arXiv 2105.11686)."""
 
-    data: str = choice("cubic_1d", ("cubic_1d", "sine_5d"), label="data", help="7x³ - 4.5x, or five sines", main=True)
+    data: str = choice("cubic_1d", ("cubic_1d", "sine_5d"), label="data", help="7x³ − 4.5x, or five sines", main=True)
     activation: str = choice(
         "tanh",
         (*MULTIPLICITY, "relu"),
@@ -71,9 +71,15 @@ class Config(config.Config):
         help="p = 1, 2, 3 for tanh, x tanh x, x² tanh x",
         main=True,
     )
-    width: int = number(100, 20, 1000, label="width m", help="neurons", log=True, main=True, structural=True)
+    width: int = number(100, 20, 1000, label="width m", help="hidden neurons", log=True, main=True, structural=True)
     init_scale: float = number(
-        1e-3, 1e-8, 1.0, label="initialization scale", help="std of all weights", log=True, main=True
+        1e-3,
+        1e-8,
+        1.0,
+        label="initialization scale",
+        help="standard deviation of the initial weights",
+        log=True,
+        main=True,
     )
     optimizer: str = choice("adam", ("adam", "gd"), label="optimizer", help="gd steps by η / (2|v|)")
     lr: float = number(
@@ -87,8 +93,8 @@ class Config(config.Config):
     )
     steps: int = number(100, 10, 1000, label="steps", help="updates", log=True, structural=True)
     beta1: float = number(0.9, 0.0, 0.999, label="β₁", help="Adam's memory of the gradient")
-    beta2: float = number(0.999, 0.0, 0.9999, label="β₂", help="Adam's memory of the squared gradients")
-    eps: float = number(1e-16, 1e-20, 1e-6, label="ε", help="added to Adam's √v", log=True)
+    beta2: float = number(0.999, 0.0, 0.9999, label="β₂", help="Adam's memory of the squared gradient")
+    eps: float = number(1e-16, 1e-20, 1e-6, label="ε", help="added to √v in Adam's denominator", log=True)
 
     @property
     def multiplicity(self) -> int:

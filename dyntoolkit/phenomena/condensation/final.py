@@ -42,13 +42,13 @@ Tensor = torch.Tensor
 class Config(config.Config):
     """Settings of one run of gradient descent on four points, until the loss is below the tolerance."""
 
-    width: int = number(500, 20, 1000, label="width m", help="neurons", log=True, main=True, structural=True)
+    width: int = number(500, 20, 1000, label="width m", help="hidden neurons", log=True, main=True, structural=True)
     init_exponent: float = number(
         1.0,
         0.25,
         1.25,
         label="initialization exponent t",
-        help="all weights begin with std m^-t; t = γ/2 of the phase diagram",
+        help="the initial weights have the standard deviation m^(−t); t = γ/2 of the phase diagram",
         main=True,
     )
     lr_factor: float = number(
@@ -191,7 +191,7 @@ def panels(history: History) -> list[Panel]:
             STEP,
             Axis("mean squared error", log=True),
             [
-                recorded_line(history, "loss", "training", TRAIN, start=1),
+                recorded_line(history, "loss", "train", TRAIN, start=1),
                 recorded_line(history, "test_mse", "test", TEST, start=1),
                 Level("tolerance", y=history.config.tol),
             ],

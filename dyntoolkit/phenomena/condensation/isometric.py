@@ -42,9 +42,15 @@ class Config(config.Config):
     steps: int = number(600, 50, 2000, label="steps", help="updates", log=True, structural=True)
     width: int = number(8, 2, 64, label="width m", help="neurons before splitting", log=True, structural=True)
     input_dim: int = number(5, 2, 20, label="input dimension d", help="Gaussian inputs", structural=True)
-    n_train: int = number(60, 10, 200, label="training points n", help="labelled -1 or 1", log=True, structural=True)
+    n_train: int = number(60, 10, 200, label="training points n", help="labelled −1 or 1", log=True, structural=True)
     init_scale: float = number(
-        0.3, 0.01, 1.0, label="initialization scale", help="std of all weights", log=True, main=True
+        0.3,
+        0.01,
+        1.0,
+        label="initialization scale",
+        help="standard deviation of the initial weights",
+        log=True,
+        main=True,
     )
 
 
@@ -173,7 +179,7 @@ def panels(history: History) -> list[Panel]:
         Panel(
             "Difference of the two ways",
             STEP,
-            Axis("|T(θ) - η| / |η|", log=True, range=(1e-17, 10)),
+            Axis("|T(θ) − η| / |η|", log=True, range=(1e-17, 10)),
             [median_line("measured", steps, np.maximum(error, 1e-17), PURPLE), Level("threshold", y=1e-12)],
         ),
         Panel(

@@ -62,9 +62,17 @@ class Config(config.Config):
         1, 1, 3, label="rank r", help="of the matrix; the factors are square", main=True, structural=True
     )
     init_scale: float = number(
-        1e-3, 1e-5, 1.0, label="initialization scale", help="std of the entries of A and B", log=True, main=True
+        1e-3,
+        1e-5,
+        1.0,
+        label="initialization scale",
+        help="standard deviation of the entries of A and B",
+        log=True,
+        main=True,
     )
-    lr: float = number(0.02, 0.002, 0.05, label="learning rate η", help="step of gradient descent", log=True, main=True)
+    lr: float = number(
+        0.02, 0.002, 0.05, label="learning rate η", help="step size of gradient descent", log=True, main=True
+    )
     steps: int = number(20000, 1000, 50000, label="steps", help="updates", log=True, main=True, structural=True)
     student_width: int = number(
         20, 3, 100, label="width of the tanh network", help="tangent rank only", log=True, structural=True

@@ -50,7 +50,7 @@ class Config(config.Config):
     split_ratio: float = number(
         0.5, -1.0, 2.0, label="split ratio c", help="(a, w) becomes (c a, w) and ((1 - c) a, w)", main=True
     )
-    delta: float = number(1e-4, 1e-6, 1e-2, label="kick δ", help="std of the kick", log=True, main=True)
+    delta: float = number(1e-4, 1e-6, 1e-2, label="kick δ", help="standard deviation of the kick", log=True, main=True)
     lr: float = number(
         0.1, 0.01, 0.3, label="learning rate η", help="gradient descent after the kick", log=True, main=True
     )

@@ -51,11 +51,19 @@ class Config(config.Config):
         help="sets data and activation",
         main=True,
     )
-    width: int = number(100, 1, 200, label="width m", help="neurons", log=True, main=True, structural=True)
+    width: int = number(100, 1, 200, label="width m", help="hidden neurons", log=True, main=True, structural=True)
     init_scale: float = number(
-        1e-3, 1e-6, 1.0, label="initialization scale", help="std of all weights", log=True, main=True
+        1e-3,
+        1e-6,
+        1.0,
+        label="initialization scale",
+        help="standard deviation of the initial weights",
+        log=True,
+        main=True,
     )
-    lr: float = number(0.05, 0.005, 0.3, label="learning rate η", help="step of gradient descent", log=True, main=True)
+    lr: float = number(
+        0.05, 0.005, 0.3, label="learning rate η", help="step size of gradient descent", log=True, main=True
+    )
     steps: int = number(12000, 1000, 30000, label="steps", help="updates", log=True, structural=True)
 
 

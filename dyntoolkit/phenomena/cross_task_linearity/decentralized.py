@@ -63,7 +63,7 @@ class Config(config.Config):
     dirichlet_beta: float = number(
         0.1, 0.1, 100.0, label="evenness of the data β", help="small: few classes per node", log=True, main=True
     )
-    lr: float = number(0.05, 0.01, 0.1, label="learning rate η", help="of SGD", log=True, main=True)
+    lr: float = number(0.05, 0.01, 0.1, label="learning rate η", help="step size of SGD", log=True, main=True)
     init_scale: float = number(
         1.0, 0.3, 1.5, label="initialization scale", help="factor on He initialization", log=True, main=True
     )
@@ -74,8 +74,8 @@ class Config(config.Config):
     batch_size: int = number(32, 8, 64, label="batch size", help="images per step", log=True, structural=True)
     momentum: float = number(0.0, 0.0, 0.9, label="momentum", help="restarts in every round")
     shared_init: bool = switch(True, label="shared start", help="one start for all nodes")
-    width: int = number(64, 16, 128, label="width", help="units of each hidden layer", log=True, structural=True)
-    depth: int = number(2, 1, 3, label="depth", help="hidden layers", structural=True)
+    width: int = number(64, 16, 128, label="width", help="units per hidden layer", log=True, structural=True)
+    depth: int = number(2, 1, 3, label="hidden layers", help="depth of the network", structural=True)
 
     def check(self) -> None:
         """A window of full rounds lies within the run."""

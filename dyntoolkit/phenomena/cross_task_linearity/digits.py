@@ -109,14 +109,14 @@ class Config(config.Config):
     )
     steps: int = number(300, 30, 1000, label="fine-tuning steps", help="fine-tuning steps", log=True, structural=True)
     batch_size: int = number(64, 8, 256, label="batch size", help="images per step", log=True, structural=True)
-    momentum: float = number(0.9, 0.0, 0.9, label="momentum", help="heavy-ball momentum of both phases")
-    width: int = number(128, 32, 512, label="width", help="units of each hidden layer", log=True, structural=True)
-    depth: int = number(3, 1, 4, label="depth", help="hidden layers", structural=True)
+    momentum: float = number(0.9, 0.0, 0.9, label="momentum", help="heavy ball: memory of the gradient, in both phases")
+    width: int = number(128, 32, 512, label="width", help="units per hidden layer", log=True, structural=True)
+    depth: int = number(3, 1, 4, label="hidden layers", help="depth of the network", structural=True)
     init_scale: float = number(
         1.0, 0.3, 1.5, label="initialization scale", help="factor on He initialization", log=True, main=True
     )
     label_noise: float = number(
-        0.0, 0.0, 0.5, label="label noise", help="fraction of training labels redrawn at random", main=True
+        0.0, 0.0, 0.5, label="random labels", help="share of training labels drawn at random", main=True
     )
     alpha: float = number(0.5, 0.0, 1.0, label="weight α of network A", help="α·θ_A + (1−α)·θ_B", main=True)
     task_scale: float = number(0.5, 0.0, 1.0, label="task scale λ", help="λ of the task arithmetic")

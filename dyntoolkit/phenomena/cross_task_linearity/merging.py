@@ -44,7 +44,7 @@ from dyntoolkit.figure.panels import (
     Panel,
     median_line,
 )
-from dyntoolkit.figure.recorded import recorded_line
+from dyntoolkit.figure.recorded import newest, recorded_line
 from dyntoolkit.phenomena.cross_task_linearity._training import (
     FRAMES,
     LossSinceLast,
@@ -74,10 +74,10 @@ class Config(config.Config):
         0.1, 0.01, 1.0, label="initialization scale", help="small: condensed units", log=True, main=True
     )
     width: int = number(256, 64, 512, label="width", help="hidden units", log=True, main=True, structural=True)
-    lr: float = number(0.05, 0.01, 0.1, label="learning rate η", help="of SGD", log=True, main=True)
+    lr: float = number(0.05, 0.01, 0.1, label="learning rate η", help="step size of SGD", log=True, main=True)
     steps: int = number(1500, 200, 3000, label="steps", help="updates", log=True, main=True, structural=True)
     batch_size: int = number(64, 16, 256, label="batch size", help="images per step", log=True, structural=True)
-    momentum: float = number(0.9, 0.0, 0.9, label="momentum", help="heavy-ball momentum")
+    momentum: float = number(0.9, 0.0, 0.9, label="momentum", help="heavy ball: memory of the gradient")
 
     def warnings(self) -> list[str]:
         """Training that may die."""
@@ -195,7 +195,7 @@ def metrics(history: History) -> dict[str, Array]:
         "k_star": found["merge"],
         **{f"k_{rule}": found[rule] for rule in RULES[1:]},
         "accuracy": full,
-        "loss": history.last("loss") if "loss" in history else never,
+        "loss": newest(history, "loss"),
     }
 
 
@@ -277,8 +277,7 @@ def panels(history: History) -> list[Panel]:
 
 def _line(history: History, name: str, label: str, color: str) -> Line:
     grid = np.array(history.config.grid, dtype=float)
-    known = history.last(name) if name in history else np.full((len(history.seeds), len(grid)), np.nan)  # (R, K)
-    return median_line(label, grid, known.T, color, markers="both")
+    return median_line(label, grid, newest(history, name, len(grid)).T, color, markers="both")
 
 
 def _curves(history: History) -> list[Mark]:

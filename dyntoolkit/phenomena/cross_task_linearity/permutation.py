@@ -67,18 +67,16 @@ Tensor = torch.Tensor
 class Config(config.Config):
     """Settings of two independent networks that are matched unit by unit (arXiv 2209.04836)."""
 
-    width: int = number(
-        64, 16, 256, label="width", help="units of each hidden layer", log=True, main=True, structural=True
-    )
-    depth: int = number(2, 1, 3, label="depth", help="hidden layers", main=True, structural=True)
-    lr: float = number(0.05, 0.003, 0.1, label="learning rate η", help="of SGD", log=True, main=True)
+    width: int = number(64, 16, 256, label="width", help="units per hidden layer", log=True, main=True, structural=True)
+    depth: int = number(2, 1, 3, label="hidden layers", help="depth of the network", main=True, structural=True)
+    lr: float = number(0.05, 0.003, 0.1, label="learning rate η", help="step size of SGD", log=True, main=True)
     init_scale: float = number(
         1.0, 0.3, 1.5, label="initialization scale", help="factor on He initialization", log=True, main=True
     )
     weight_decay: float = number(0.0, 0.0, 0.01, label="weight decay", help="of weights, not biases", main=True)
     steps: int = number(600, 100, 2000, label="steps", help="updates", log=True, structural=True)
     batch_size: int = number(64, 16, 256, label="batch size", help="images per step", log=True, structural=True)
-    momentum: float = number(0.9, 0.0, 0.9, label="momentum", help="heavy-ball momentum")
+    momentum: float = number(0.9, 0.0, 0.9, label="momentum", help="heavy ball: memory of the gradient")
 
     def warnings(self) -> list[str]:
         """Training that may die."""

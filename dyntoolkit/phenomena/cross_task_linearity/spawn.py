@@ -77,20 +77,20 @@ class Config(config.Config):
     spawn_step: int = number(
         600, 0, 600, label="spawn step", help="shared steps before the copy", log=True, main=True, structural=True
     )
-    lr: float = number(0.03, 0.003, 0.05, label="learning rate η", help="of SGD", log=True, main=True)
+    lr: float = number(0.03, 0.003, 0.05, label="learning rate η", help="step size of SGD", log=True, main=True)
     init_scale: float = number(
         1.0, 0.3, 1.5, label="initialization scale", help="factor on He initialization", log=True, main=True
     )
     label_noise: float = number(
-        0.2, 0.0, 0.5, label="label noise", help="fraction of training labels redrawn at random", main=True
+        0.2, 0.0, 0.5, label="random labels", help="share of training labels drawn at random", main=True
     )
     shared_init: bool = switch(True, label="shared start", help="do both start from one network?", main=True)
     steps: int = number(600, 100, 2000, label="steps", help="steps of each copy", log=True, structural=True)
     anneal_steps: int = number(200, 0, 500, label="anneal steps", help="last steps at a tenth of lr", structural=True)
     batch_size: int = number(8, 4, 128, label="batch size", help="images per step", log=True, structural=True)
-    momentum: float = number(0.9, 0.0, 0.9, label="momentum", help="heavy-ball momentum")
-    width: int = number(64, 16, 128, label="width", help="units of each hidden layer", log=True, structural=True)
-    depth: int = number(3, 1, 4, label="depth", help="hidden layers", structural=True)
+    momentum: float = number(0.9, 0.0, 0.9, label="momentum", help="heavy ball: memory of the gradient")
+    width: int = number(64, 16, 128, label="width", help="units per hidden layer", log=True, structural=True)
+    depth: int = number(3, 1, 4, label="hidden layers", help="depth of the network", structural=True)
 
     def warnings(self) -> list[str]:
         """Training that may die: heavy-ball SGD on small batches at a large rate."""

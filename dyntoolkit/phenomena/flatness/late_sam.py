@@ -426,7 +426,7 @@ def panels(history: History) -> list[Panel]:
     """Sharpness and test error by step; at the end by switch; loss after a switch; loss on the way between ends."""
     step = Axis("step", range=(0, history.config.steps))
     sharpness = Axis("λ<sub>max</sub>(H)", log=True)
-    error = Axis("wrong answers")
+    error = Axis("error rate")
     return [
         Panel("Sharpness", step, sharpness, [*_by_step(history, "sharpness"), *_limits(history)]),
         Panel("Test error", step, error, _by_step(history, "error", start=1)),

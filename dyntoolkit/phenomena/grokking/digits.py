@@ -39,7 +39,7 @@ class Config(config.Config):
     )
     width: int = number(64, 16, 200, label="width", help="units per hidden layer", log=True, structural=True)
     init_scale: float = number(
-        4.0, 1.0, 6.0, label="initialization scale", help="factor on all initial parameters", main=True
+        4.0, 1.0, 6.0, label="initialization scale", help="factor on the initial weights", main=True
     )
     lr: float = number(3e-3, 3e-4, 1e-2, label="learning rate η", help="step size", log=True, main=True)
     weight_decay: float = number(0.1, 0.0, 1.0, label="weight decay", help="decoupled decay", main=True)

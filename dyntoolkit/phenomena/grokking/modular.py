@@ -53,9 +53,9 @@ class Config(config.Config):
     train_fraction: float = number(
         0.7, 0.3, 0.95, label="training share", help="share of the p² pairs for training", main=True, structural=True
     )
-    width: int = number(128, 32, 256, label="width", help="neurons", log=True, structural=True)
+    width: int = number(128, 32, 256, label="width", help="hidden neurons", log=True, structural=True)
     init_scale: float = number(
-        2.0, 0.5, 2.5, label="initialization scale", help="factor on all initial weights", main=True
+        2.0, 0.5, 2.5, label="initialization scale", help="factor on the initial weights", main=True
     )
     lr: float = number(1e-2, 1e-3, 1.0, label="learning rate η", help="step size", log=True, main=True)
     weight_decay: float = number(0.3, 0.0, 1.0, label="weight decay", help="decoupled decay (adamw only)", main=True)

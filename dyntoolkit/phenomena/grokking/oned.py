@@ -59,7 +59,7 @@ class Config(config.Config):
     )
     lr: float = number(3e-3, 3e-4, 1e-1, label="learning rate η", help="step size", log=True, main=True)
     noise_std: float = number(
-        0.0, 0.0, 0.4, label="label noise", help="fixed Gaussian noise on the training labels", main=True
+        0.0, 0.0, 0.4, label="label noise σ", help="of the training labels, drawn once", main=True
     )
     n_aliased3: int = number(
         0, 0, 50, label="points aliased with 3", help="points where sin 6x looks like sin 3x", structural=True

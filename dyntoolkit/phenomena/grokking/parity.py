@@ -72,7 +72,7 @@ class Config(config.Config):
         0.2, 0.08, 0.9, label="training share", help="share of the cube used for training", main=True, structural=True
     )
     init_scale: float = number(
-        4.0, 0.5, 6.0, label="initialization scale", help="factor on all initial parameters", log=True, main=True
+        4.0, 0.5, 6.0, label="initialization scale", help="factor on the initial weights", log=True, main=True
     )
     weight_decay: float = number(0.1, 0.0, 0.5, label="weight decay", help="decoupled decay", main=True)
     lr: float = number(3e-3, 1e-4, 1e-2, label="learning rate η", help="step size", log=True, main=True)

@@ -73,9 +73,15 @@ class Config(config.Config):
         200, 50, 1500, label="training points P", help="random points", log=True, main=True, structural=True
     )
     input_dim: int = number(40, 10, 80, label="input dimension D", help="of the points", log=True, structural=True)
-    width: int = number(100, 20, 400, label="width N", help="units", log=True, structural=True)
+    width: int = number(100, 20, 400, label="width N", help="hidden units", log=True, structural=True)
     init_scale: float = number(
-        1.0, 0.3, 3.0, label="initialization scale", help="standard deviation of initial weights", log=True, main=True
+        1.0,
+        0.3,
+        3.0,
+        label="initialization scale",
+        help="standard deviation of the initial weights",
+        log=True,
+        main=True,
     )
     lr_relative: float = number(
         0.3, 0.03, 0.9, label="learning rate", help="as a share of the stability edge", log=True, main=True

@@ -64,7 +64,7 @@ class Config(config.Config):
     n_train: int = number(40, 20, 100, label="training samples n", help="samples", main=True, structural=True)
     dim: int = number(100, 40, 300, label="coordinates d", help="inputs", log=True, structural=True)
     batch_size: int = number(1, 1, 40, label="batch size B", help="samples per step", log=True, structural=True)
-    steps: int = number(15000, 1000, 60000, label="steps", help="SGD updates", log=True, structural=True)
+    steps: int = number(15000, 1000, 60000, label="steps", help="updates", log=True, structural=True)
 
     def warnings(self) -> list[str]:
         """What misleads: close to the edge of stability SGD shrinks the weights by itself."""

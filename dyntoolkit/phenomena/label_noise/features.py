@@ -40,7 +40,7 @@ class Config(config.Config):
         0,
         2000,
         label="drop samples at step",
-        help="drop those of high loss at this step; 0 = never",
+        help="drop those of high loss at this step; 0: never",
         log=True,
         main=True,
     )

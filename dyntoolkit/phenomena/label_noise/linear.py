@@ -72,7 +72,7 @@ class Config(config.Config):
     init_scale: float = number(
         1.2, 0.05, 1.8, label="initialization scale", help="standard deviation of W at the start", log=True, main=True
     )
-    steps: int = number(30000, 500, 60000, label="steps", help="SGD updates", log=True, main=True, structural=True)
+    steps: int = number(30000, 500, 60000, label="steps", help="updates", log=True, main=True, structural=True)
     batch_size: int = number(
         10, 1, 400, label="batch size B", help="samples per step", log=True, main=True, structural=True
     )
@@ -81,13 +81,13 @@ class Config(config.Config):
     n_train: int = number(100, 40, 400, label="training samples n", help="samples", log=True, structural=True)
     target_norm: float = number(1.0, 0.3, 3.0, label="target norm |β*|", help="length of the true weights", log=True)
     sam_rho: float = number(
-        0.0, 0.0, 1.0, label="SAM radius ρ", help="sharpness-aware minimization in place of noise; 0 = plain SGD"
+        0.0, 0.0, 1.0, label="SAM's radius ρ", help="sharpness-aware minimization in place of noise; 0: plain SGD"
     )
     kick_std: float = number(
-        0.0, 0.0, 0.3, label="layer-2 kick c", help="random kick to the second layer at every step; 0 = none"
+        0.0, 0.0, 0.3, label="layer-2 kick c", help="random kick to the second layer at every step; 0: none"
     )
     noise_period: int = number(
-        0, 0, 10000, label="noise on/off period", help="steps on, then as many off; 0 = always on", structural=True
+        0, 0, 10000, label="noise on/off period", help="steps on, then as many off; 0: always on", structural=True
     )
     fixed_noise: bool = switch(False, label="noise drawn once", help="one sign per sample, kept for the whole run")
     whiten: bool = switch(True, label="whitened inputs", help="exact unit covariance of the training inputs")

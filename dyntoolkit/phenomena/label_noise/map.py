@@ -46,7 +46,7 @@ class Config(config.Config):
     )
     noise_std_max: float = number(2.5, 0.0, 3.0, label="largest label noise ±τ", help="of the map", main=True)
     lr: float = number(0.2, 0.01, 0.4, label="learning rate η", help="step size of SGD", log=True, main=True)
-    steps: int = number(20000, 500, 60000, label="steps", help="SGD updates", log=True, main=True, structural=True)
+    steps: int = number(20000, 500, 60000, label="steps", help="updates", log=True, main=True, structural=True)
     n_init_scale: int = number(8, 2, 16, label="initialization scales", help="columns of the map", structural=True)
     n_noise_std: int = number(8, 2, 16, label="noise sizes", help="rows of the map", structural=True)
     batch_size: int = number(10, 1, 400, label="batch size B", help="samples per step", log=True, structural=True)

@@ -67,7 +67,7 @@ class Task(config.Config):
 
     data: str = choice("moons", (*SYNTHETIC, *REAL, "file"), label="data", help="what is to be learned", main=True)
     depth: int = number(2, 0, 4, label="hidden layers", help="0: a linear network", structural=True, main=True)
-    width: int = number(32, 1, 512, label="width", help="units of a hidden layer", log=True, structural=True, main=True)
+    width: int = number(32, 1, 512, label="width", help="units per hidden layer", log=True, structural=True, main=True)
     n_train: int = number(
         200, 10, 2000, label="training samples", help="as far as there are so many", log=True, structural=True
     )

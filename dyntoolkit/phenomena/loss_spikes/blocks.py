@@ -56,7 +56,7 @@ class Config(config.Config):
         0.003, 0.001, 0.01, label="learning rate η", help="largest step size of AdamW", log=True, main=True
     )
     steps: int = number(400, 100, 1000, label="steps", help="updates", log=True, main=True, structural=True)
-    batch_size: int = number(8, 4, 32, label="batch size", help="windows of 32 characters in a step", structural=True)
+    batch_size: int = number(8, 4, 32, label="batch size", help="windows of 32 characters per step", structural=True)
     width: int = number(32, 16, 64, label="width", help="of the network; a multiple of 4", structural=True)
     weight_decay: float = number(
         0.1, 0.0, 0.3, label="weight decay", help="decoupled decay of all but the gains", main=True

@@ -72,7 +72,7 @@ class Config(config.Config):
     lr: float = number(0.1, 0.001, 0.3, label="learning rate η", help="largest step size of AdamW", log=True, main=True)
     steps: int = number(200, 50, 1000, label="steps", help="updates", log=True, main=True, structural=True)
     qk_norm: bool = switch(False, label="QK-norm", help="queries and keys of fixed length", main=True)
-    batch_size: int = number(8, 4, 32, label="batch size", help="windows of 32 characters in a step", structural=True)
+    batch_size: int = number(8, 4, 32, label="batch size", help="windows of 32 characters per step", structural=True)
     width: int = number(32, 16, 64, label="width", help="of the network; a multiple of 4", structural=True)
     weight_decay: float = number(0.0, 0.0, 0.3, label="weight decay", help="decoupled decay of all but the gains")
 

@@ -43,11 +43,9 @@ class Config(config.Config):
     """Settings of one run of Adam on L = curvature theta^2 / 2."""
 
     lr: float = number(0.1, 0.003, 0.3, label="learning rate η", help="step size of Adam", log=True, main=True)
-    beta1: float = number(0.9, 0.0, 0.99, label="β₁", help="momentum: memory of the gradient", main=True)
-    beta2: float = number(
-        0.99, 0.5, 0.995, label="β₂", help="memory of the squared gradients", near_one=True, main=True
-    )
-    eps: float = number(1e-12, 1e-12, 0.1, label="ε", help="added to √v", log=True, main=True)
+    beta1: float = number(0.9, 0.0, 0.99, label="β₁", help="memory of the gradient", main=True)
+    beta2: float = number(0.99, 0.5, 0.995, label="β₂", help="memory of the squared gradient", near_one=True, main=True)
+    eps: float = number(1e-12, 1e-12, 0.1, label="ε", help="added to √v in the denominator", log=True, main=True)
     steps: int = number(3000, 200, 10000, label="steps", help="updates", log=True, structural=True)
     curvature: float = number(1.0, 0.1, 10.0, label="curvature h", help="of the parabola", log=True)
     theta0: float = number(1.0, 0.5, 2.0, label="start θ₀", help="where training starts")

@@ -33,14 +33,18 @@ class Config(config.Config):
     """Settings of one run: a small batch, a large one, and a switch between them, with equally many steps."""
 
     lr: float = number(0.05, 0.01, 0.2, label="learning rate η", help="step size", log=True, main=True)
-    noise_std: float = number(1.0, 0.0, 2.0, label="label noise σ", help="fresh noise on the targets", main=True)
+    noise_std: float = number(
+        1.0, 0.0, 2.0, label="label noise σ", help="of the targets, fresh with every sample", main=True
+    )
     init_scale: float = number(
         1.0, 0.1, 3.0, label="initialization scale", help="factor on the initial weights", log=True, main=True
     )
     small_batch: int = number(
         4, 1, 16, label="small batch", help="batch before the switch", doubling=True, structural=True
     )
-    large_batch: int = number(64, 16, 128, label="large batch", help="batch after it", doubling=True, structural=True)
+    large_batch: int = number(
+        64, 16, 128, label="large batch", help="batch after the switch", doubling=True, structural=True
+    )
     switch: float = number(0.75, 0.1, 0.95, label="switch", help="share of the steps before the switch", main=True)
     width: int = number(64, 16, 128, label="width", help="hidden units", log=True, structural=True)
     n_train: int = number(1200, 300, 1500, label="training images n", help="the rest tests", structural=True)
