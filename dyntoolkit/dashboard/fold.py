@@ -8,7 +8,7 @@ import ipywidgets as widgets
 
 def fold(title: str, parts: Sequence[Any]) -> tuple[Any, Any]:
     """The button and the box of the parts that it shows and hides (an Accordion cannot be opened with the keyboard)."""
-    button, box = widgets.Button(), widgets.VBox(parts)
+    button, box = widgets.Button().add_class("dyn-fold"), widgets.VBox(parts)  # status.js says whether it is open
 
     def show(shown: bool) -> None:
         box.layout.display = "flex" if shown else "none"

@@ -1,5 +1,5 @@
 // The status line: two regions that stay in the page, so that screen readers announce what appears in them.
-// It also describes the dashboard's sliders to them.
+// It also describes the dashboard's sliders and folds to them.
 
 function region(role) {
   const line = document.createElement("div");
@@ -19,10 +19,18 @@ function describe(handle) {
   if (value && handle.getAttribute("aria-valuetext") !== value) handle.setAttribute("aria-valuetext", value);
 }
 
+// Nor does it tell whether a fold is open, but by the sign that its button begins with.
+function tellFold(button) {
+  const open = String(button.textContent.startsWith("▾"));
+  if (button.getAttribute("aria-expanded") !== open) button.setAttribute("aria-expanded", open);
+}
+
 const PATIENCE = 3000; // ms that a connection may be lost before the reader is told
 const LOOK_EVERY = 5000; // ms between two looks at the server: a network that is cut says nothing
 const ENDED = new Set(["dead", "restarting", "autorestarting", "terminating"]);
-const USELESS = ".dyn-controls, .dyn-buttons, .dyn-lapse-row, .dyn-actions, .dyn-controls-run, .dyn-notes, .dyn-take";
+const USELESS =
+  ".dyn-controls, .dyn-buttons, .dyn-lapse-row, .dyn-actions, .dyn-controls-run, .dyn-notes, .dyn-take, " +
+  ".dyn-compare > .dyn-fold, .dyn-compare-row, .dyn-pins button";
 
 // Whether the server still knows a kernel; null if it does not answer.
 async function isKnown(kernel) {
@@ -133,6 +141,7 @@ function render({ model, el }) {
       describe(handle);
       watch.observe(handle, { attributeFilter: ["aria-valuetext"] });
     }
+    el.closest(".dyn-dashboard")?.querySelectorAll(".dyn-fold").forEach(tellFold);
   };
   // Sliders may be made at any time, and this line is in the page only when it has a size.
   const arrivals = new MutationObserver(describeNew);

@@ -132,7 +132,9 @@ def test_six_pinned_runs_are_legible_on_a_desk_and_on_a_phone(fall, scheme):
 def test_a_slider_is_spread_and_a_click_on_a_curve_sets_it(fall):
     fold = fall.root.get_by_role("button", name="Spread a slider, map two")
     assert fall.root.locator(".dyn-spread-run").count() == 0
+    assert fold.get_attribute("aria-expanded") == "false"
     fold.press("Enter")
+    fall.root.get_by_role("button", name="Spread a slider, map two", expanded=True).wait_for()
     fall.root.get_by_label("How many, or which").fill("0.1, 0.3, 0.6")
     fall.root.get_by_label("How many, or which").press("Tab")
     fall.root.locator(".dyn-spread-run").press("Enter")
