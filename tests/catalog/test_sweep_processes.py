@@ -32,12 +32,17 @@ def undisturbed(tmp_path_factory):
     return files(out)
 
 
+def batches(out: Path):
+    """The files of the finished batches."""
+    return sorted((out / "batches").glob("*.nc"))
+
+
 def files(out: Path):
     """The finished batches, each with the hash of its numbers.
 
     Not of its bytes: in which order HDF5 lays out a file depends on when Python collects its objects.
     """
-    return [f"{path.name[:6]}-{numbers(path)}" for path in sorted((out / "batches").glob("*.nc"))]
+    return [f"{path.name[:6]}-{numbers(path)}" for path in batches(out)]
 
 
 def numbers(path: Path):
@@ -77,17 +82,17 @@ class Disturbed:
 def test_a_sweep_that_is_killed_again_and_again_loses_and_repeats_nothing(tmp_path, undisturbed, monkeypatch):
     disturbed = Disturbed(tmp_path)
     out = disturbed.out
-    for happened in (lambda: (out / "sweep.json").exists(), lambda: len(files(out)) >= 3):
+    for happened in (lambda: (out / "sweep.json").exists(), lambda: len(batches(out)) >= 3):
         process = disturbed.start()
         wait_for(happened)
         assert disturbed.end(process, signal.SIGKILL)[0] == -signal.SIGKILL
     finished = files(out)
     assert set(finished) < set(undisturbed)
     process = disturbed.start()
-    wait_for(lambda: len(files(out)) >= len(finished) + 2)
+    wait_for(lambda: len(batches(out)) >= len(finished) + 2)
     code, _, said = disturbed.end(process, signal.SIGINT)
     assert code == 130
-    count = 2 * len(files(out))
+    count = 2 * len(batches(out))
     sentence = f"{count} of 24 runs are finished and stay in {out}; the same sweep, begun again, goes on from there."
     assert said.splitlines()[-1] == f"dyntoolkit: stopped; {sentence}"
     finished = files(out)
@@ -105,7 +110,7 @@ def test_a_sweep_that_is_killed_again_and_again_loses_and_repeats_nothing(tmp_pa
 def test_a_worker_that_is_killed_ends_the_sweep_in_a_sentence(tmp_path):
     disturbed = Disturbed(tmp_path)
     process = disturbed.start()
-    wait_for(lambda: files(disturbed.out))
+    wait_for(lambda: batches(disturbed.out))
     os.kill(disturbed.workers().pop(), signal.SIGKILL)
     said = process.communicate()[1].splitlines()[-1]
     assert process.returncode == 3
