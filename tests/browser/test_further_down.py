@@ -4,6 +4,7 @@ import nbformat
 import nbformat.v4 as nb
 import pytest
 from dashboards import Dashboard
+from playwright.sync_api import expect
 
 from dyntoolkit.app.gallery import notebooks
 
@@ -108,7 +109,7 @@ def test_a_page_of_voila_scrolled_to_its_end_is_built_dashboard_by_dashboard(bro
         assert {"label_noise-linear", *others[:k]} <= names
         assert len(names) + waiting == 5
     assert page.locator(".dyn-placeholder").count() == 0
-    assert page.locator(".dyn-map button").count() == 2  # in cells of their own
+    expect(page.locator(".dyn-map button")).to_have_count(2, timeout=90_000)  # in cells of their own
     assert widgets(page) > 2 * before
 
 

@@ -6,6 +6,7 @@ import pytest
 from axe import serious
 from dashboards import Dashboard
 from looks import CUT, FAINT, FOCUSED, INKS, STICKING_OUT, set_width
+from playwright.sync_api import expect
 
 from dyntoolkit.app.gallery import card_of, notebooks
 from dyntoolkit.catalog.registry import find
@@ -294,7 +295,7 @@ def test_preset_buttons_and_words_move_the_sliders(dashboard, notebook):
             if (notebook, field) in MAIN:
                 dashboard.wait_for_value(field, f"{value:.12g}")
         dashboard.root.locator(f'.dyn-active[class~="dyn-preset-{preset}"]').wait_for()
-        assert dashboard.root.locator("button.dyn-active").count() == 1
+        expect(dashboard.root.locator("button.dyn-active")).to_have_count(1, timeout=90_000)
         dashboard.wait_for_new_curve(before)
 
 
