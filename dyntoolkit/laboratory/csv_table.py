@@ -16,11 +16,11 @@ from typing import NamedTuple
 import numpy as np
 
 from dyntoolkit.errors import InputError
+from dyntoolkit.experiment.record import check_file_size
 from dyntoolkit.laboratory.column_names import column_names
 from dyntoolkit.laboratory.tables import LEAST_ROWS, MOST_ROWS, Array, Table, chosen_rows, table
 from dyntoolkit.laboratory.text_columns import decimal_sign, numbers, text_columns
 
-MOST_BYTES = 50_000_000
 MOST_CELLS = 4_000_000  # that are kept: as Python's texts they take half a gigabyte for a moment
 MOST_COLUMNS = 10_000
 SAMPLE = 100_000  # characters that the way of writing is recognized by
@@ -99,16 +99,9 @@ def read_csv(name: str, data: bytes) -> Table:
     return table(name, columns, list(rows), [what, *notes, *text_notes], left_out=left_out)
 
 
-def check_size(name: str, size: int) -> None:
-    """InputError for a file of more bytes than are taken."""
-    if size > MOST_BYTES:
-        most = f"{MOST_BYTES / 1e6:.0f} MB"
-        raise InputError(f"{name} has {size / 1e6:,.0f} MB, at most {most} are taken: save fewer rows.", "file")
-
-
 def _decoded(name: str, data: bytes) -> tuple[str, str]:
     """The file's text, and a word on its encoding where it is not UTF-8."""
-    check_size(name, len(data))
+    check_file_size(name, len(data))
     if data.startswith(b"PK\x03\x04"):
         what = "an Excel workbook" if b"xl/" in data else "a ZIP archive"
         raise _no_table(name, what)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from dyntoolkit.errors import InputError
-from dyntoolkit.laboratory.table_of import table_of
+from dyntoolkit.laboratory.table_of import plain_array, table_of
 from dyntoolkit.laboratory.tables import Table, chosen_rows
 
 Tensor = torch.Tensor
@@ -84,7 +84,7 @@ def _is_float(values: Any) -> bool:
 
 def _given(x: Any, y: Any, test_x: Any, test_y: Any, loss: Any) -> OwnData:
     """Data of which the reader says what to train and what to test on."""
-    parts = [[_array(part) for part in parts] for parts in ((x, test_x), (y, test_y))]
+    parts = [[plain_array(name, part) for part in both] for name, both in (("X", (x, test_x)), ("y", (y, test_y)))]
     for name, (first, second) in zip(("X", "y"), parts, strict=True):
         if first.shape[1:] != second.shape[1:]:
             shapes = f"{first.shape} to train and {second.shape} to test"
@@ -110,14 +110,3 @@ def _given(x: Any, y: Any, test_x: Any, test_y: Any, loss: Any) -> OwnData:
     train, test = (torch.from_numpy(kept & which) for which in (~to_test, to_test))
     words = tuple(table.notes), tuple(inputs.block_names()) if samples.ndim == 2 else (), names, "y"
     return OwnData(samples[train], targets[train], samples[test], targets[test], len(names), *words)
-
-
-def _array(values: Any) -> np.ndarray:
-    """A tensor, frame, series or list as an array."""
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu()
-        return np.asarray((values.float() if values.dtype == torch.bfloat16 else values).numpy())
-    try:
-        return np.asarray(values)
-    except ValueError as problem:
-        raise InputError(f"data: the rows differ in length ({problem}).", "data") from problem

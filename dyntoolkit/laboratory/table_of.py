@@ -11,8 +11,9 @@ import torch
 from torch.utils.data import Dataset, IterableDataset
 
 from dyntoolkit.errors import InputError
+from dyntoolkit.experiment.record import check_file_size
 from dyntoolkit.laboratory.column_names import column_names
-from dyntoolkit.laboratory.csv_table import check_size, read_csv
+from dyntoolkit.laboratory.csv_table import read_csv
 from dyntoolkit.laboratory.tables import Array, Column, Table, chosen_rows, table
 from dyntoolkit.laboratory.text_columns import text_columns
 
@@ -50,7 +51,7 @@ def table_of(data: Any, target: str | None = None) -> Table:
 
 def _of_file(path: Path) -> Table:
     try:
-        check_size(path.name, path.stat().st_size)
+        check_file_size(path.name, path.stat().st_size)
         return read_csv(path.name, path.read_bytes())
     except OSError as error:
         raise InputError(f"data: {str(path)!r} cannot be read ({error.strerror}).", "data") from error
@@ -111,7 +112,7 @@ def _sample(data: Any, row: int, rows: int) -> tuple[Array, Array]:
     sample = data[row]
     if not isinstance(sample, tuple | list) or len(sample) != 2:
         raise InputError(f"data: sample {row} of the Dataset is no pair (x, y).", "data")
-    x, y = (_plain("data", part) for part in sample)
+    x, y = (plain_array("data", part) for part in sample)
     if x.size * rows > MOST_NUMBERS:
         raise InputError(
             f"data: {rows:,} samples of {x.size:,} numbers are {x.size * rows:,}, at most {MOST_NUMBERS:,} are taken.",
@@ -139,14 +140,14 @@ def _different(inputs: int, targets: int) -> InputError:
 
 def _array(name: str, values: Any) -> Array:
     """An array with at least one axis; that of X of numbers."""
-    found = _plain(name, values)
+    found = plain_array(name, values)
     if found.ndim == 0 or not found.size:
         raise InputError(f"{name} takes one entry or more for each sample, got the shape {found.shape}.", "data")
     return _numbers(name, found) if name == "X" else found
 
 
-def _plain(name: str, values: Any) -> Array:
-    """A tensor, masked array or list as an array on the CPU."""
+def plain_array(name: str, values: Any) -> Array:
+    """A tensor, masked array, frame or list as an array on the CPU; InputError for rows of different length."""
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()
         return np.asarray((values.float() if values.dtype == torch.bfloat16 else values).numpy())

@@ -138,36 +138,17 @@ def train_network(
     on, its own. `Live` values that are sent in switch probes on and off; training does not notice.
     """
     begin, update = rule or update_rule(configs)
-    lr = per_run(configs, "lr", torch.float64)  # (R,)
-    limit = per_run(configs, "clip")
-    rho = per_run(configs, "rho")
     config = configs[0]
     n, steps = problem.x.shape[1], config.steps
     size = config.batch_size if 0 < config.batch_size < n else n
     epochs = Epochs(n, size, Stream(seeds, "batches")) if size < n else None
     noise = _fresh_noise(configs, seeds, problem, size) if config.fresh_noise else None
-    runs = torch.arange(len(seeds), dtype=torch.int64)[:, None]  # (R, 1)
 
     def batches(k0: int, k1: int) -> Batch:
         index = epochs.take(k1 - k0) if epochs else None
         return Batch(factors(config.schedule, k0, k1, steps), index, noise(k1 - k0) if noise else None)
 
-    def batch_loss(theta: Tensor, index: Tensor | None, noise: Tensor | None) -> Tensor:
-        x, y = (problem.x, problem.y) if index is None else (problem.x[runs, index], problem.y[runs, index])
-        if noise is not None:
-            y = (y + noise) % problem.classes if problem.classes else y + noise
-        return loss(model(theta, x), y)
-
-    both = value_and_grad(batch_loss)
-
-    def step(state: Any, batch: Batch) -> Any:
-        parts: Any = (batch.samples, batch.noise)
-        if config.optimizer == "sam" and rule is None:
-            _, gradient = sam(both, state.theta, rho, *parts)
-        else:
-            _, gradient = both(state.theta, *parts)
-        return update(state, clip(gradient, limit), lr * batch.factor)
-
+    step = _make_step(configs, model, problem, loss, update, climbs=config.optimizer == "sam" and rule is None)
     watched = [probe for probe in probes if getattr(config, probe.field)]
 
     def measure(k: int, state: Any) -> dict[str, Array]:
@@ -182,6 +163,35 @@ def train_network(
         sent = yield frame
         if isinstance(sent, Live):
             watched[:] = [probe for probe in probes if sent.values[probe.field]]
+
+
+def _make_step(
+    configs: Sequence[Any],
+    model: Model,
+    problem: Problem,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    update: Update,
+    *,
+    climbs: bool,
+) -> Callable[[Any, Batch], Any]:
+    """One update of all runs on a batch. climbs: with the gradient that SAM takes."""
+    lr, limit, rho = per_run(configs, "lr", torch.float64), per_run(configs, "clip"), per_run(configs, "rho")  # (R,)
+    runs = torch.arange(len(configs), dtype=torch.int64)[:, None]  # (R, 1)
+
+    def batch_loss(theta: Tensor, index: Tensor | None, noise: Tensor | None) -> Tensor:
+        x, y = (problem.x, problem.y) if index is None else (problem.x[runs, index], problem.y[runs, index])
+        if noise is not None:
+            y = (y + noise) % problem.classes if problem.classes else y + noise
+        return loss(model(theta, x), y)
+
+    both = value_and_grad(batch_loss)
+
+    def step(state: Any, batch: Batch) -> Any:
+        parts: Any = (batch.samples, batch.noise)
+        _, gradient = sam(both, state.theta, rho, *parts) if climbs else both(state.theta, *parts)
+        return update(state, clip(gradient, limit), lr * batch.factor)
+
+    return step
 
 
 def fit(moment: Moment) -> Mapping[str, Tensor]:

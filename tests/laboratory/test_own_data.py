@@ -134,7 +134,7 @@ def test_missing_values_are_dropped_with_a_word():
         ((X, LABELS, X[:, :2], LABELS), None, r"X has the shape \(30, 4\) to train and \(30, 2\) to test"),
         ((X, LABELS, X, LABELS[:3]), None, "30 samples and 3 targets; as many are needed"),
         ((X, LABELS, np.nan * X, LABELS), None, "no row without a missing value is left"),
-        (([[1.0], [1.0, 2.0]], [0, 1], X, LABELS), None, "the rows differ in length"),
+        (([[1.0], [1.0, 2.0]], [0, 1], X, LABELS), None, "X: its rows differ in length"),
         ((X + 1j, LABELS), None, "X holds complex numbers"),
         (
             (X, np.eye(3)[LABELS]),
