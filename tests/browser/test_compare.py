@@ -3,6 +3,7 @@
 import pytest
 from dashboards import Dashboard
 from looks import CUT, FAINT, FOCUSED, STICKING_OUT, set_width
+from waiting import wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -105,10 +106,10 @@ def test_runs_are_pinned_compared_and_let_go_of(fall):
 
     fall.root.get_by_role("button", name="Unpin start 1", exact=True).press("Enter")
     drawn(fall, ".dyn-board", 3)
-    assert fall.page.evaluate(FOCUSED) == ["Unpin lr 0.05", True]  # goes on in the next row
+    wait_for(lambda: fall.page.evaluate(FOCUSED) == ["Unpin lr 0.05", True])  # goes on in the next row
     fall.root.get_by_role("button", name="Unpin all runs").click()
     drawn(fall, ".dyn-board", 1)
-    assert fall.root.locator(ROWS).count() == 0
+    fall.root.locator(ROWS).first.wait_for(state="detached")  # another message
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
