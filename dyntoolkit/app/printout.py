@@ -27,6 +27,7 @@ from dyntoolkit.experiment.words import (
 )
 
 WIDTH = 100
+GAP = "  "  # between two columns of a table
 SIGNS = {HOLDS: "+", FAILS: "-", ELSEWHERE: "."}  # also for terminals that know ASCII only
 
 
@@ -201,11 +202,11 @@ def _wrap(text: str, width: int) -> str:
     return "\n".join(textwrap.wrap(text, width, subsequent_indent=indent + "  "))
 
 
-def _columns(rows: Sequence[Row], gap: str = "  ") -> str:
+def _columns(rows: Sequence[Row]) -> str:
     """Left-aligned columns, at most WIDTH wide: what is wanted wraps at 16 columns, the claim at the rest."""
     mark, what, value, wanted, share = (max(len(row[j]) for row in rows) for j in range(5))
     wanted = min(wanted, 16)
-    what = min(what, WIDTH - mark - value - wanted - share - 4 * len(gap))
+    what = min(what, WIDTH - mark - value - wanted - share - 4 * len(GAP))
     lines = []
     for row in rows:
         indent = " " * (len(row[1]) - len(row[1].lstrip()))
@@ -215,6 +216,6 @@ def _columns(rows: Sequence[Row], gap: str = "  ") -> str:
         for left, right in zip_longest(wrapped, conditions, fillvalue=""):
             cells = (row[0], left, row[2], right, row[4]) if first else ("", left, "", right, "")
             widths = (mark, what, value, wanted, share)
-            lines.append(gap.join(text.ljust(width) for text, width in zip(cells, widths, strict=True)).rstrip())
+            lines.append(GAP.join(text.ljust(width) for text, width in zip(cells, widths, strict=True)).rstrip())
             first = False
     return "\n".join(lines)

@@ -11,6 +11,7 @@ import numpy as np
 
 from dyntoolkit.app.site_runs import Grid, Moment, Shown
 from dyntoolkit.dashboard.board import pack
+from dyntoolkit.experiment.words import value_names
 from dyntoolkit.figure.plotly_figure import CONFIG
 
 LIMIT = 1_000_000  # bytes of a page's runs, gzipped; above it every second moment is left out
@@ -30,8 +31,8 @@ def script(experiment_title: str, grid: Grid, runs: Sequence[Shown], links: Sequ
         "config": CONFIG,
         "sliders": [
             {
-                "label": f"{sliders[name].label} ({sliders[name].unit})" if sliders[name].unit else sliders[name].label,
-                "values": [f"{value:.6g}" for value in values],
+                "label": sliders[name].title,
+                "values": value_names(values),
                 "at": values.index(getattr(grid.config, name)),
             }
             for name, values in grid.values.items()

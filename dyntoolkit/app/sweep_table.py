@@ -4,13 +4,11 @@ import itertools
 
 import xarray as xr
 
-from dyntoolkit.app.printout import WIDTH
+from dyntoolkit.app.printout import GAP, WIDTH
 from dyntoolkit.catalog.sweep_words import sweep_words
 from dyntoolkit.engine.history import Array
 from dyntoolkit.experiment.config import value_words
 from dyntoolkit.experiment.words import numbers_words
-
-GAP = "  "
 
 
 def sweep_text(runs: xr.Dataset) -> str:

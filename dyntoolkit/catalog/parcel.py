@@ -10,10 +10,9 @@ from typing import Any, ClassVar
 
 import cloudpickle
 
-from dyntoolkit.catalog.registry import absolute, find, installed, load_one
+from dyntoolkit.catalog.registry import absolute, find, load_one, packaged
 from dyntoolkit.errors import InputError, problem_words
 from dyntoolkit.experiment import Experiment
-from dyntoolkit.phenomena import EXPERIMENTS
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ def pack(given: str | Experiment) -> tuple[Experiment, Parcel]:
     Raises InputError where it cannot be found, or cannot be sent.
     """
     experiment = load_one(given) if isinstance(given, str) else find(given)
-    if any(experiment is known for known in (*EXPERIMENTS, *installed())):
+    if any(experiment is known for known in packaged()):
         return experiment, Parcel(experiment.name)
     target = "" if isinstance(given, Experiment) else absolute(given)
     if target:

@@ -33,7 +33,12 @@ def experiments() -> tuple[Experiment, ...]:
     >>> experiments()[0].name
     'label_noise.linear'
     """
-    return (*EXPERIMENTS, *installed(), *_registered.values())
+    return (*packaged(), *_registered.values())
+
+
+def packaged() -> tuple[Experiment, ...]:
+    """The package's own experiments and those of installed packages: any process here knows them by their names."""
+    return (*EXPERIMENTS, *installed())
 
 
 def installed() -> tuple[Experiment, ...]:

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 import dyntoolkit
-from dyntoolkit import _HOME as PUBLIC
 from dyntoolkit.errors import LIBRARIES
 from dyntoolkit.experiment import Experiment
 
@@ -64,9 +63,7 @@ def _reached(path: Path) -> frozenset[Path]:
 
 def _imported(path: Path) -> set[Path]:
     """The files of ROOMS that a file imports, also within functions; FACE for the public face of the package."""
-    if path == FACE:
-        return {file for home in ("probes", *PUBLIC.values()) for file in _files_of(f"dyntoolkit.{home}")}
-    found: set[Path] = set()
+    found = _files_of("dyntoolkit.probes") if path == FACE else set()  # which are attributes of it
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             found.update(*(_files_of(alias.name) for alias in node.names))

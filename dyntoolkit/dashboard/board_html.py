@@ -56,11 +56,11 @@ def board_style() -> str:
     return "\n".join((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "board.css"))
 
 
-def stored_frame(panels: Sequence[Panel], step: int = 0) -> dict[str, Any]:
+def stored_frame(panels: Sequence[Panel]) -> dict[str, Any]:
     """What `show` draws, as plain data: the figure's structure, and its numbers as float32 in base64."""
     template, sizes, numbers = pack(list(panels))
     encoded = base64.b64encode(numbers.astype("<f4").tobytes()).decode()
-    return {"step": step, "panels": template, "config": CONFIG, "sizes": sizes, "numbers": encoded}
+    return {"step": 0, "panels": template, "config": CONFIG, "sizes": sizes, "numbers": encoded}
 
 
 def script_json(value: Any) -> str:

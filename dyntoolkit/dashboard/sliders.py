@@ -87,8 +87,11 @@ class SliderPanel:
 
 def _widget(slider: Slider, default: Any) -> Any:
     """The kind of widget that fits a field."""
-    label = f"{slider.label} ({slider.unit})" if slider.unit else slider.label
-    common: dict[str, Any] = {"description": label, "tooltip": slider.help, "style": {"description_width": "initial"}}
+    common: dict[str, Any] = {
+        "description": slider.title,
+        "tooltip": slider.help,
+        "style": {"description_width": "initial"},
+    }
     if isinstance(default, bool):
         return widgets.Checkbox(default, indent=False, **common)
     if isinstance(default, str):

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dyntoolkit.catalog.registry import OWN_FILE, installed
+from dyntoolkit.catalog.registry import OWN_FILE, packaged
 from dyntoolkit.dashboard.link import nearest_preset
 from dyntoolkit.experiment import Experiment
 from dyntoolkit.experiment.config import Config
-from dyntoolkit.phenomena import EXPERIMENTS
 
 NOTEBOOK = "__main__"  # the module of what is defined in a notebook
 FILE = "my_file.py"  # stands for where a reader has put what is in a notebook only
@@ -33,7 +32,7 @@ class Source:
 
 def source_of(experiment: Experiment) -> Source:
     """An experiment of this or an installed package by its name, another by its module, or the notebook's variable."""
-    if any(experiment is known for known in _known()):
+    if any(experiment is known for known in packaged()):
         return Source("", repr(experiment.name), experiment.name, everywhere=True)
     for module in (experiment.config.__module__, NOTEBOOK):
         variables = list(vars(sys.modules[module]).items()) if module in sys.modules else []
@@ -105,16 +104,11 @@ def rerun_snippet(experiment: Experiment) -> str:
     'dyntoolkit rerun FILE'
     """
     words = ["dyntoolkit", "rerun", "FILE"]
-    if experiment.name not in [known.name for known in _known()]:
+    if experiment.name not in [known.name for known in packaged()]:
         words += ["--file", _python_file(experiment)]
     if experiment.data:
         words += ["--file", experiment.data]
     return shlex.join(words)
-
-
-def _known() -> tuple[Experiment, ...]:
-    """The experiments that every process with the same packages knows by their names."""
-    return (*EXPERIMENTS, *installed())
 
 
 def _python_file(experiment: Experiment) -> str:

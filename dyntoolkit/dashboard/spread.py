@@ -109,7 +109,7 @@ class Spread:
 
     @property
     def _label(self) -> str:
-        return self._configs[0].sliders()[self.field].label
+        return self._configs[0].sliders()[self.field].title
 
     def _finished(self, config: Config) -> list[Any]:
         rows: Rows = self._rows

@@ -189,4 +189,5 @@ def _theory(runs: "xr.Dataset", experiment: Experiment | None, at: Mapping[str, 
 
 
 def _label(runs: "xr.Dataset", field: str) -> str:
-    return str(runs[field].attrs.get("long_name", field))
+    about = runs[field].attrs
+    return f"{about.get('long_name', field)}{f' ({unit})' if (unit := about.get('units')) else ''}"

@@ -50,6 +50,11 @@ class Slider:
     structural: bool = False
     live: bool = False
 
+    @property
+    def title(self) -> str:
+        """Its label with its unit, if it has one."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
 
 def number(
     default: float,

@@ -15,6 +15,7 @@ Dict = dict[str, Any]
 GRID = "rgba(128, 128, 128, 0.25)"  # seen on white and on black
 CONFIG: Dict = {"displaylogo": False, "displayModeBar": "hover", "responsive": False, "showSendToCloud": False}
 CLEAR = "rgba(0, 0, 0, 0)"
+ROW = 340  # pixels of a row of panels
 UPRIGHT, ACROSS = 22, 30  # characters of a line beside and within the smallest panel
 _GAP = np.array([np.nan])  # stands for "no data yet": plotly drops a trace without points from the legend
 
@@ -49,15 +50,15 @@ def panel_to_dict(panel: Panel) -> Dict:
     return {"data": [*bands, *behind, *lines, *theory], "layout": _layout(panel, shapes)}
 
 
-def plotly_figure(panels: Sequence[Panel], *, row_height: int = 340) -> Any:
-    """The panels as one plotly.graph_objects.Figure in two columns, with one legend per panel; row_height in pixels."""
+def plotly_figure(panels: Sequence[Panel]) -> Any:
+    """The panels as one plotly.graph_objects.Figure in two columns, with one legend per panel."""
     import plotly.graph_objects as go  # slow to load, and only needed here
 
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    pixel = 1 / (row_height * rows)  # plotly places by fractions of the whole; space for text is counted in pixels
+    pixel = 1 / (ROW * rows)  # plotly places by fractions of the whole; space for text is counted in pixels
     margin = {"l": 60, "r": 20, "t": 10, "b": 10}
-    layout: Dict = {"height": row_height * rows + 20, "margin": margin, "font": {"size": 12}, "uirevision": "keep"}
+    layout: Dict = {"height": ROW * rows + 20, "margin": margin, "font": {"size": 12}, "uirevision": "keep"}
     layout |= {"paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR, "barmode": "group", "shapes": [], "annotations": []}
     data: list[Dict] = []
     for k, panel in enumerate(panels):
@@ -65,7 +66,7 @@ def plotly_figure(panels: Sequence[Panel], *, row_height: int = 340) -> Any:
         left, top = column * 0.545, 1 - row / rows
         colorbar = any(isinstance(mark, Heat) for mark in panel.marks)
         right = left + (0.455 if columns == 2 else 1.0) - (0.1 if colorbar else 0.0)
-        part = _placed(panel_to_dict(panel), k + 1, (left, right, top - (row_height - 60) * pixel, top - 64 * pixel))
+        part = _placed(panel_to_dict(panel), k + 1, (left, right, top - (ROW - 60) * pixel, top - 64 * pixel))
         data += part["data"]
         for kind in ("shapes", "annotations"):
             layout[kind] += part["layout"].pop(kind)

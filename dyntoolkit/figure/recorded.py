@@ -25,9 +25,9 @@ def newest(history: History, name: str, *shape: int) -> Array:
     return history.last(name) if name in history else np.full((len(history.seeds), *shape), np.nan)
 
 
-def healthy(history: History, name: str, start: int = 0) -> tuple[Array, Array]:
+def healthy(history: History, name: str) -> tuple[Array, Array]:
     """As `recorded`, with NaN after the step at which a run diverged: what a frozen run repeats means nothing."""
-    steps, values = recorded(history, name, start)
+    steps, values = recorded(history, name)
     lost = (history.diverged >= 0) & (steps[:, None] > history.diverged)  # (T, R)
     return steps, np.where(lost.reshape(lost.shape + (1,) * (values.ndim - 2)), np.nan, values)
 

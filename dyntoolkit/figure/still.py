@@ -17,13 +17,15 @@ from dyntoolkit.figure.panels import GREY, Axis, Bars, Border, Heat, Level, Line
 FRAME = "#BDBDBD"  # of a card's panel
 
 
-def still_png(panels: Sequence[Panel], title: str = "", *, columns: int = 2, dpi: int = 75) -> bytes:
-    """The panels as one PNG, `columns` side by side; drawn by matplotlib, so that no browser is needed."""
-    return small_png(_drawn(_still(panels, title, columns), format="png", dpi=dpi))
+def still_png(panels: Sequence[Panel], title: str = "", *, dpi: int = 75) -> bytes:
+    """The panels as one PNG, two side by side; drawn by matplotlib, so that no browser is needed."""
+    return small_png(_drawn(_still(panels, title, 2), format="png", dpi=dpi))
 
 
 def still_svg(panels: Sequence[Panel], title: str = "", *, columns: int = 2) -> bytes:
-    """The same as SVG. Its words are outlines, so that they look the same everywhere; maps are pictures within it."""
+    """The same as SVG, `columns` side by side. Its words are outlines, so that they look the same everywhere; maps are
+    pictures within it.
+    """
     return _drawn(_still(panels, title, columns), format="svg", dpi=150, metadata={"Date": None})
 
 

@@ -53,7 +53,7 @@ def test_python_and_command_give_the_same_numbers(experiment, until, tmp_path, m
 
 
 def test_lines_of_python_and_a_command_name_only_what_differs(tiny, monkeypatch):
-    monkeypatch.setattr(snippets, "EXPERIMENTS", (tiny,))
+    monkeypatch.setattr(snippets, "packaged", lambda: (tiny,))
     assert "dt.run('tiny.one')" in python_snippet(tiny, tiny, "", tiny.configure(), (0,))
     assert command_snippet(tiny, tiny, "", tiny.configure(), (0,)) == "dyntoolkit run tiny.one"
     config = tiny.configure("slow", lr=0.1, flip=True)
