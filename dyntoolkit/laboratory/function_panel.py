@@ -153,7 +153,7 @@ def _predictions(moment: Moment) -> Panel:
     problem, target = moment.data.problem, moment.data.target
     marks: list[Mark] = []
     for name, x, y, color in (
-        ("train", problem.x[0], problem.clean[0], TRAIN),
+        ("training", problem.x[0], problem.clean[0], TRAIN),
         ("test", problem.test_x[0], problem.test_y[0], TEST),
     ):
         marks.append(

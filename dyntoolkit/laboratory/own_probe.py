@@ -60,7 +60,7 @@ def own_probe(probe: Any, known: Sequence[Probe]) -> Probe:
         raise InputError(f"probes: {name} has no name to show; write it with def, or dt.Probe.", "probes")
     label, count = name.replace("_", " "), _arguments(probe, name)
     if count == 2:
-        return Probe(name, label, COST, lambda moment: _of_outputs(probe, moment), lambda model: ("train", "test"))
+        return Probe(name, label, COST, lambda moment: _of_outputs(probe, moment), lambda model: ("training", "test"))
     return Probe(name, label, COST, lambda moment: _of_weights(probe, name, moment))
 
 

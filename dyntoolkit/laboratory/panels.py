@@ -22,7 +22,7 @@ def accuracy_panel(history: History) -> Panel:
 
 def _train_and_test(history: History, name: str) -> list[Mark]:
     return [
-        recorded_line(history, name, "train", TRAIN),
+        recorded_line(history, name, "training", TRAIN),
         recorded_line(history, f"test_{name}", "test", TEST),
     ]
 

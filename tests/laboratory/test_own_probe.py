@@ -45,7 +45,7 @@ def test_a_function_of_the_outputs_is_measured_on_both_parts_of_the_data(functio
     ]
     np.testing.assert_allclose(probe.measure(MOMENT), expected, rtol=1e-6)
     assert probe.lines is not None
-    assert list(probe.lines(MODEL)) == ["train", "test"]
+    assert list(probe.lines(MODEL)) == ["training", "test"]
 
 
 def test_a_function_may_write_into_what_it_is_given():

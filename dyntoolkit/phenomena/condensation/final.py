@@ -191,7 +191,7 @@ def panels(history: History) -> list[Panel]:
             STEP,
             Axis("mean squared error", log=True),
             [
-                recorded_line(history, "loss", "train", TRAIN, start=1),
+                recorded_line(history, "loss", "training", TRAIN, start=1),
                 recorded_line(history, "test_mse", "test", TEST, start=1),
                 Level("tolerance", y=history.config.tol),
             ],

@@ -503,7 +503,7 @@ def compare(history: History, pinned: History, table: Table | None = None) -> li
         return Line(f"{name}: barrier {barrier(values):.2g}", ALPHAS, values, color, markers="both")
 
     marks: list[Mark] = [
-        line("train", problem.x, problem.y, TRAIN),
+        line("training", problem.x, problem.y, TRAIN),
         line("test", problem.test_x, problem.test_y, TEST),
     ]
     return [Panel(title, x, y, marks)]

@@ -211,7 +211,7 @@ def test_the_way_to_the_pinned_run_begins_and_ends_with_the_losses_of_the_two():
     there = LOSSES["logistic"](network(theta, data.problem.x), data.problem.y).item()
     assert training.y[-1] == pytest.approx(there, rel=1e-5)
     rise = (training.y - np.linspace(training.y[0], training.y[-1], 11)).max()
-    assert training.name == f"train: barrier {rise:.2g}"
+    assert training.name == f"training: barrier {rise:.2g}"
 
 
 OTHERS = [{"width": 5}, {"depth": 3}, {"layer_norm": True}, {"data": "iris"}]
