@@ -10,6 +10,7 @@ import torch
 from waiting import wait_for
 
 from dyntoolkit.dashboard import runner
+from dyntoolkit.dashboard.dashboard import Dashboard
 from dyntoolkit.engine.history import Frame, History
 from dyntoolkit.engine.loop import train
 from dyntoolkit.engine.streams import Stream
@@ -118,3 +119,18 @@ def long_debounce(monkeypatch: pytest.MonkeyPatch) -> None:
 def until() -> Callable[..., None]:
     """until(condition): wait for it, or fail."""
     return partial(wait_for, tick=0.005)
+
+
+@pytest.fixture
+def open_dashboard(tiny):
+    opened = []
+
+    def make(experiment=tiny, **changes):
+        dashboard = Dashboard(experiment, experiment.configure(**changes))
+        opened.append(dashboard)
+        return dashboard
+
+    yield make
+    for dashboard in opened:
+        dashboard.close()
+        dashboard.runner.join(60)
