@@ -29,7 +29,8 @@ class NurseryProvisioner(LocalProvisioner):
         if kernel is None:
             information = await super().launch_kernel(cmd, **keywords)
             if sys.platform != "win32" and self.pid is not None:
-                os.setpriority(os.PRIO_PROCESS, self.pid, NICENESS)
+                inherited = os.getpriority(os.PRIO_PROCESS, self.pid)
+                os.setpriority(os.PRIO_PROCESS, self.pid, inherited + NICENESS)
             return information
         self.process = kernel  # type: ignore[assignment]  # which has what is used of a Popen
         self.pid, self.pgid, self.cwd = kernel.pid, kernel.pid, cwd
