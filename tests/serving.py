@@ -19,8 +19,10 @@ from waiting import free_port
 
 CODE = """
 import sys
+from functools import partial
 from pathlib import Path
-from dyntoolkit.app import cli, serve
+from dyntoolkit.app import cli, kernels, serve
+kernels.Nursery = partial(kernels.Nursery, patience=120)  # on a busy machine it takes its time
 serve.notebooks = lambda: Path(sys.argv[1])
 sys.exit(cli.main(["serve", "--no-browser", *sys.argv[2:]]))
 """

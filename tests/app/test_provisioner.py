@@ -1,11 +1,14 @@
 """Kernels as Jupyter's servers start them, from the kernelspec of `dyntoolkit serve`."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 
+from dyntoolkit.app import kernels
 from dyntoolkit.app.forked_kernel import ForkedKernel
 from dyntoolkit.app.gallery import PACKAGE
 from dyntoolkit.app.kernels import KERNELS
@@ -36,6 +40,7 @@ def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("OMP_NUM_THREADS", "1")
         for name in ("JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
             patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
+        patch.setattr(kernels, "Nursery", partial(kernels.Nursery, patience=120))  # on a busy machine it takes its time
         KERNELS.prepare()
         yield
         assert KERNELS.nursery is not None
@@ -238,6 +243,7 @@ def test_many_leave_nothing_behind() -> None:
             assert isinstance(kernel.process, ForkedKernel)
 
     async def check() -> tuple[int, int, int, list[str]]:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))  # else it grows when it likes
         await one()
         assert KERNELS.nursery is not None
         here, nursery = psutil.Process(), psutil.Process(KERNELS.nursery.process.pid)
@@ -247,6 +253,7 @@ def test_many_leave_nothing_behind() -> None:
                 await asyncio.gather(one(), one())
             files = sorted(each.name for each in Path(os.environ["JUPYTER_RUNTIME_DIR"]).iterdir())
             assert nursery.children() == []
+            gc.collect()
             counts.append((here.num_fds(), here.num_threads(), nursery.num_fds(), files))
         assert counts[0] == counts[1]
         return counts[0]

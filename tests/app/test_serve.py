@@ -26,8 +26,10 @@ from dyntoolkit.errors import InputError
 
 CODE = """
 import sys
+from functools import partial
 from pathlib import Path
-from dyntoolkit.app import cli, serve
+from dyntoolkit.app import cli, kernels, serve
+kernels.Nursery = partial(kernels.Nursery, patience=120)  # on a busy machine it takes its time
 serve.notebooks = lambda: Path(sys.argv[1])
 settings = serve.settings()
 if sys.argv[4] == "impatient":

@@ -44,7 +44,7 @@ SHORT = {
 def papermill(path: Path, output: Path, **parameters: Any) -> "subprocess.CompletedProcess[str]":
     options = [text for key, value in parameters.items() for text in ("-p", key, str(value))]
     command = [sys.executable, "-m", "papermill", "-k", "python3", str(path), str(output), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=580)
 
 
 def first_part(name: str, folder: Path) -> Path:
