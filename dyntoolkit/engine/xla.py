@@ -279,7 +279,8 @@ def _device(kind: str) -> Any:
 def machine(kind: str) -> str:
     """What programs for "cpu" or "cuda" depend on, apart from the step: the versions, our own code, the processor."""
     device = _device(kind)
-    own = b"".join(Path(file).read_bytes() for file in (__file__, rules.__file__, chunks.__file__))
+    files = Path(__file__), Path(chunks.__file__), *sorted(Path(rules.__file__).parent.glob("*.py"))
+    own = b"".join(file.read_bytes() for file in files)
     flags = Path("/proc/cpuinfo")
     features = (
         next((line for line in flags.read_text().splitlines() if line.startswith(("flags", "Features"))), "")

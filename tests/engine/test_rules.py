@@ -12,7 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dyntoolkit.engine.rules import DTYPES, IN_FLOATS, RULES, _promoted
+from dyntoolkit.engine.rules import DTYPES, RULES
+from dyntoolkit.engine.rules.pointwise import IN_FLOATS
+from dyntoolkit.engine.rules.table import promoted
 
 aten = torch.ops.aten
 FLOATS = (torch.float32, torch.float64)
@@ -931,7 +933,7 @@ def test_dtypes_are_promoted_as_by_torch(first: Any) -> None:
     for second in OPERANDS:
         if isinstance(first, torch.Tensor) or isinstance(second, torch.Tensor):
             with jax.enable_x64(True):
-                found = _promoted(
+                found = promoted(
                     *(jnp.asarray(x.numpy()) if isinstance(x, torch.Tensor) else x for x in (first, second))
                 )
             assert found == DTYPES[torch.result_type(first, second)], second
