@@ -51,6 +51,10 @@ class Stream:
         """Numbers drawn uniformly from [-1, 1), (R, *shape)."""
         return self._stack([g.uniform(-1, 1, shape) for g in self.generators]).to(dtype)
 
+    def unit(self, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        """Numbers drawn uniformly from [0, 1), (R, *shape)."""
+        return (self.uniform(*shape, dtype=dtype) + 1) / 2
+
     def permutations(self, n: int) -> torch.Tensor:
         """The numbers 0..n-1 in random order, int64 (R, n)."""
         return self._stack([g.permutation(n) for g in self.generators])

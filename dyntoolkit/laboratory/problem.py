@@ -63,7 +63,7 @@ def with_wrong_labels(problem: Problem, rate: Tensor, stream: Stream) -> Problem
     The labels that are wrong at one rate are wrong in the same way at a larger one.
     """
     n = problem.y.shape[1]
-    chance = (stream.uniform(n, dtype=torch.float64) + 1) / 2  # (R, n) in [0, 1)
+    chance = stream.unit(n, dtype=torch.float64)  # (R, n)
     other = stream.indices(max(problem.classes - 1, 1), n) + 1  # (R, n)
     wrong = (problem.clean + other) % problem.classes
     return problem._replace(y=torch.where(chance < rate[:, None], wrong, problem.clean))

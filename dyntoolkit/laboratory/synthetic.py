@@ -29,7 +29,7 @@ def moons(stream: Stream, n: int, noise: Tensor) -> Samples:
 def spirals(stream: Stream, n: int, noise: Tensor) -> Samples:
     """Two arms of 1.25 turns that end at radius 2, every other sample on each; Gaussian noise (R,) on x."""
     y = _in_turn(stream, n)
-    along = ((stream.uniform(n) + 1) / 2).sqrt()  # (R, n), so that samples lie about as dense everywhere
+    along = stream.unit(n).sqrt()  # (R, n), so that samples lie about as dense everywhere
     angle = 2 * torch.pi * TURNS * along + torch.pi * y.float()
     return _noisy(RADIUS * along.unsqueeze(2) * torch.stack([angle.cos(), angle.sin()], 2), noise, stream), y
 

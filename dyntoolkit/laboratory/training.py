@@ -214,7 +214,7 @@ def _fresh_noise(configs: Sequence[Any], seeds: Sequence[int], problem: Problem,
     rate = per_run(configs, "label_noise", torch.float64, ndim=3)  # (R, 1, 1)
 
     def shifts(steps: int) -> Tensor:
-        wrong = (chance.uniform(steps, size, dtype=torch.float64) + 1) / 2 < rate  # (R, K, B)
+        wrong = chance.unit(steps, size, dtype=torch.float64) < rate  # (R, K, B)
         other = stream.indices(problem.classes - 1, steps, size) + 1
         return torch.where(wrong, other, 0).transpose(0, 1).contiguous()
 

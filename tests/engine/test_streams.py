@@ -13,6 +13,7 @@ DRAWS = {
     "normal": lambda stream, steps: stream.normal(steps, 5),
     "signs": lambda stream, steps: stream.signs(steps, 5),
     "uniform": lambda stream, steps: stream.uniform(steps, 5),
+    "unit": lambda stream, steps: stream.unit(steps, 5),
     "indices": lambda stream, steps: stream.indices(7, steps, 5),
 }
 kinds = pytest.mark.parametrize("kind", list(DRAWS))
@@ -77,6 +78,10 @@ def test_uniform_numbers_fill_the_interval_evenly():
     assert 0.99 < numbers.max() < 1
     assert abs(numbers.mean()) < 0.02
     assert abs(numbers.square().mean() - 1 / 3) < 0.01
+    unit = Stream((3,), "init").unit(40_000)
+    assert 0 <= unit.min() < 0.01
+    assert 0.99 < unit.max() < 1
+    assert abs(unit.mean() - 0.5) < 0.01
 
 
 def test_permutations_hold_every_number_once_and_differ_between_runs_and_draws():

@@ -117,7 +117,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
     masks = Stream(seeds, "mask")
 
     def batches(k0: int, k1: int) -> Tensor:
-        uniform = (masks.uniform(k1 - k0, m) + 1) / 2  # (R, steps, m), in [0, 1)
+        uniform = masks.unit(k1 - k0, m)  # (R, steps, m)
         return torch.where(uniform < keep, 1 / keep, 0.0).transpose(0, 1)
 
     def step(state: Pair, mask: Tensor) -> Pair:

@@ -111,7 +111,7 @@ def simulate(configs: Sequence[Config], seeds: Sequence[int]) -> Iterator[Frame]
         read = {"loss": batch, "validation": held_out}
         found = {name: next_token_loss(network, state.theta, at) for name, at in read.items()}  # (R,) each
         if k in measured:
-            uniform = (labels.uniform(DRAWS, PROBE * CONTEXT) + 1) / 2  # (R, 8, 512)
+            uniform = labels.unit(DRAWS, PROBE * CONTEXT)  # (R, 8, 512)
             found["sharpness"] = block_sharpness(network, state.theta, probe, uniform)
         return {name: value.numpy() for name, value in found.items()}
 
