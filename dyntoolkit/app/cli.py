@@ -19,6 +19,7 @@ from dyntoolkit import __version__
 from dyntoolkit.app.data_file import with_file
 from dyntoolkit.app.outputs import outputs
 from dyntoolkit.app.rerun_command import rerun_command
+from dyntoolkit.app.setting_options import setting_options
 from dyntoolkit.app.show_command import show_command
 from dyntoolkit.app.site_command import site_command, site_options
 from dyntoolkit.app.sweep_command import sweep_command, sweep_options
@@ -156,11 +157,7 @@ def _run_options(run: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="experiment, such as label_noise.linear (see `dyntoolkit list`), or my_file.py, or package.module:NAME",
     )
-    run.add_argument("--preset", metavar="P", help="settings to start from (default: the experiment's first preset)")
-    run.add_argument(
-        "--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", help="settings changed on top"
-    )
-    run.add_argument("--file", metavar="DATA.csv", help="a file of data of your own, for experiments that take one")
+    setting_options(run)
     run.add_argument("--seed", nargs="+", action="extend", metavar="S", help="these seeds (default: 0)")
     run.add_argument("--seeds", metavar="N", help="the seeds 0 to N-1")
     run.add_argument(
@@ -169,9 +166,6 @@ def _run_options(run: argparse.ArgumentParser) -> None:
         action="extend",
         metavar="ID",
         help="judge these claims (or: all) with their controls, sweeps and presets, and train what that takes",
-    )
-    run.add_argument(
-        "--engine", metavar="ENGINE", help="xla, recorded or eager (default: the best that the step allows)"
     )
     run.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu (default) or cuda, a GPU")
     run.add_argument(

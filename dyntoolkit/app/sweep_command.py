@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dyntoolkit.app.data_file import with_file
+from dyntoolkit.app.setting_options import setting_options
 from dyntoolkit.errors import InputError, whole_number
 
 if TYPE_CHECKING:  # these import torch: only where something is trained
@@ -32,14 +33,7 @@ def sweep_options(sweep: argparse.ArgumentParser) -> None:
     )
     sweep.add_argument("--seeds", metavar="N", default="1", help="the seeds 0 to N-1 of each setting (default: 1)")
     sweep.add_argument("--out", metavar="DIR", required=True, help="directory of the sweep; the same command goes on")
-    sweep.add_argument("--preset", metavar="P", help="settings to start from (default: the experiment's first preset)")
-    sweep.add_argument(
-        "--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", help="settings changed on top"
-    )
-    sweep.add_argument("--file", metavar="DATA.csv", help="a file of data of your own, for experiments that take one")
-    sweep.add_argument(
-        "--engine", metavar="ENGINE", help="xla, recorded or eager (default: the best that the step allows)"
-    )
+    setting_options(sweep)
     sweep.add_argument("--metric", nargs="+", action="extend", metavar="M", help="print these metrics (default: all)")
     sweep.add_argument("--curves", action="store_true", help="keep what was recorded, too")
     sweep.add_argument("--workers", metavar="N", help="processes (default: one for each processor)")

@@ -20,6 +20,7 @@ from dyntoolkit.engine.own_state import one_thread
 from dyntoolkit.errors import InputError, problem_words, whole_number
 from dyntoolkit.experiment import Config, Experiment, Slider, judge_history, run_metrics
 from dyntoolkit.experiment.config import doublings
+from dyntoolkit.experiment.words import changed_words
 from dyntoolkit.figure.panels import Heat
 
 SECONDS = 3.0  # that one run of any settings may take; what there is by then is looked at
@@ -198,7 +199,8 @@ def _check_any(experiment: Experiment, most: Mapping[str, float], examples: int,
             return  # only a rule between fields may refuse what is in range
         if _breaks(experiment, config, rule):
             config = _simplest(experiment, config, rule)
-            raise Broken(f"{_differing(config)}: {_breaks(experiment, config, rule)}")
+            changed = ", ".join(changed_words(config)) or "default settings"
+            raise Broken(f"{changed}: {_breaks(experiment, config, rule)}")
 
     with asking(Asked("eager")):  # sizes of all kinds, each of which would have to be compiled
         try_settings()
@@ -249,13 +251,6 @@ def _values(slider: Slider, default: Any, most: float) -> st.SearchStrategy[Any]
     if isinstance(default, int):
         return st.sampled_from((int(low), int(high))) | st.integers(int(low), int(high))
     return st.sampled_from((low, high)) | st.floats(low, high)
-
-
-def _differing(config: Config) -> str:
-    """The settings in which a config differs from the default."""
-    default = type(config)().asdict()
-    differs = [f"{name}={value!r}" for name, value in config.asdict().items() if value != default[name]]
-    return ", ".join(differs) or "default settings"
 
 
 def _check_run(experiment: Experiment, config: Config) -> None:

@@ -1,7 +1,7 @@
 """One page about a run, to print or to send: settings, figure, claims with their numbers, versions, what to cite."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from markupsafe import Markup
 
@@ -9,6 +9,7 @@ from dyntoolkit.catalog.citation import bibtex
 from dyntoolkit.catalog.provenance import Provenance
 from dyntoolkit.dashboard.board_html import HERE, TEMPLATES
 from dyntoolkit.dashboard.claims_view import claims_html
+from dyntoolkit.dashboard.link import nearest_preset
 from dyntoolkit.dashboard.snippets import rerun_snippet
 from dyntoolkit.engine.history import History
 from dyntoolkit.experiment import Experiment
@@ -27,7 +28,7 @@ def report_html(
     """The page, in one file, for A4. verdicts: on the run, with controls if they ran."""
     panels = experiment.panels(history)
     config = history.config
-    preset = min(experiment.presets, key=lambda name: len(_differing(config, experiment.configure(name))))
+    preset, changes = nearest_preset(experiment, config)
     style = "\n".join((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "report.css"))
     listed = metrics_words(made.metrics) if made.metrics and not experiment.claims else {}
     return TEMPLATES.get_template("report.html").render(
@@ -39,7 +40,7 @@ def report_html(
         rerun=rerun_snippet(experiment),
         how=_how(history),
         trouble=divergence_words(history),
-        settings=_settings(config, _differing(config, experiment.configure(preset))),
+        settings=_settings(config, changes),
         preset=preset,
         figure=base64.b64encode(still_svg(panels, columns=3 if len(panels) > 4 else 2)).decode(),
         figure_words=" ".join(map(describe, panels)),
@@ -57,13 +58,7 @@ def _how(history: History) -> str:
     return f"{history.experiment}, {seeds_words(history.seeds)}, {far}, engine {history.engine}."
 
 
-def _differing(config: Config, preset: Config) -> set[str]:
-    """The fields that have other values in the two."""
-    usual = preset.asdict()
-    return {name for name, value in config.asdict().items() if value != usual.get(name)}
-
-
-def _settings(config: Config, differing: set[str]) -> list[tuple[str, str, bool]]:
+def _settings(config: Config, differing: Collection[str]) -> list[tuple[str, str, bool]]:
     """Of each field its label, its value in words, and whether it differs."""
     sliders = config.sliders()
     return [(sliders[name].label, value_words(value), name in differing) for name, value in config.asdict().items()]

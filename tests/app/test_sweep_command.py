@@ -12,7 +12,7 @@ from tiny_experiment import TINY
 
 from dyntoolkit.app import sweep_command
 from dyntoolkit.app.cli import main
-from dyntoolkit.catalog import local_workers, parcel, registry
+from dyntoolkit.catalog import local_workers, registry
 from dyntoolkit.catalog.open_sweep import open_sweep
 from dyntoolkit.phenomena import EXPERIMENTS
 
@@ -30,8 +30,7 @@ def threads(count):
 def run(monkeypatch, capsys):
     """Run a command on the tiny experiment; returns its exit code, stdout and stderr."""
     monkeypatch.setattr(local_workers, "local_workers", threads)
-    for module in (registry, parcel):
-        monkeypatch.setattr(module, "EXPERIMENTS", (TINY, *EXPERIMENTS))
+    monkeypatch.setattr(registry, "EXPERIMENTS", (TINY, *EXPERIMENTS))
 
     def command(*arguments):
         code = main([*map(str, arguments)])
@@ -77,8 +76,7 @@ def fails(configs, seeds):
 
 def test_a_failing_batch_is_said_and_ends_with_exit_code_3(run, tmp_path, monkeypatch):
     experiment = replace(TINY, name="tiny.fails", simulate=fails)
-    for module in (registry, parcel):
-        monkeypatch.setattr(module, "EXPERIMENTS", (experiment,))
+    monkeypatch.setattr(registry, "EXPERIMENTS", (experiment,))
     code, out, err = run("sweep", "tiny", "--grid", "steps=20,30", "--out", tmp_path)
     assert code == 3
     lines = out.splitlines()

@@ -217,7 +217,7 @@ def test_settings_that_fail_are_named_by_what_differs_from_the_default():
             raise ZeroDivisionError("no cubes")
         yield from pull(configs, seeds)
 
-    assert "law='cubic': ZeroDivisionError: no cubes" in found(replace(GOOD, simulate=fragile), examples=20)[ANY]
+    assert "law cubic: ZeroDivisionError: no cubes" in found(replace(GOOD, simulate=fragile), examples=20)[ANY]
 
 
 def test_a_run_that_ends_before_its_end():
@@ -338,7 +338,7 @@ def test_theory_gives_a_number_of_a_metric_that_there_is_or_nan():
     good = replace(GOOD, predictions={"w": lambda c: c.lr, "v": lambda c: math.nan}, borders={"b": lambda c: 1})
     assert found(good) == {}
     assert found(replace(GOOD, predictions={"w": lambda c: 1 / (c.lr - 0.5) if c.lr < 0.5 else math.inf})) == {
-        THEORY: "lr=0.5: the prediction 'w' is inf"
+        THEORY: "lr 0.5: the prediction 'w' is inf"
     }
     assert found(replace(GOOD, borders={"b": lambda c: np.ones(2)}))[THEORY].endswith("'b' is array([1., 1.])")
     assert "ZeroDivisionError: division by zero" in found(replace(GOOD, borders={"b": lambda c: 1 / 0}))[THEORY]
