@@ -40,6 +40,13 @@ def shuffled_images() -> tuple[Array, Array]:
     return digits.images[order] / 16, digits.target[order].astype(np.int64)
 
 
+def one_hot_digits() -> tuple[torch.Tensor, torch.Tensor]:
+    """All digits in that order, as rows of 64 pixels in [0, 1] (1797, 64), and one-hot labels (1797, 10), float32."""
+    images, labels = shuffled_images()
+    one_hot = torch.eye(10, dtype=torch.float32)[torch.from_numpy(labels)]
+    return torch.from_numpy(images.reshape(-1, 64)).float(), one_hot
+
+
 def rotate(images: Array, degrees: float) -> Array:
     """Images (n, 8, 8) turned counter-clockwise about their centre, size kept.
 

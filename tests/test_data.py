@@ -25,6 +25,10 @@ def test_quarter_turns_are_exact(turns: int) -> None:
 
 def test_split_is_the_permutation_of_scikit_learns_digits() -> None:
     digits, raw = data.rotated_digits(0), load_digits()
+    x, y = data.one_hot_digits()
+    assert torch.equal(x, torch.from_numpy(data.shuffled_images()[0]).float().flatten(1))
+    assert torch.equal(y.argmax(1)[:1200], digits.train_y)
+    assert y.sum(1).eq(1).all()
     order = np.random.RandomState(0).permutation(1797)
     assert digits.train_x.shape == (1200, 64)
     assert digits.test_x.shape == (597, 64)

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
-from dyntoolkit.data import shuffled_images
+from dyntoolkit.data import standardized
 from dyntoolkit.engine.initialization import he, normal_init
 from dyntoolkit.engine.layers import MLP
 from dyntoolkit.engine.per_run import per_run
@@ -64,10 +63,8 @@ def draw(configs: Sequence[Config], seeds: Sequence[int]) -> Problem:
 
     One mean and one standard deviation, those of all pixels, for all images.
     """
-    images, labels = shuffled_images()
-    pixels = (images.reshape(-1, 64) - images.mean()) / images.std()
-    x, y = torch.from_numpy(pixels.astype(np.float32)), torch.from_numpy(labels)
-    problem = own_split(x, y, configs[0].n_train, 10, Stream(seeds, "split"))
+    x, y = standardized("digits")
+    problem = own_split(x.float(), y, configs[0].n_train, 10, Stream(seeds, "split"))
     return with_wrong_labels(problem, per_run(configs, "label_noise", torch.float64), Stream(seeds, "label noise"))
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from dyntoolkit.data import shuffled_images
+from dyntoolkit.data import one_hot_digits
 from dyntoolkit.engine.batches import full_batch
 from dyntoolkit.engine.history import Array, Frame, History
 from dyntoolkit.engine.layers import MLP
@@ -77,9 +77,7 @@ class Data(NamedTuple):
 
 def draw_data(config: Config, seeds: Sequence[int]) -> Data:
     """Each run's own order of the 1797 digits: the first n_train to train on, the next 500 to test."""
-    images, labels = shuffled_images()
-    x = torch.from_numpy(images.reshape(-1, 64)).float()  # (1797, 64)
-    y = torch.eye(10, dtype=torch.float32)[torch.from_numpy(labels)]  # (1797, 10)
+    x, y = one_hot_digits()
     order = Stream(seeds, "split").permutations(len(x))  # (R, 1797)
     first = order[:, : config.n_train]  # (R, n)
     following = order[:, config.n_train : config.n_train + N_TEST]  # (R, 500)

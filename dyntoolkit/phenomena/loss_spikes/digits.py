@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 
+from dyntoolkit.data import datasets
 from dyntoolkit.engine.batches import full_batch
 from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.history import Array, Frame, History
@@ -82,7 +82,7 @@ class Data(NamedTuple):
 
 def load_data(n: int) -> Data:
     """The first n digits of scikit-learn in the order of its file, the same for all runs."""
-    digits = load_digits()
+    digits = datasets.load_digits()
     x = torch.tensor(digits.data[:n] / 16, dtype=torch.float32)
     labels = torch.tensor(digits.target[:n], dtype=torch.int64)
     return Data(x, torch.eye(CLASSES, dtype=torch.float32)[labels])

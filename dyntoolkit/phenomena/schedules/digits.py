@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from dyntoolkit.data import shuffled_images
+from dyntoolkit.data import one_hot_digits
 from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.history import Array, Frame, History
 from dyntoolkit.engine.initialization import lecun, normal_init
@@ -85,9 +85,7 @@ EARLY = (1, 2, 4, 8, 16)  # further ones, of a run that is about to diverge
 
 def draw_data(config: Config, seeds: Sequence[int]) -> Problem:
     """The 1797 digits in an order of each run's own, pixels in [0, 1] and one-hot labels: n_train to train on."""
-    images, labels = shuffled_images()
-    x = torch.from_numpy(images.reshape(-1, 64)).float()  # (1797, 64)
-    y = torch.eye(10, dtype=torch.float32)[torch.from_numpy(labels)]  # (1797, 10)
+    x, y = one_hot_digits()
     return own_split(x, y, config.n_train, 0, Stream(seeds, "split"))
 
 
