@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,14 @@ def test_the_cell_with_the_claims_is_compared_strictly_by_nbval(name):
     (output,) = cell["outputs"]
     words = "".join(output["data"]["text/plain"]).split()
     assert {claim.id for claim in find(name).claims if claim.sweep is None} <= set(words)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_words_beside_the_buttons_of_presets_hold_no_formula_which_a_widget_would_show_as_typed(name):
+    sources = ["".join(cell["source"]) for cell in cells(NOTEBOOKS / f"{name}.ipynb")]
+    looked_for = [source for source in sources if re.search(r"^(dt\.)?look_for\(", source, re.MULTILINE)]
+    assert looked_for
+    assert not [source for source in looked_for if "$" in source]
 
 
 @pytest.mark.parametrize("name", [*NAMES, "index"])
