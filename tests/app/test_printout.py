@@ -74,5 +74,9 @@ def test_experiments_without_words_of_their_own_are_listed_too():
 
 
 def test_metrics_are_what_there_is_without_claims():
-    metrics = {"end": np.array([1.0, 3.0]), "t_small": np.array([math.nan] * 2), "diverged_at": np.array([math.nan, 2.0])}
+    metrics = {
+        "end": np.array([1.0, 3.0]),
+        "t_small": np.array([math.nan] * 2),
+        "diverged_at": np.array([math.nan, 2.0]),
+    }
     assert printout.metrics_table(metrics) == "end      2 [1, 3]\nt_small  never, 1 diverged"
