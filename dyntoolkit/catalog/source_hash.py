@@ -55,7 +55,7 @@ def _reached(path: Path) -> frozenset[Path]:
     """A file of the package and those of ROOMS that it imports, and these again."""
     reached, new = {path}, [path]
     while new:
-        found = _imported(new.pop()) - reached
+        found = _imported_once(new.pop()) - reached
         reached |= found
         new += found
     return frozenset(reached - {FACE})
@@ -71,6 +71,9 @@ def _imported(path: Path) -> set[Path]:
             for alias in node.names:
                 found.update(_files_of(f"{node.module}.{alias.name}") or _files_of(str(node.module)))
     return found
+
+
+_imported_once = functools.cache(_imported)  # of the package's own files, which nobody edits while it runs
 
 
 def _files_of(module: str) -> set[Path]:
