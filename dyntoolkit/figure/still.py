@@ -58,6 +58,9 @@ def card_png(panel: Panel) -> bytes:
     if legend and any(isinstance(mark, Bars) for mark in panel.marks):  # they leave no corner for it
         legend.remove()
         figure.legend(loc="outside upper center", ncols=2, fontsize=7.5, frameon=False)
+    elif legend:  # curves leave little room for it, so that it may lie on some
+        legend.set_frame_on(True)
+        legend.get_frame().set(alpha=0.7, linewidth=0)
     ax.tick_params(color=FRAME, labelsize=9)
     for edge in ax.spines.values():
         edge.set(color=FRAME, linewidth=0.6)
