@@ -25,6 +25,14 @@ CHECKOUT = PACKAGE.parent  # holds README.md and the prose in docs/, which no in
 EXPLORES = re.compile(r"""explore\(\s*["']([\w.]+)["']""")
 SECTION = re.compile(r"<!-- (\S+): (.+) -->")
 LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
+NOTE = (  # below a page's heading: what its text says of buttons is meant for the live one
+    "*Nothing trains on this page: its first figure moves over runs that were trained beforehand, the others are "
+    "stored pictures. Names to press are on the live page.*"
+)
+GALLERY_NOTE = (
+    "*Nothing trains on this site: in each notebook the first figure moves over runs that were trained beforehand, and "
+    "a link beside it leads to the page that trains.*"
+)
 SCRIPTS = ("plotly.min.js", "board.js", "explore.js")  # of a page with runs, before the runs themselves
 
 
@@ -45,6 +53,7 @@ class Pages:
         """The first page: the text of the notebook INDEX, a card for each notebook, and what the site consists of."""
         notebook = read_notebook(self._notebooks[0].parent / INDEX)
         cards = [replace(card_of(path), link=f"{path.stem}.html") for path in self._notebooks]
+        notebook.cells.insert(1, nbformat.v4.new_markdown_cell(GALLERY_NOTE))  # type: ignore[no-untyped-call]
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
                 cell.source = self._linked(cell.source, "notebooks")
@@ -59,6 +68,8 @@ class Pages:
     def write_notebook(self, path: Path, runs: str) -> None:
         """A notebook's stored text and pictures. runs: the script of its first experiment's runs; "" without any."""
         notebook = read_notebook(path)
+        if runs:
+            notebook.cells.insert(1, nbformat.v4.new_markdown_cell(NOTE))  # type: ignore[no-untyped-call]
         first = True
         for cell in notebook.cells:
             if cell.cell_type == "markdown":

@@ -114,6 +114,7 @@ def test_a_slider_moves_the_curves_and_the_claims_without_a_network(browser_page
     board = open_page(page, site, "label_noise")
     expect(page.locator(".image_png, .cell_output > img").first).to_be_hidden()  # the stored picture
     before, claims = curve(page), page.locator(".dyn-claims").inner_text()
+    expect(page.get_by_text("Nothing trains on this page")).to_be_visible()  # whatever the text says of buttons
     live = page.get_by_role("link", name="Open it live")
     address = live.get_attribute("href")
     slider = page.get_by_role("slider", name="label noise")
