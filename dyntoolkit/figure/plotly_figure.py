@@ -271,7 +271,7 @@ def _axis(axis: Axis, categories: bool = False) -> Dict:
     drawn |= {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": GRID, "ticks": "outside", "ticklen": 4}
     drawn |= {"type": "log" if axis.log else "category" if categories else "linear", "tickcolor": GRID}
     if axis.log:
-        drawn |= {"exponentformat": "power", "nticks": 4, "tickfont": {"size": 10}}  # powers are set larger
+        drawn |= {"exponentformat": "power", "nticks": 5, "tickfont": {"size": 10}}  # powers are set larger
     elif not categories:
         drawn |= {"exponentformat": "SI", "nticks": 7}  # 30k
     if axis.range is not None:
