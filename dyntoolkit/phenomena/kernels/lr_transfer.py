@@ -376,6 +376,7 @@ CLAIMS = (
 
 TITLES = ("standard", "μP")
 COLORS = (ORANGE, BLUE)
+WIDTH = Axis("width N", log=True, range=(15, 540))  # wide enough for labels at 20, 50, ..., not at every digit
 
 
 def panels(history: History) -> list[Panel]:
@@ -423,7 +424,7 @@ def _best(history: History) -> Panel:
     first = 2 ** np.median(best["best_mup_32"]) if known else np.nan
     marks.append(Line("slope −1", x, first * x[0] / x, GREY, dash=True))
     marks.append(Line("slope 0", x, np.full(4, first), GREY, dash=True))
-    return Panel("Best rate", Axis("width N", log=True), Axis("learning rate η", log=True), marks)
+    return Panel("Best rate", WIDTH, Axis("learning rate η", log=True), marks)
 
 
 def _courses(history: History, p: int) -> Panel:
@@ -452,7 +453,7 @@ def _sharpness(history: History) -> Panel:
         marks.append(Line(f"{title}, start", x, median[:, p, 0], color, markers="both"))
         marks.append(Line(f"{title}, end", x, median[:, p, 1], color, markers="points"))
     marks.append(Level("edge of gradient descent", y=1.0))
-    return Panel("Sharpness", Axis("width N", log=True), Axis("λ η / 2", log=True), marks)
+    return Panel("Sharpness", WIDTH, Axis("λ η / 2", log=True), marks)
 
 
 # ---- The record ----
