@@ -63,7 +63,9 @@ class Config(config.Config):
         0.5, 0.2, 1.0, label="initialization rate", help="weights of size fan_in^(−rate): small = large", main=True
     )
     label_noise: float = number(0.0, 0.0, 0.3, label="wrong answers", help="share of training answers", main=True)
-    lr: float = number(0.01, 0.003, 0.03, label="learning rate η", help="largest of AdamW", log=True, main=True)
+    lr: float = number(
+        0.01, 0.003, 0.03, label="learning rate η", help="largest step size of AdamW", log=True, main=True
+    )
     weight_decay: float = number(1.0, 0.01, 1.0, label="weight decay", help="decoupled", log=True, main=True)
     items: int = number(40, 25, 60, label="items", help="numbers to operate on", structural=True)
     batch_size: int = number(128, 64, 256, label="batch size", help="sequences per step", log=True, structural=True)
@@ -126,7 +128,7 @@ def symmetric(every: Sequences) -> Tensor:
 def training_answers(configs: Sequence[Config], seeds: Sequence[int], every: Sequences) -> Tensor:
     """What each run is told of the sequences of 15 pairs, (R, 15 items): wrong for pair (2, 3), and by label noise."""
     taught = torch.where(every.pair == SEEN, symmetric(every), every.composed)[every.pair != UNSEEN]  # (n,)
-    chance = (Stream(seeds, "label noise").uniform(len(taught)) + 1) / 2  # (R, n)
+    chance = Stream(seeds, "label noise").unit(len(taught))  # (R, n)
     places = vocabulary(configs[0].items) - len(SHIFTS) - LEAST_NOISE
     wrong = Stream(seeds, "wrong answers").indices(places, len(taught)) + LEAST_NOISE
     return torch.where(chance < per_run(configs, "label_noise", ndim=2), wrong, taught)

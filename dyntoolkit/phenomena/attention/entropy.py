@@ -13,6 +13,7 @@ import torch
 from dyntoolkit.engine.gradient import value_and_grad
 from dyntoolkit.engine.history import Array, Frame, History
 from dyntoolkit.engine.loop import train
+from dyntoolkit.engine.of_copies import of_copies
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.transformer import GAINS, Transformer, cross_entropy
@@ -77,8 +78,8 @@ class Config(config.Config):
     target_noise: float = number(
         0.0, 0.0, 0.4, label="wrong targets", help="share of random next characters in training", main=True
     )
-    lr: float = number(0.3, 0.003, 0.3, label="learning rate η", help="largest of AdamW", log=True, main=True)
-    batch_size: int = number(8, 4, 32, label="batch size", help="windows of 32 characters in a step", structural=True)
+    lr: float = number(0.3, 0.003, 0.3, label="learning rate η", help="largest step size of AdamW", log=True, main=True)
+    batch_size: int = number(8, 4, 32, label="batch size", help="windows of 32 characters per step", structural=True)
     width: int = number(32, 16, 64, label="width", help="of the network; a multiple of 4", structural=True)
     steps: int = number(200, 50, 400, label="steps", help="updates", log=True, structural=True)
 
@@ -182,14 +183,14 @@ def make_batches(configs: Sequence[Config], seeds: Sequence[int]) -> Callable[[i
     config, characters = configs[0], len(vocabulary())
     shape = (config.steps + 1, config.batch_size)
     starts = training_starts(seeds, "batches", *shape)  # (R, steps + 1, B)
-    chance = (Stream(seeds, "target noise").uniform(*shape, CONTEXT) + 1) / 2  # (R, steps + 1, B, 32)
+    chance = Stream(seeds, "target noise").unit(*shape, CONTEXT)  # (R, steps + 1, B, 32)
     wrong = chance < per_run(configs, "target_noise", ndim=4)
     drawn = Stream(seeds, "random characters").indices(characters, *shape, CONTEXT)
 
     def batches(k0: int, k1: int) -> Batch:
         text = windows(starts[:, k0:k1])  # (R, K, B, 33)
         targets = torch.where(wrong[:, k0:k1], drawn[:, k0:k1], text[..., 1:])
-        return Batch(*(part.repeat_interleave(2, 0).transpose(0, 1) for part in (text[..., :-1], targets)))
+        return Batch(*(of_copies(part, 2).transpose(0, 1) for part in (text[..., :-1], targets)))
 
     return batches
 
@@ -208,8 +209,8 @@ def make_step(configs: Sequence[Config], model: Reparametrized) -> Callable[[Sta
         left, rights = model.follow(theta, left)
         _, g = gradient(theta, left, batch.tokens, batch.targets, *rights)
         rate, updates = lr * schedule(state.updates, steps), state.updates  # (R,)
-        both = Adam(theta, mean, square, updates.repeat_interleave(2))
-        moved = adam(both, clip(g, MOST_GRADIENT), rate.repeat_interleave(2), BETA1, BETA2)
+        both = Adam(theta, mean, square, of_copies(updates, 2))
+        moved = adam(both, clip(g, MOST_GRADIENT), of_copies(rate, 2), BETA1, BETA2)
         after, mean, square = (part.view(state.theta.shape) for part in moved[:3])
         return State(after, mean, square, updates + 1, left.view(state.left.shape))
 
@@ -341,7 +342,7 @@ def panels(history: History) -> list[Panel]:
     return [
         Panel("Largest attention score", STEP, Axis("max |q·k|/√head_dim", log=True), scores),
         Panel("Least attention entropy", STEP, Axis("entropy (nats)"), [*entropies, Level("even attention", y=EVEN)]),
-        Panel("Loss", STEP, Axis("nats per character"), [*losses, Level("even guessing", y=GUESSING)]),
+        Panel("Loss", STEP, Axis("cross-entropy (nats)"), [*losses, Level("even guessing", y=GUESSING)]),
         _map(history, 0),
         _map(history, 1),
         _factors(history),
@@ -387,7 +388,7 @@ def sweep_panels(rows: Rows) -> list[Panel]:
     rate = Axis("learning rate η", log=True)
     runs = max(by_field(rows, "lr").values(), key=len)
     panels = (
-        ("Validation loss by learning rate", "val", Axis("nats per character")),
+        ("Validation loss by learning rate", "val", Axis("cross-entropy (nats)")),
         ("Least entropy by learning rate", "entropy_min", Axis("entropy (nats)")),
         ("Largest score by learning rate", "logit_max", Axis("max |q·k|/√head_dim", log=True)),
     )

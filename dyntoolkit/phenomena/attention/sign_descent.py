@@ -48,7 +48,7 @@ from dyntoolkit.figure.panels import (
     Panel,
     medians,
 )
-from dyntoolkit.figure.recorded import recorded, recorded_line
+from dyntoolkit.figure.recorded import newest, recorded, recorded_line
 from dyntoolkit.probes.crossing_times import first_below
 
 Tensor = torch.Tensor
@@ -110,7 +110,7 @@ def draw(configs: Sequence[Config], seeds: Sequence[int], name: str, count: int)
 def training_samples(configs: Sequence[Config], seeds: Sequence[int]) -> Samples:
     """Those to train on, a share `flip` of whose labels is wrong."""
     x, y = draw(configs, seeds, "training", configs[0].n_train)
-    chance = (Stream(seeds, "flips").uniform(configs[0].n_train) + 1) / 2  # (R, n)
+    chance = Stream(seeds, "flips").unit(configs[0].n_train)  # (R, n)
     return Samples(x, torch.where(chance < per_run(configs, "flip", ndim=2), -y, y))
 
 
@@ -283,7 +283,7 @@ DERIVED = [
 
 
 def _last(history: History, name: str) -> Array:
-    return history.last(name) if name in history else np.full((len(history.seeds), len(OPTIMIZERS)), np.nan)
+    return newest(history, name, len(OPTIMIZERS))
 
 
 def _slope(steps: Array, values: Array) -> Array:
@@ -388,7 +388,7 @@ def panels(history: History) -> list[Panel]:
         Panel(
             "Test error",
             step,
-            Axis("share wrong", range=(-0.02, 0.6)),
+            Axis("error rate", range=(-0.02, 0.6)),
             [*_courses(history, "error"), Level("guessing", y=0.5)],
         ),
         Panel(

@@ -33,7 +33,7 @@ from dyntoolkit.experiment import (
     number,
 )
 from dyntoolkit.figure.panels import BLUE, GREY, MEASURED, ORANGE, RED, Axis, Heat, Level, Line, Mark, Panel
-from dyntoolkit.figure.recorded import log_steps, recorded_line
+from dyntoolkit.figure.recorded import log_steps, newest, recorded_line
 from dyntoolkit.figure.sweeps import Rows, by_field, sweep_line
 from dyntoolkit.probes.cka import cka
 
@@ -106,7 +106,7 @@ def draw(configs: Sequence[Config], seeds: Sequence[int]) -> Data:
         for name in ("copies", "test copies")
     )
     truth = labels.repeat_interleave(COPIES, 1)  # (R, 4 P, k)
-    drawn = (Stream(seeds, "flips").uniform(COPIES * P, k) + 1) / 2
+    drawn = Stream(seeds, "flips").unit(COPIES * P, k)
     wrong = drawn < per_run(configs, "flip", ndim=3)
     return Data(x, torch.where(wrong, -truth, truth), test_x, truth, labels)
 
@@ -188,9 +188,8 @@ def metrics(history: History) -> dict[str, Array]:
     gap_inputs = inputs_relu - inputs_tanh; gap_targets = targets_tanh - targets_relu.
     """
     names = ("inputs", "targets", "train", "error")
-    nothing = np.full((len(history.seeds), 2), np.nan)
-    last = {name: history.last(name).astype(np.float64) if name in history else nothing for name in names}
-    task = history.last("task_alignment") if "task_alignment" in history else nothing[:, 0]
+    last = {name: newest(history, name, 2).astype(np.float64) for name in names}
+    task = newest(history, "task_alignment")
     return {
         **{f"{name}_{phi}": last[name][:, i] for name in names for i, phi in enumerate(ACTIVATIONS)},
         "gap_inputs": last["inputs"][:, 1] - last["inputs"][:, 0],
@@ -255,7 +254,7 @@ NAMES = {"tanh": "tanh", "relu": "ReLU"}
 
 def panels(history: History) -> list[Panel]:
     """Likeness to inputs and to labels; the hidden layers as matrices, and on their first two components."""
-    task = float(np.median(history.last("task_alignment"))) if "task_alignment" in history else np.nan
+    task = float(np.median(newest(history, "task_alignment")))
     step, likeness = log_steps(history), Axis("CKA", range=(0, 1))
     return [
         Panel("Like the inputs", step, likeness, [*_courses(history, "inputs"), *_starts(history, "inputs")]),

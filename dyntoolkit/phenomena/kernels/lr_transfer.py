@@ -18,6 +18,7 @@ from dyntoolkit.engine.history import Array, Frame, History
 from dyntoolkit.engine.initialization import normal_init
 from dyntoolkit.engine.layers import MLP
 from dyntoolkit.engine.loop import evenly, train
+from dyntoolkit.engine.of_copies import of_copies
 from dyntoolkit.engine.per_run import per_run
 from dyntoolkit.engine.streams import Stream
 from dyntoolkit.engine.update import Adam, Sgd, adam, sgd
@@ -40,7 +41,7 @@ from dyntoolkit.experiment import (
 )
 from dyntoolkit.figure.family import sequential
 from dyntoolkit.figure.panels import BLUE, GREY, ORANGE, Axis, Level, Line, Mark, Panel, medians
-from dyntoolkit.figure.recorded import recorded
+from dyntoolkit.figure.recorded import newest, recorded
 from dyntoolkit.probes.grid_minimum import grid_minimum
 from dyntoolkit.probes.linearity import log_slope
 from dyntoolkit.probes.power_iteration import any_vector, power_iteration
@@ -60,7 +61,7 @@ class Config(config.Config):
     lr: float = number(
         2.0**-6, 2.0**-11, 2.0**-2, label="learning rate η", help="whose curves are drawn", log=True, main=True
     )
-    optimizer: str = choice("adam", ["adam", "gd"], label="update rule", help="Adam, or gradient descent", main=True)
+    optimizer: str = choice("adam", ["adam", "gd"], label="optimizer", help="Adam, or gradient descent", main=True)
     n_train: int = number(200, 100, 300, label="training images n", help="digits", log=True, structural=True)
     activation: str = choice("relu", ["relu", "tanh"], label="activation", help="of the hidden units")
     steps: int = number(40, 20, 80, label="steps", help="updates of each network", log=True, structural=True)
@@ -114,7 +115,7 @@ def draw(configs: Sequence[Config], seeds: Sequence[int]) -> Images:
     n = configs[0].n_train
     chosen = Stream(seeds, "images").permutations(len(labels))[:, :n]  # (R, n)
     flips = Stream(seeds, "flips")
-    flipped = (flips.uniform(n) + 1) / 2 < per_run(configs, "flip", ndim=2)
+    flipped = flips.unit(n) < per_run(configs, "flip", ndim=2)
     classes = torch.where(flipped, flips.indices(CLASSES, n), labels[chosen])  # (R, n)
     return Images(x.float()[chosen], torch.eye(CLASSES, dtype=torch.float32)[classes])
 
@@ -164,7 +165,7 @@ class Bank:
     def losses(self, theta: Tensor) -> Tensor:
         """1/2 mean over the images of sum over the classes of (f - y)^2, of networks (R, M, P_N): (R, M)."""
         R, M, _ = theta.shape
-        f = self.net(theta.flatten(0, 1), self.images.x.repeat_interleave(M, 0))  # (R M, n, 10)
+        f = self.net(theta.flatten(0, 1), of_copies(self.images.x, M))  # (R M, n, 10)
         error = f.view(R, M, *f.shape[1:]) - self.images.y[:, None]  # (R, M, n, 10)
         half: Tensor = error.square().sum(3).mean(2) / 2
         return half
@@ -300,7 +301,7 @@ def metrics(history: History) -> dict[str, Array]:
     """
     R, grid = len(history.seeds), history.config.grid
     loss = history.last("loss") if "loss" in history else np.full((R, len(WIDTHS), 2, RATES), WORST)
-    sharp = history.last("sharpness")[..., 0] if "sharpness" in history else np.full((R, len(WIDTHS), 2), np.nan)
+    sharp = newest(history, "sharpness", len(WIDTHS), 2, 1)[..., 0]
     best, least = best_rates(loss, grid), loss[..., :-1].min(3)  # (R, 4, 2) each
     slope = log_slope(np.array(WIDTHS, dtype=float), 2 ** best.swapaxes(0, 1))  # (R, 2)
     penalty = penalties(loss, best, grid)
@@ -393,9 +394,7 @@ def panels(history: History) -> list[Panel]:
 
 def _newest(history: History) -> Array:
     """The newest losses, (R, 4, 2, 11); NaN for networks that diverged."""
-    if "loss" not in history:
-        return np.full((len(history.seeds), len(WIDTHS), 2, RATES), np.nan)
-    loss = history.last("loss")
+    loss = newest(history, "loss", len(WIDTHS), 2, RATES)
     return np.where(loss < WORST, loss, np.nan)
 
 
