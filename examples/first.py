@@ -27,7 +27,7 @@ def simulate(configs, seeds):
         lambda state, _: dt.sgd(state, h * state.theta, lr),
         dt.full_batch,
         dt.evenly(configs[0].steps, 51),
-        lambda k, state: {"loss": (h * state.theta**2).sum(1).numpy() / 2},  # (R,)
+        lambda k, state: {"loss": (h * state.theta.double() ** 2).sum(1).numpy() / 2},  # (R,), finite while theta is
     )
 
 

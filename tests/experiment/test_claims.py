@@ -84,7 +84,7 @@ EVERYWHERE = [
         (
             defaults(lr=(0.4, 2.0), law="cubic"),
             lambda c: c.lr in (0.4, 2.0) and c == TinyConfig(lr=c.lr, law="cubic"),
-            "default settings, lr 0.4 or 2.0, law cubic",
+            "default settings, lr 0.4 or 2, law cubic",
         ),
     ],
 )
