@@ -1,9 +1,10 @@
-"""Seconds of the default run of each experiment, eager: training, measuring, metrics and claims.
+"""Seconds of the default run of each experiment: training, measuring, metrics and claims.
 
 Every repeat has a seed of its own, so no network trained before is remembered.
 """
 
 import argparse
+import statistics
 import time
 
 import torch
@@ -31,10 +32,13 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="of experiments (default: all)")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"{machine()}; one thread   (to reach: 3 s)")
+    print(f"{machine()}; one thread")
+    medians = []
     for experiment in map(find, options.names) if options.names else EXPERIMENTS:
         first, *times = [seconds(experiment, seed) for seed in range(options.repeats + 1)]
-        print(f"{experiment.name}: {spread(times, 's', 2)}, the first one {first:.2f} s")
+        print(f"{experiment.name}: {spread(times, 's', 2)}, the first one {first:.2f} s", flush=True)
+        medians.append(statistics.median(times))
+    print(f"{len(medians)} experiments together: {sum(medians):.1f} s")
 
 
 if __name__ == "__main__":
