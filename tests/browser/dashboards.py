@@ -149,10 +149,12 @@ class Dashboard:
             self._in(f"([frame, what, step]) => ({FINISHED})([frame, what]) && {ends}"), arg=[frame, "seed", step]
         )
 
-    def wait_until_finished_or_alarmed(self, frame: int) -> None:
-        """The run begun after frame number `frame` is finished, or there is an error line."""
-        alarmed = "ROOT.querySelector('.dyn-status [role=alert]').textContent !== ''"
-        self.page.wait_for_function(self._in(f"(arg) => ({FINISHED})(arg) || {alarmed}"), arg=[frame, "seed"])
+    def wait_until_finished_or_alarmed(self, frame: int, alarm: str = "") -> None:
+        """The run begun after frame number `frame` is finished, or there is an error line, another one than `alarm`."""
+        alarmed = "!['', alarm].includes(ROOT.querySelector('.dyn-status [role=alert]').textContent)"
+        self.page.wait_for_function(
+            self._in(f"([frame, what, alarm]) => ({FINISHED})([frame, what]) || {alarmed}"), arg=[frame, "seed", alarm]
+        )
 
     def wait_until_drawn(self) -> None:
         """Every panel shows something; in the midst of a redraw it may not."""
